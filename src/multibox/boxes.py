@@ -1,0 +1,108 @@
+"""Box geometry as pure functions: area, IoU, clipping, coding, non-maximum suppression.
+
+A box is (x1, y1, x2, y2) along the last axis, fractions of image width and height unless a name says `_px`.
+Every function takes numpy arrays or torch tensors and returns the same kind, so that training, evaluation and
+torch-free prediction share one implementation of the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any, TypeVar
+
+import numpy as np
+
+Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor, the same kind throughout a call
+
+MAX_LOG_RATIO = abs(math.log(16 / 1000))
+"""A decoded side is at most 62.5 times its anchor's (Detectron's constant, kept by the original): exp stays finite."""
+
+
+def area(boxes: Array) -> Array:
+    """Areas (...) of boxes (..., 4); 0 for a box turned inside out."""
+    width = (boxes[..., 2] - boxes[..., 0]).clip(min=0)
+    height = (boxes[..., 3] - boxes[..., 1]).clip(min=0)
+    return width * height
+
+
+def intersection(boxes: Array, others: Array) -> Array:
+    """Intersection areas (..., N, M) of boxes (..., N, 4) with others (..., M, 4)."""
+    xp = _library(boxes)
+    top_left = xp.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
+    bottom_right = xp.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
+    sides = (bottom_right - top_left).clip(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(boxes: Array, others: Array) -> Array:
+    """Intersection over union (..., N, M), in [0, 1]; 0 where neither box has an area."""
+    overlap = intersection(boxes, others)
+    union = area(boxes)[..., :, None] + area(others)[..., None, :] - overlap
+    return overlap / union.clip(min=1e-12)
+
+
+def clip(boxes: Array) -> Array:
+    """Boxes cut at the border of the image."""
+    return boxes.clip(0, 1)
+
+
+def encode(boxes: Array, anchors: Array, variances: tuple[float, float]) -> Array:
+    """Deltas (..., 4) that move each anchor onto its box; boxes and anchors pair up row by row.
+
+    Deltas are (dx, dy, dw, dh): centre shift in anchor sizes, then log size ratio, each divided by its variance.
+    `decode` undoes this. Boxes and anchors must have a width and a height.
+
+    Source: Liu et al., "SSD: Single Shot MultiBox Detector", 2016, eq. 2; the variances follow the authors' Caffe code.
+    """
+    xp = _library(boxes)
+    anchor_centres, anchor_sizes = _centres_and_sizes(anchors)
+    centres, sizes = _centres_and_sizes(boxes)
+    shift = (centres - anchor_centres) / anchor_sizes / variances[0]
+    ratio = xp.log(sizes / anchor_sizes) / variances[1]
+    return xp.concatenate([shift, ratio], -1)
+
+
+def decode(deltas: Array, anchors: Array, variances: tuple[float, float]) -> Array:
+    """Boxes (..., 4) that the deltas (..., 4) make of the anchors; not clipped to the image.
+
+    The log size ratio is limited to ±`MAX_LOG_RATIO` after multiplication by its variance.
+    """
+    xp = _library(deltas)
+    anchor_centres, anchor_sizes = _centres_and_sizes(anchors)
+    centres = anchor_centres + anchor_sizes * (deltas[..., :2] * variances[0])
+    ratio = (deltas[..., 2:] * variances[1]).clip(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    half_sizes = anchor_sizes * xp.exp(ratio) / 2
+    return xp.concatenate([centres - half_sizes, centres + half_sizes], -1)
+
+
+def nms(boxes: Array, iou_threshold: float) -> Array:
+    """Greedy non-maximum suppression: truth values (..., N), True for each box that is kept.
+
+    Boxes (..., N, 4) come best first; a box is dropped when its IoU with a kept, better one is >= `iou_threshold`.
+    Leading axes are independent problems (one per class, say).
+    """
+    xp = _library(boxes)
+    num_boxes = boxes.shape[-2]
+    ranks = np.arange(num_boxes)
+    better = ranks[:, None] < ranks[None, :]
+    if xp is not np:
+        better = xp.from_numpy(better).to(boxes.device)
+    suppresses = (iou(boxes, boxes) >= iou_threshold) & better
+    # Box i depends only on better boxes, so after k rounds the first k+1 answers are final: the fixed point is the
+    # greedy result. Chains of suppression are short in practice, so a few matrix steps replace N sequential ones.
+    keep = xp.ones_like(boxes[..., 0], dtype=xp.bool_ if xp is np else xp.bool)
+    while True:
+        settled = ~((suppresses & keep[..., :, None]).any(-2))
+        if bool((settled == keep).all()):
+            return keep
+        keep = settled
+
+
+def _centres_and_sizes(boxes: Array) -> tuple[Array, Array]:
+    top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
+    return (top_left + bottom_right) / 2, bottom_right - top_left
+
+
+def _library(array: Array) -> Any:
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]

@@ -1,0 +1,295 @@
+"""The model template: one complete, typed YAML per model, without inheritance. Reading, writing, changing.
+
+The keys that the original templates had keep their names and places; `model`, `input`, `postprocess`, `train` and
+`compress` hold what the original kept in Python. The reasons for the values stand in the YAML files beside them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from multibox.errors import TemplateError
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+CountOrZero = Annotated[int, Meta(ge=0)]
+Side = Annotated[int, Meta(ge=32, multiple_of=32)]
+AnchorSize = tuple[Positive, Positive]
+
+
+class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a template: immutable, and a misspelt key is an error."""
+
+
+class Dependency(Strict):
+    """A file to bring into the work directory: `source` is a path or an address."""
+
+    source: str
+    destination: str
+    size: CountOrZero | None = None
+    sha256: str | None = None
+
+
+class BasicHyperParameters(Strict):
+    """Defaults of the options of the same names."""
+
+    batch_size: Count
+    base_learning_rate: Positive
+    epochs: Count
+
+
+class HyperParameters(Strict):
+    """`basic` is read; `extra` describes options to user interfaces, as in the original."""
+
+    basic: BasicHyperParameters
+    extra: dict[str, Any] = {}
+
+
+class OnnxOutput(Strict):
+    """Whether export writes ONNX by default."""
+
+    default: bool = True
+
+
+class OpenVINOOutput(Strict):
+    """Whether export writes IR by default, and the channel order that it takes."""
+
+    default: bool = True
+    input_format: Literal["BGR", "RGB"] = "BGR"
+
+
+class OutputFormat(Strict):
+    """Defaults of the export."""
+
+    onnx: OnnxOutput = OnnxOutput()
+    openvino: OpenVINOOutput = OpenVINOOutput()
+
+
+class Optimisation(Strict):
+    """Whether a kind of compression is on by default."""
+
+    default: bool = False
+
+
+class Optimisations(Strict):
+    """Kinds of compression."""
+
+    nncf_quantization: Optimisation = Optimisation()
+
+
+class Metric(Strict):
+    """One published figure of the model, in the form that metrics.yaml uses."""
+
+    display_name: str
+    key: str
+    unit: str
+    value: float
+
+
+class ModelConfig(Strict):
+    """The network: which backbone, and the anchors of each of its levels.
+
+    `anchors_px`: for each level the (width, height) of its anchors in pixels of the network input.
+    `box_variances`: units of the centre and of the size deltas.
+    """
+
+    backbone: str
+    anchors_px: tuple[tuple[AnchorSize, ...], ...]
+    box_variances: tuple[Positive, Positive]
+
+
+class InputConfig(Strict):
+    """What the network takes: a square RGB image of `size` pixels, scaled to 0..1."""
+
+    size: Side
+
+
+class PostprocessConfig(Strict):
+    """From scores to detections."""
+
+    score_threshold: Fraction
+    iou_threshold: Fraction
+    max_per_class: Count
+    max_detections: Count
+
+
+class LossConfig(Strict):
+    """Matching and MultiBox loss."""
+
+    match_iou_threshold: Fraction
+    negatives_per_positive: NotNegative
+
+
+class PhotometricConfig(Strict):
+    """Colour distortion; each is applied with probability one half, in units of 0..255 values and degrees."""
+
+    brightness: NotNegative
+    contrast: tuple[Positive, Positive]
+    saturation: tuple[Positive, Positive]
+    hue_degrees: NotNegative
+    permute_channels: Fraction
+
+
+class CropConfig(Strict):
+    """Random crop that keeps enough of at least the least covered object (`min_ious`; 1 means the whole image)."""
+
+    min_ious: tuple[Fraction, ...]
+    min_side: Fraction
+
+
+class AugmentConfig(Strict):
+    """Random changes of the training images, in the order in which they are applied. A null part is off."""
+
+    photometric: PhotometricConfig | None
+    crop: CropConfig | None
+    flip: Fraction
+
+
+class AnchorClustering(Strict):
+    """Anchors fitted to the training boxes, when they beat the given ones by a margin.
+
+    `min_gain`: how much the mean best IoU of boxes with anchors must grow. `min_boxes`: below this, never.
+    """
+
+    enabled: bool
+    min_gain: Fraction
+    min_boxes: Count
+
+
+class ScheduleConfig(Strict):
+    """Learning rate and length of a run; see `multibox.schedule`."""
+
+    min_steps_per_epoch: Count
+    warmup_fraction: Fraction
+    max_warmup_steps: CountOrZero
+    warmup_start: Fraction
+    final_factor: Fraction
+
+
+class TrainConfig(Strict):
+    """Everything else that a training needs; the reasons stand beside the values in the template."""
+
+    momentum: Fraction
+    weight_decay: NotNegative
+    max_gradient_norm: Positive
+    precision: Literal["auto", "float32", "bfloat16"]
+    schedule: ScheduleConfig
+    ema_decay: Fraction
+    patience_epochs: Count
+    keep_images_without_objects: bool
+    cache_fraction_of_free_memory: Fraction
+    calibration_images: Count
+    anchor_clustering: AnchorClustering
+    loss: LossConfig
+    augment: AugmentConfig
+
+
+class CompressConfig(Strict):
+    """Length and step size of quantisation-aware training."""
+
+    epochs: Count
+    learning_rate: Positive
+
+
+class Template(Strict):
+    """A complete model description. `load` reads one, `dump` writes it, `replace` makes a changed copy."""
+
+    name: str
+    domain: str
+    problem: str
+    framework: str
+    summary: str
+    annotation_format: Literal["COCO"]
+    initial_weights: str
+    dependencies: tuple[Dependency, ...]
+    max_nodes: Count
+    training_target: tuple[str, ...]
+    inference_target: tuple[str, ...]
+    hyper_parameters: HyperParameters
+    output_format: OutputFormat
+    optimisations: Optimisations
+    metrics: tuple[Metric, ...]
+    gpu_num: CountOrZero
+    tensorboard: bool
+    model: ModelConfig
+    input: InputConfig
+    postprocess: PostprocessConfig
+    train: TrainConfig
+    compress: CompressConfig
+
+
+TemplatePart = TypeVar("TemplatePart", bound=Strict)
+
+
+def load(path: str | os.PathLike[str]) -> Template:
+    """The template in a YAML file.
+
+    Raises:
+        TemplateError: the file is missing, is no YAML, or has an unknown, missing or impossible value.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise TemplateError(f"{path}: cannot read the template: {reason}.") from error
+    return loads(text, source=str(path))
+
+
+def loads(text: str, *, source: str) -> Template:
+    """The template in a YAML text; `source` names it in errors."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else ""
+        raise TemplateError(f"{source}{where}: this is no YAML; compare it with the template it was made from.") from error
+    if isinstance(content, Mapping) and content.get("config") == "model.py":
+        raise TemplateError(
+            f"{source}: this is a template of OpenVINO Training Extensions, whose model.py multibox cannot run. "
+            "Make a work directory with `multibox new` and use its template.yaml."
+        )
+    return from_plain(content, source=source)
+
+
+def from_plain(content: Any, *, source: str) -> Template:
+    """The template in plain data, as YAML or a checkpoint holds it."""
+    try:
+        # YAML reads 1e-4 as text: numbers are converted where a number is expected.
+        return msgspec.convert(content, Template, strict=False)
+    except msgspec.ValidationError as error:
+        raise TemplateError(f"{source}: {_plain_words(error)}.") from error
+
+
+def to_plain(template: Strict) -> Any:
+    """The template as dictionaries, lists, text and numbers."""
+    return msgspec.to_builtins(template, builtin_types=())
+
+
+def dump(template: Template) -> str:
+    """The template as YAML text, keys in their order."""
+    return yaml.safe_dump(_lists(to_plain(template)), sort_keys=False, allow_unicode=True, width=120)
+
+
+def replace(part: TemplatePart, **changes: Any) -> TemplatePart:
+    """A copy of a part of a template with some fields changed."""
+    return msgspec.structs.replace(part, **changes)
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_lists(item) for item in value]
+    return value
+
+
+def _plain_words(error: msgspec.ValidationError) -> str:
+    return str(error).replace("Object contains", "there is an").replace("an unknown field", "unknown field").rstrip(".")

@@ -1,0 +1,42 @@
+"""What goes wrong because of what a user gave us; every kind ends a command with one line and its exit code.
+
+MultiboxError                 exit code 2
+├── OptionError               an option or argument
+├── TemplateError             a model template
+├── DataError                 annotations or images
+├── CheckpointError           weights, checkpoints, exported models
+├── DependencyError           a package that is not installed
+└── TrainingError             exit code 1: a training that cannot go on
+"""
+
+
+class MultiboxError(Exception):
+    """Base of all errors meant for the user: the message says what, where, and what to do."""
+
+    exit_code = 2
+
+
+class OptionError(MultiboxError):
+    """An option or argument has a value that cannot be used."""
+
+
+class TemplateError(MultiboxError):
+    """A model template cannot be read or contradicts itself."""
+
+
+class DataError(MultiboxError):
+    """Annotations or images cannot be used as they are."""
+
+
+class CheckpointError(MultiboxError):
+    """Weights or an exported model cannot be read, or do not fit."""
+
+
+class DependencyError(MultiboxError):
+    """A package of an optional extra is not installed."""
+
+
+class TrainingError(MultiboxError):
+    """A training stopped because going on would be of no use."""
+
+    exit_code = 1

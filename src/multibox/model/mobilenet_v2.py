@@ -1,0 +1,45 @@
+"""MobileNetV2 up to its 320-channel stage, tapped at strides 16 and 32."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from multibox.model.layers import ConvBlock, InvertedResidual
+
+# (hidden, out, stride) of each unit. The first unit has an expansion of factor 1 (a 1x1 convolution 32 -> 32) that the
+# paper's network lacks; the published snapshots have it.
+STAGES: tuple[tuple[tuple[int, int, int], ...], ...] = (
+    ((32, 16, 1),),
+    ((96, 24, 2), (144, 24, 1)),
+    ((144, 32, 2), (192, 32, 1), (192, 32, 1)),
+    ((192, 64, 2), (384, 64, 1), (384, 64, 1), (384, 64, 1), (384, 96, 1), (576, 96, 1), (576, 96, 1)),
+    ((576, 160, 2), (960, 160, 1), (960, 160, 1), (960, 320, 1)),
+)
+
+
+class MobileNetV2(nn.Module):
+    """Feature maps of an image at strides 16 (96 channels) and 32 (320 channels), both linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        self.features.add_module("init_block", ConvBlock(3, 32, kernel_size=3, stride=2))
+        in_channels = 32
+        for number, units in enumerate(STAGES, start=1):
+            stage = nn.Sequential()
+            for position, (hidden, out, stride) in enumerate(units, start=1):
+                stage.add_module(f"unit{position}", InvertedResidual(in_channels, hidden, out, stride=stride))
+                in_channels = out
+            self.features.add_module(f"stage{number}", stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) to [(B, 96, H / 16, W / 16), (B, 320, H / 32, W / 32)]."""
+        *early, stage4, stage5 = self.features
+        x = images
+        for block in early:
+            x = block(x)
+        stride_16 = stage4(x)
+        return [stride_16, stage5(stride_16)]

@@ -1,0 +1,93 @@
+"""The detector: a backbone and, on each of its levels, one branch for deltas and one for class logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from multibox.config import Template
+from multibox.model.mobilenet_v2 import MobileNetV2
+from multibox.structures import RawOutput
+
+BACKBONES = {"mobilenet_v2": MobileNetV2}
+
+
+class SSD(nn.Module):
+    """Single-shot detector of `num_classes` classes with `num_anchors[i]` anchors in each cell of level i.
+
+    Output order: level by level; within a level row by row, cell by cell, the anchors of a cell innermost.
+    """
+
+    def __init__(self, backbone: nn.Module, *, num_anchors: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        channels = [feature.shape[1] for feature in _dry_run(backbone)]
+        assert len(channels) == len(num_anchors), f"{len(channels)} levels, anchors for {len(num_anchors)}"
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.bbox_head = Head(channels, num_anchors, num_classes)
+
+    def forward(self, images: Tensor) -> RawOutput:
+        """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
+        return self.bbox_head(self.backbone(images))
+
+
+class Head(nn.Module):
+    """The prediction layers of all levels, and the learnt weights that balance the losses."""
+
+    def __init__(self, channels: Sequence[int], num_anchors: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        self.num_outputs = num_classes + 1
+        self.loss_weights = nn.Parameter(torch.zeros(2))
+        self.reg_convs = nn.ModuleList(_branch(c, n * 4) for c, n in zip(channels, num_anchors, strict=True))
+        self.cls_convs = nn.ModuleList(
+            _branch(c, n * self.num_outputs) for c, n in zip(channels, num_anchors, strict=True)
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is not None
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> RawOutput:
+        """Feature maps (B, C_i, H_i, W_i) to deltas (B, A, 4) and logits (B, A, num_outputs)."""
+        deltas = [_flatten(branch(x), 4) for branch, x in zip(self.reg_convs, features, strict=True)]
+        logits = [_flatten(branch(x), self.num_outputs) for branch, x in zip(self.cls_convs, features, strict=True)]
+        return RawOutput(torch.cat(deltas, dim=1), torch.cat(logits, dim=1))
+
+
+def build(template: Template, *, num_classes: int) -> SSD:
+    """The freshly initialised network of a template, in training mode."""
+    backbone = BACKBONES[template.model.backbone]()
+    num_anchors = [len(sizes) for sizes in template.model.anchors_px]
+    return SSD(backbone, num_anchors=num_anchors, num_classes=num_classes)
+
+
+def strides(model: SSD) -> list[int]:
+    """Pixels of the network input per cell, for each level."""
+    side = 64
+    return [side // feature.shape[-1] for feature in _dry_run(model.backbone, side)]
+
+
+def _branch(channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, out_channels, 1),
+    )
+
+
+def _flatten(level: Tensor, last: int) -> Tensor:
+    """(B, N * last, H, W) to (B, H * W * N, last)."""
+    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, last)
+
+
+@torch.no_grad()
+def _dry_run(backbone: nn.Module, side: int = 64) -> list[Tensor]:
+    was_training = backbone.training
+    weight = next(backbone.parameters())
+    features: list[Tensor] = backbone.eval()(torch.zeros(1, 3, side, side, device=weight.device))
+    backbone.train(was_training)
+    return features

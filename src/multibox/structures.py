@@ -1,0 +1,78 @@
+"""The values that cross a file boundary: ground truth, raw network output, detections. No torch needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+class RawOutput(NamedTuple):
+    """What the network returns, in training and in evaluation alike, for B images, A anchors and K classes.
+
+    `deltas` (B, A, 4): box offsets relative to the anchors, in units of the variances.
+    `logits` (B, A, K + 1): class scores before softmax; the last column is background.
+    """
+
+    deltas: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Ground truth of one image.
+
+    `boxes` (N, 4): corners (x1, y1, x2, y2), float32 fractions of image width and height.
+    `labels` (N,): int64 class indices, 0..K-1 in the order of the model's classes.
+    """
+
+    boxes: FloatArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        _check_rows(self.boxes, self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Result for one image, best score first.
+
+    `boxes` (N, 4): corners (x1, y1, x2, y2), float32 fractions of image width and height.
+    `scores` (N,): float32 probabilities. `labels` (N,): int64 class indices, 0..K-1.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        _check_rows(self.boxes, self.labels)
+        assert self.scores.shape == self.labels.shape, f"scores {self.scores.shape}, labels {self.labels.shape}"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def above(self, threshold: float) -> Detections:
+        """The detections with a score of at least `threshold`."""
+        keep = self.scores >= threshold
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+
+    def boxes_px(self, width: int, height: int) -> FloatArray:
+        """Boxes in pixels of an image of this size."""
+        return self.boxes * np.array([width, height, width, height], dtype=np.float32)
+
+
+def _check_rows(boxes: NDArray[Any], labels: NDArray[Any]) -> None:
+    assert boxes.ndim == 2 and boxes.shape[1] == 4, f"boxes must be (N, 4), not {boxes.shape}"
+    assert labels.shape == boxes.shape[:1], f"labels {labels.shape} do not pair up with boxes {boxes.shape}"
