@@ -1,0 +1,81 @@
+"""The MultiBox loss: class scores with hard negative mining, box offsets, and their learnt balance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from multibox import boxes as box
+from multibox.config import LossConfig
+from multibox.matching import BACKGROUND, PaddedTargets, match
+from multibox.structures import RawOutput
+
+
+class Losses(NamedTuple):
+    """Scalars. `classes` and `boxes` add up to `total`; `raw_classes` is the class loss before balancing."""
+
+    classes: Tensor
+    boxes: Tensor
+    raw_classes: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.classes + self.boxes
+
+
+def multibox_loss(
+    raw: RawOutput,
+    targets: PaddedTargets,
+    anchors: Tensor,
+    loss_weights: Tensor,
+    *,
+    config: LossConfig,
+    variances: tuple[float, float],
+    average_over_processes: Callable[[Tensor], Tensor] = lambda count: count,
+) -> Losses:
+    """Losses of a batch, for anchors (A, 4) as fractions of the image and the head's `loss_weights` (2,).
+
+    Both sums are divided by the number of positive anchors, at least 1 per image, in the whole batch; with several
+    processes, `average_over_processes` makes that the mean over them, so that averaged gradients are those of one
+    process with all images.
+
+    The class loss is balanced as exp(-w) * loss + w / 2 (Kendall et al., "Multi-Task Learning Using Uncertainty",
+    2018, eq. 10). The box loss is not: the original computed its balanced value and then returned the plain one, and
+    its published weights were learnt that way.
+    """
+    deltas, logits = raw.deltas.float(), raw.logits.float()
+    matched = match(targets, anchors, iou_threshold=config.match_iou_threshold)
+    is_positive = matched != BACKGROUND
+    num_positive = is_positive.sum(dim=1)
+    normaliser = average_over_processes(num_positive.clamp(min=1).sum().float())
+
+    image_of, anchor_of = is_positive.nonzero(as_tuple=True)
+    object_of = matched[image_of, anchor_of]
+    encoded = box.encode(targets.boxes[image_of, object_of], anchors[anchor_of], variances)
+    box_loss = F.smooth_l1_loss(deltas[image_of, anchor_of], encoded, reduction="sum") / normaliser
+
+    background = logits.shape[-1] - 1
+    labels = targets.labels.gather(1, matched.clamp(min=0)).masked_fill(~is_positive, background)
+    errors = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+    is_hard = hard_negatives(errors.detach(), is_positive, ratio=config.negatives_per_positive)
+    raw_classes = (errors * (is_positive | is_hard)).sum() / normaliser
+
+    weight = loss_weights[0]
+    return Losses(torch.exp(-weight) * raw_classes + 0.5 * weight, box_loss, raw_classes)
+
+
+def hard_negatives(errors: Tensor, is_positive: Tensor, *, ratio: float) -> Tensor:
+    """Truth values (B, A): the negative anchors with the largest errors, `ratio` times as many as positives per image.
+
+    An image without positives gets none.
+    """
+    num_wanted = (is_positive.sum(dim=1, keepdim=True) * ratio).long()
+    # Sorting twice ranks each negative by loss; the sort must be stable so that two runs agree.
+    order = errors.masked_fill(is_positive, -1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return (rank < num_wanted) & ~is_positive
