@@ -32,7 +32,7 @@ def make_anchors(anchors_px: Sequence[Sizes], strides: Sequence[int], input_size
         centre = np.stack([x, y], axis=-1)[:, :, None, :]
         half = np.asarray(sizes, dtype=np.float32)[None, None, :, :] / 2
         levels.append(np.concatenate([centre - half, centre + half], axis=-1).reshape(-1, 4))
-    return np.concatenate(levels) / np.float32(input_size)
+    return (np.concatenate(levels) / np.float32(input_size)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +133,5 @@ def _spread_out(sizes: NDArray[np.float64], count: int, random: np.random.Genera
 
 def _size_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     overlap = np.minimum(sizes[:, None], others[None]).prod(axis=2)
-    return overlap / (sizes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - overlap)
+    union: NDArray[np.float64] = sizes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - overlap
+    return overlap / union

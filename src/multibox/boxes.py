@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
-Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor, the same kind throughout a call
+Array: TypeAlias = Any
+"""numpy.ndarray or torch.Tensor, the same kind throughout a call."""
 
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 """A decoded side is at most 62.5 times its anchor's (Detectron's constant, kept by the original): exp stays finite."""

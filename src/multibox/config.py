@@ -30,7 +30,7 @@ class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a template: immutable, and a misspelt key is an error."""
 
 
-class Dependency(Strict):
+class Dependency(Strict, frozen=True):
     """A file to bring into the work directory: `source` is a path or an address."""
 
     source: str
@@ -39,7 +39,7 @@ class Dependency(Strict):
     sha256: str | None = None
 
 
-class BasicHyperParameters(Strict):
+class BasicHyperParameters(Strict, frozen=True):
     """Defaults of the options of the same names."""
 
     batch_size: Count
@@ -47,46 +47,46 @@ class BasicHyperParameters(Strict):
     epochs: Count
 
 
-class HyperParameters(Strict):
+class HyperParameters(Strict, frozen=True):
     """`basic` is read; `extra` describes options to user interfaces, as in the original."""
 
     basic: BasicHyperParameters
     extra: dict[str, Any] = {}
 
 
-class OnnxOutput(Strict):
+class OnnxOutput(Strict, frozen=True):
     """Whether export writes ONNX by default."""
 
     default: bool = True
 
 
-class OpenVINOOutput(Strict):
+class OpenVINOOutput(Strict, frozen=True):
     """Whether export writes IR by default, and the channel order that it takes."""
 
     default: bool = True
     input_format: Literal["BGR", "RGB"] = "BGR"
 
 
-class OutputFormat(Strict):
+class OutputFormat(Strict, frozen=True):
     """Defaults of the export."""
 
     onnx: OnnxOutput = OnnxOutput()
     openvino: OpenVINOOutput = OpenVINOOutput()
 
 
-class Optimisation(Strict):
+class Optimisation(Strict, frozen=True):
     """Whether a kind of compression is on by default."""
 
     default: bool = False
 
 
-class Optimisations(Strict):
+class Optimisations(Strict, frozen=True):
     """Kinds of compression."""
 
     nncf_quantization: Optimisation = Optimisation()
 
 
-class Metric(Strict):
+class Metric(Strict, frozen=True):
     """One published figure of the model, in the form that metrics.yaml uses."""
 
     display_name: str
@@ -95,7 +95,7 @@ class Metric(Strict):
     value: float
 
 
-class ModelConfig(Strict):
+class ModelConfig(Strict, frozen=True):
     """The network: which backbone, and the anchors of each of its levels.
 
     `anchors_px`: for each level the (width, height) of its anchors in pixels of the network input.
@@ -107,13 +107,13 @@ class ModelConfig(Strict):
     box_variances: tuple[Positive, Positive]
 
 
-class InputConfig(Strict):
+class InputConfig(Strict, frozen=True):
     """What the network takes: a square RGB image of `size` pixels, scaled to 0..1."""
 
     size: Side
 
 
-class PostprocessConfig(Strict):
+class PostprocessConfig(Strict, frozen=True):
     """From scores to detections."""
 
     score_threshold: Fraction
@@ -122,14 +122,14 @@ class PostprocessConfig(Strict):
     max_detections: Count
 
 
-class LossConfig(Strict):
+class LossConfig(Strict, frozen=True):
     """Matching and MultiBox loss."""
 
     match_iou_threshold: Fraction
     negatives_per_positive: NotNegative
 
 
-class PhotometricConfig(Strict):
+class PhotometricConfig(Strict, frozen=True):
     """Colour distortion; each is applied with probability one half, in units of 0..255 values and degrees."""
 
     brightness: NotNegative
@@ -139,14 +139,14 @@ class PhotometricConfig(Strict):
     permute_channels: Fraction
 
 
-class CropConfig(Strict):
+class CropConfig(Strict, frozen=True):
     """Random crop that keeps enough of at least the least covered object (`min_ious`; 1 means the whole image)."""
 
     min_ious: tuple[Fraction, ...]
     min_side: Fraction
 
 
-class AugmentConfig(Strict):
+class AugmentConfig(Strict, frozen=True):
     """Random changes of the training images, in the order in which they are applied. A null part is off."""
 
     photometric: PhotometricConfig | None
@@ -154,7 +154,7 @@ class AugmentConfig(Strict):
     flip: Fraction
 
 
-class AnchorClustering(Strict):
+class AnchorClustering(Strict, frozen=True):
     """Anchors fitted to the training boxes, when they beat the given ones by a margin.
 
     `min_gain`: how much the mean best IoU of boxes with anchors must grow. `min_boxes`: below this, never.
@@ -165,7 +165,7 @@ class AnchorClustering(Strict):
     min_boxes: Count
 
 
-class ScheduleConfig(Strict):
+class ScheduleConfig(Strict, frozen=True):
     """Learning rate and length of a run; see `multibox.schedule`."""
 
     min_steps_per_epoch: Count
@@ -175,7 +175,7 @@ class ScheduleConfig(Strict):
     final_factor: Fraction
 
 
-class TrainConfig(Strict):
+class TrainConfig(Strict, frozen=True):
     """Everything else that a training needs; the reasons stand beside the values in the template."""
 
     momentum: Fraction
@@ -193,14 +193,14 @@ class TrainConfig(Strict):
     augment: AugmentConfig
 
 
-class CompressConfig(Strict):
+class CompressConfig(Strict, frozen=True):
     """Length and step size of quantisation-aware training."""
 
     epochs: Count
     learning_rate: Positive
 
 
-class Template(Strict):
+class Template(Strict, frozen=True):
     """A complete model description. `load` reads one, `dump` writes it, `replace` makes a changed copy."""
 
     name: str
@@ -249,8 +249,14 @@ def loads(text: str, *, source: str) -> Template:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else ""
-        raise TemplateError(f"{source}{where}: this is no YAML; compare it with the template it was made from.") from error
+        where = (
+            f", line {error.problem_mark.line + 1}"
+            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
+            else ""
+        )
+        raise TemplateError(
+            f"{source}{where}: this is no YAML; compare it with the template it was made from."
+        ) from error
     if isinstance(content, Mapping) and content.get("config") == "model.py":
         raise TemplateError(
             f"{source}: this is a template of OpenVINO Training Extensions, whose model.py multibox cannot run. "

@@ -77,5 +77,7 @@ def hard_negatives(errors: Tensor, is_positive: Tensor, *, ratio: float) -> Tens
     num_wanted = (is_positive.sum(dim=1, keepdim=True) * ratio).long()
     # Sorting twice ranks each negative by loss; the sort must be stable so that two runs agree.
     order = errors.masked_fill(is_positive, -1).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
     return (rank < num_wanted) & ~is_positive

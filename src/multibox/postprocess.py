@@ -28,7 +28,8 @@ def postprocess(
 def softmax(logits: FloatArray) -> FloatArray:
     """Probabilities along the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    probabilities: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _one_image(

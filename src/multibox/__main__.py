@@ -1,0 +1,7 @@
+"""`python -m multibox` is the command `multibox`."""
+
+import sys
+
+from multibox.cli import main
+
+sys.exit(main())

@@ -1,0 +1,198 @@
+"""Checkpoints: saving and loading them, published snapshots, and moving weights to another class list.
+
+A file is a dictionary of plain values and tensors in PyTorch's format:
+
+    meta        CLASSES, epoch, iter, template (plain), and what describes the run; the names that the original used
+    state_dict  the weights to evaluate and export, under the published snapshots' names
+    training    what resuming needs besides (weights being trained, optimizer, counters); absent in a finished model
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multibox import config
+from multibox.coco_classes import COCO_CLASSES
+from multibox.config import Template
+from multibox.errors import CheckpointError
+from multibox.files import atomic_path
+from multibox.model import ssd
+
+CLASS_BRANCH = "bbox_head.cls_convs."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with all that evaluating, exporting or resuming it needs. Label i is `classes[i]`."""
+
+    state_dict: Mapping[str, Tensor]
+    classes: tuple[str, ...]
+    template: Template
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] | None = None
+
+    def build(self) -> ssd.SSD:
+        """The network with these weights, in evaluation mode."""
+        model = ssd.build(self.template, num_classes=len(self.classes))
+        model.load_state_dict(dict(self.state_dict))
+        return model.eval()
+
+
+def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the file appears whole or not at all."""
+    content: dict[str, Any] = {
+        "meta": {
+            **checkpoint.meta,
+            "CLASSES": list(checkpoint.classes),
+            "template": config.to_plain(checkpoint.template),
+        },
+        "state_dict": dict(checkpoint.state_dict),
+    }
+    if checkpoint.training is not None:
+        content["training"] = dict(checkpoint.training)
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:
+    """The checkpoint in a file of ours, or a published snapshot.
+
+    `template` serves where the file carries none, as published snapshots do. A snapshot without class names and with
+    80 classes is taken for one of COCO.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, needs code of its own, or is of another family of networks.
+    """
+    content = _read(path)
+    meta = content.get("meta")
+    meta = dict(meta) if isinstance(meta, Mapping) else {}
+    weights = {
+        key.removeprefix("module."): value for key, value in content["state_dict"].items() if isinstance(value, Tensor)
+    }
+    plain_template = meta.pop("template", None)
+    if plain_template is not None:
+        template = config.from_plain(plain_template, source=str(path))
+    if template is None:
+        raise CheckpointError(
+            f"{path}: this file carries no template. Run the command from the work directory of its model, "
+            "or name the template with --config."
+        )
+    num_classes = _count_classes(path, weights, template)
+    classes = _classes(path, meta.pop("CLASSES", None), num_classes)
+    expected = ssd.build(template, num_classes=num_classes).state_dict()
+    _check_weights(path, weights, expected)
+    weights = {key: weights.get(key, value) for key, value in expected.items()}
+    return Checkpoint(weights, classes, template, meta, content.get("training"))
+
+
+def transfer(
+    model: ssd.SSD, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
+) -> str:
+    """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
+
+    Rows of the classification layers go by class name, background included; those of new classes keep their fresh
+    values. Without names (`source_classes` None) only background is carried. Everything else is copied.
+    """
+    own = model.state_dict()
+    names = [*classes, None]
+    source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
+    for key, value in own.items():
+        given = weights[key]
+        if not _is_class_layer(key):
+            value.copy_(given)
+            continue
+        rows = given.unflatten(0, (-1, _source_count(given, value, len(names), source_names)))
+        target = value.unflatten(0, (-1, len(names)))
+        for i, name in enumerate(names):
+            if name is None:
+                target[:, i] = rows[:, -1]
+            elif name in source_names:
+                target[:, i] = rows[:, source_names.index(name)]
+    carried = [name for name in classes if name in source_names]
+    fresh = [name for name in classes if name not in source_names]
+    parts = [f"all layers but the class rows; class rows of {_list(carried)} and background"]
+    if fresh:
+        parts.append(f"{_list(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
+    return "Carried over: " + "; ".join(parts) + "."
+
+
+def _is_class_layer(key: str) -> bool:
+    return key.startswith(CLASS_BRANCH) and key.split(".")[3] == "3"
+
+
+def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequence[str | None]) -> int:
+    if source_names:
+        return len(source_names)
+    num_anchors = own.shape[0] // own_count
+    return given.shape[0] // num_anchors
+
+
+def _list(names: Sequence[str]) -> str:
+    if not names:
+        return "no class"
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such file.") from error
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
+            raise CheckpointError(
+                f"{path}: reading this file would run code that it brings along; refused. "
+                "Save it again with plain tensors and values only."
+            ) from error
+        raise CheckpointError(f"{path}: this is no PyTorch checkpoint, or it is damaged.") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: this is no PyTorch checkpoint, or it is damaged.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: this file holds no model weights.")
+    if "state_dict" not in content and all(isinstance(value, Tensor) for value in content.values()):
+        content = {"state_dict": content}
+    if not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(f"{path}: this file holds no model weights (no `state_dict`).")
+    return content
+
+
+def _count_classes(path: str | os.PathLike[str], weights: Mapping[str, Tensor], template: Template) -> int:
+    bias = weights.get(f"{CLASS_BRANCH}0.3.bias")
+    num_anchors = len(template.model.anchors_px[0])
+    if bias is None or bias.shape[0] % num_anchors or bias.shape[0] // num_anchors < 2:
+        raise CheckpointError(f"{path}: these are no weights of the model {template.name}.")
+    return bias.shape[0] // num_anchors - 1
+
+
+def _classes(path: str | os.PathLike[str], names: Any, num_classes: int) -> tuple[str, ...]:
+    if names is None and num_classes == len(COCO_CLASSES):
+        return COCO_CLASSES
+    if names is None:
+        return tuple(f"class {i}" for i in range(num_classes))
+    if isinstance(names, str):
+        names = [names]
+    if len(names) != num_classes:
+        raise CheckpointError(f"{path}: the file names {len(names)} classes, its weights are for {num_classes}.")
+    return tuple(str(name) for name in names)
+
+
+def _check_weights(path: str | os.PathLike[str], weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for key, value in expected.items():
+        if key not in weights and key.endswith("num_batches_tracked"):
+            continue
+        if key not in weights:
+            raise CheckpointError(f"{path}: these are no weights of this model: `{key}` is missing.")
+        if weights[key].shape != value.shape:
+            raise CheckpointError(
+                f"{path}: these weights do not fit the template: `{key}` is {list(weights[key].shape)}, "
+                f"not {list(value.shape)}."
+            )

@@ -1,0 +1,68 @@
+"""What commands show: lines that stay and one line of progress, plain where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+console = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class TrainingDisplay:
+    """Shows a training on the console: its lines, and below them a bar with the time that is left."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:5.1f}%  loss {task.fields[loss]:.3f}  {task.fields[left]} left"),
+            console=console,
+            transient=True,
+            # A log file has no use for a bar; the lines of the epochs are in it.
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1.0, epoch=1, loss=0.0, left="?", visible=False)
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def line(self, text: str) -> None:
+        """One line that stays, above the bar."""
+        console.print(Text(text))
+
+    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=share, epoch=epoch, loss=loss, left=duration(seconds_left), visible=True)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar that counts up to `total`; the value is told how many more are done."""
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def duration(seconds: float) -> str:
+    """A time span as h:mm:ss or m:ss."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

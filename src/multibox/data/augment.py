@@ -1,0 +1,155 @@
+"""Random changes of training images: crop, resize, colours, mirror. Pure functions of an explicit random generator.
+
+The original distorts colours first, on the whole image in float32. Here the uint8 image is cropped and shrunk first:
+colours are changed pixel by pixel, so the order makes no difference but for interpolation, and costs a tenth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from multibox import boxes as geometry
+from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
+from multibox.images import Image, resize
+from multibox.structures import FloatArray, IntArray, Targets
+
+TRIES_PER_DRAW = 50  # SSD's and the original's number
+MAX_DRAWS = 20  # the original has no limit; it is for sets of `min_ious` that no crop of an image can satisfy
+MAX_ASPECT = 2.0  # a crop's longer side is at most twice the shorter, in pixels; SSD's and the original's number
+
+
+def augment(
+    image: Image, targets: Targets, config: AugmentConfig, size: int, rng: Generator
+) -> tuple[NDArray[Any], Targets]:
+    """A randomly changed BGR square (size, size, 3) of an image, and its targets.
+
+    It is float32 in 0..255 if colours are changed, else uint8. If the image has objects, so has the result; boxes are
+    inside it. Boxes that the crop left less than a pixel wide or high are dropped, unless none would remain.
+    """
+    boxes, labels = targets.boxes, targets.labels
+    if config.crop is not None:
+        whole = image
+        image, boxes, labels = crop(image, boxes, labels, config.crop, rng)
+        if image is not whole:
+            boxes, labels = _drop_thin(boxes, labels, size)
+    square = resize(image, size)
+    if config.photometric is not None:
+        square = photometric(square, config.photometric, rng)
+    if rng.random() < config.flip:
+        square, boxes = flip(square, boxes)
+    return square, Targets(boxes, labels)
+
+
+def photometric(image: NDArray[Any], config: PhotometricConfig, rng: Generator) -> FloatArray:
+    """A BGR image (H, W, 3), uint8 or float32 in 0..255, as float32 with changed brightness, contrast, saturation, hue, order of channels.
+
+    Each change happens with probability one half; contrast comes before or after saturation and hue. Unlike the
+    original's, the result is cut to 0..255: no camera gives values outside.
+
+    Source: Liu et al., "SSD", 2016, section 3.6, after Howard, "Some Improvements on Deep CNN Based Image
+    Classification", 2013; ranges as in the original.
+    """
+    brightness = rng.uniform(-config.brightness, config.brightness) if rng.random() < 0.5 else 0.0
+    is_contrast_first = rng.random() < 0.5
+    contrast = rng.uniform(*config.contrast) if rng.random() < 0.5 else 1.0
+    saturation = rng.uniform(*config.saturation) if rng.random() < 0.5 else 1.0
+    hue = rng.uniform(-config.hue_degrees, config.hue_degrees) if rng.random() < 0.5 else 0.0
+    channels = rng.permutation(3) if rng.random() < config.permute_channels else np.arange(3)
+
+    # Everything after the first product is done in place: at this size, fresh memory costs more than the arithmetic.
+    changed: FloatArray = np.multiply(image, np.float32(contrast if is_contrast_first else 1), dtype=np.float32)
+    if brightness:
+        changed += np.float32(brightness * contrast if is_contrast_first else brightness)
+    if saturation != 1 or hue:
+        np.maximum(changed, 0, out=changed)  # OpenCV's conversion is wrong for negative values
+        _change_saturation_and_hue(changed, saturation, hue)
+    if not is_contrast_first and contrast != 1:
+        changed *= np.float32(contrast)
+    np.clip(changed, 0, 255, out=changed)
+    if channels.tolist() == [0, 1, 2]:
+        return changed
+    permuted: FloatArray = cv2.merge([cv2.extractChannel(changed, int(channel)) for channel in channels])
+    return permuted
+
+
+def crop(
+    image: NDArray[Any], boxes: FloatArray, labels: IntArray, config: CropConfig, rng: Generator
+) -> tuple[NDArray[Any], FloatArray, IntArray]:
+    """A random part of the image, a view of it, with the boxes whose centre is inside, cut at its border.
+
+    A draw asks for a smallest IoU of the crop with any box, then tries crops with sides of `min_side` to 1 of the
+    image's; without success another draw follows. Where there are objects, at least one stays.
+
+    Source: Liu et al., "SSD", 2016, section 2.2; IoU and rounding as in the original.
+    """
+    height, width = image.shape[:2]
+    for _ in range(MAX_DRAWS):
+        min_iou = config.min_ious[rng.integers(len(config.min_ious))]
+        if min_iou == 1:
+            break
+        patches_px = _draw_patches(width, height, config.min_side, rng)
+        patches = (patches_px / (width, height, width, height)).astype(np.float32)
+        fits = np.ones(len(patches), dtype=np.bool_)
+        if len(boxes):
+            fits = (geometry.iou(patches, boxes).min(axis=1) >= min_iou) & _centres_inside(boxes, patches).any(axis=1)
+        if fits.any():
+            choice = int(fits.argmax())
+            x1, y1, x2, y2 = patches_px[choice].tolist()
+            keep = _centres_inside(boxes, patches[choice : choice + 1])[0]
+            return image[y1:y2, x1:x2], _relative(boxes[keep], patches[choice]), labels[keep]
+    return image, boxes, labels
+
+
+def flip(image: NDArray[Any], boxes: FloatArray) -> tuple[NDArray[Any], FloatArray]:
+    """Image and boxes as a mirror shows them: left is right."""
+    mirrored = boxes.copy()
+    mirrored[:, 0], mirrored[:, 2] = 1 - boxes[:, 2], 1 - boxes[:, 0]
+    return cv2.flip(image, 1), mirrored
+
+
+def _change_saturation_and_hue(image: FloatArray, saturation: float, hue_degrees: float) -> None:
+    # OpenCV's hue of a float image is in degrees, saturation in 0..1, value in the image's own units.
+    cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=image)
+    if saturation != 1:
+        image[..., 1] *= np.float32(saturation)
+    if hue_degrees:
+        # On the way back to BGR, OpenCV takes angles above 360 but is wrong for negative ones.
+        image[..., 0] += np.float32(hue_degrees % 360)
+    cv2.cvtColor(image, cv2.COLOR_HSV2BGR, dst=image)
+
+
+def _draw_patches(width: int, height: int, min_side: float, rng: Generator) -> NDArray[np.int64]:
+    """Up to `TRIES_PER_DRAW` crops (N, 4) in whole pixels, none empty, none too elongated."""
+    shares, places = rng.uniform(min_side, 1, (TRIES_PER_DRAW, 2)), rng.random((TRIES_PER_DRAW, 2))
+    image_sides = np.array([width, height])
+    sides = shares * image_sides
+    top_left = places * (image_sides - sides)
+    patches = np.concatenate([top_left, top_left + sides], axis=1).astype(np.int64)
+    aspect = sides[:, 1] / sides[:, 0]
+    is_usable = (aspect >= 1 / MAX_ASPECT) & (aspect <= MAX_ASPECT) & (patches[:, 2:] > patches[:, :2]).all(axis=1)
+    usable: NDArray[np.int64] = patches[is_usable]
+    return usable
+
+
+def _centres_inside(boxes: FloatArray, patches: FloatArray) -> NDArray[np.bool_]:
+    """Whether each patch (P, 4) holds the centre of each box (N, 4), as (P, N)."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside: NDArray[np.bool_] = (centres > patches[:, None, :2]) & (centres < patches[:, None, 2:])
+    return np.logical_and(inside[..., 0], inside[..., 1])
+
+
+def _relative(boxes: FloatArray, patch: FloatArray) -> FloatArray:
+    """Boxes as fractions of a patch of the image instead of the image."""
+    origin, sides = np.tile(patch[:2], 2), np.tile(patch[2:] - patch[:2], 2)
+    moved: FloatArray = ((boxes - origin) / sides).astype(np.float32)
+    return geometry.clip(moved)
+
+
+def _drop_thin(boxes: FloatArray, labels: IntArray, size: int) -> tuple[FloatArray, IntArray]:
+    keep = ((boxes[:, 2:] - boxes[:, :2]) * size >= 1).all(axis=1)
+    return (boxes[keep], labels[keep]) if keep.any() else (boxes, labels)

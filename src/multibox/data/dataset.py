@@ -1,0 +1,79 @@
+"""Records as training samples: decoded once where memory allows, then changed at random each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from multibox import images
+from multibox.config import AugmentConfig
+from multibox.data.augment import augment
+from multibox.data.cache import ImageCache
+from multibox.data.coco import Record
+from multibox.errors import DataError
+from multibox.images import Image
+from multibox.structures import FloatArray, Targets
+
+DECODED_PER_INPUT_SIDE = 2
+
+
+class Batch(NamedTuple):
+    """B samples: `images` (B, 3, S, S) float32 RGB in 0..1, and the targets and record index of each."""
+
+    images: FloatArray
+    targets: list[Targets]
+    indices: list[int]
+
+
+class Dataset:
+    """Training samples of `input_size` pixels from records.
+
+    Without `augment`, images are only resized. Without `cache`, every image is decoded each time.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        input_size: int,
+        augment: AugmentConfig | None,
+        cache: ImageCache | None,
+    ) -> None:
+        self.records = records
+        self.input_size = input_size
+        self.augment = augment
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def decoded(self, index: int) -> Image:
+        """The image of a record, decoded smaller if it is much larger than the network input. Do not write to it.
+
+        Raises:
+            DataError: the file has gone or changed since it was checked.
+        """
+        stored = self.cache.get(index) if self.cache is not None else None
+        if stored is not None:
+            return stored
+        record = self.records[index]
+        min_side = DECODED_PER_INPUT_SIDE * self.input_size
+        image = images.read(record.path, expected_size=(record.width, record.height), min_size=(min_side, min_side))
+        if self.cache is not None:
+            self.cache.put(index, image)
+        return image
+
+    def sample(self, index: int, rng: Generator) -> tuple[NDArray[Any], Targets]:
+        """The BGR square (S, S, 3) of a record, uint8 or float32 in 0..255, and its targets."""
+        record = self.records[index]
+        image = self.decoded(index)
+        try:
+            if self.augment is None:
+                return images.resize(image, self.input_size), record.targets
+            return augment(image, record.targets, self.augment, self.input_size, rng)
+        except cv2.error as error:
+            raise DataError(f"{record.path}: OpenCV cannot process the image: {error.err}.") from error

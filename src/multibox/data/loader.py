@@ -1,0 +1,177 @@
+"""Batches for training and images for evaluation, prepared ahead by threads.
+
+Threads, not processes: OpenCV and large numpy operations run without Python's global lock, decoded images are shared,
+and nothing has to be copied or started anew each epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.random import SeedSequence
+from numpy.typing import NDArray
+
+from multibox import images
+from multibox.data.coco import Record
+from multibox.data.dataset import Batch, Dataset
+from multibox.images import Image, to_input
+
+MAX_PIXELS_PER_BATCH = 64_000_000
+"""Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class TrainLoader:
+    """Batches of randomly changed samples, the same for the same seed whatever the number of threads.
+
+    An epoch visits all images `repeat` times, each time in a new order, and is filled up to whole batches from one more
+    order. With `world_size` processes, step by step each gets its part of one common batch of
+    `batch_size * world_size` samples. `num_workers` threads prepare up to `prefetch` batches ahead; without threads,
+    batches are made when they are asked for.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        repeat: int,
+        seed: int,
+        num_workers: int,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int | None = None,
+    ) -> None:
+        assert len(dataset) > 0 and batch_size > 0 and repeat > 0 and 0 <= rank < world_size
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.repeat = repeat
+        self.seed = seed
+        self.num_workers = num_workers
+        self.rank = rank
+        self.world_size = world_size
+        self.prefetch = num_workers if prefetch is None else prefetch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.dataset) * self.repeat // (self.batch_size * self.world_size))
+
+    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, or those that are left of it from `first_step` on.
+
+        Raises:
+            DataError: an image cannot be read any more.
+        """
+        order = self._order(number)
+        stop = threading.Event()
+
+        def make(step: int) -> Batch:
+            start = (step * self.world_size + self.rank) * self.batch_size
+            return self._batch(number, range(start, start + self.batch_size), order, stop)
+
+        steps = range(first_step, self.steps_per_epoch)
+        return _ahead(make, steps, num_threads=self.num_workers, num_ahead=self.prefetch, stop=stop)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Record indices of all samples of an epoch, over all processes."""
+        rng = np.random.default_rng(SeedSequence([self.seed, epoch]))
+        num_samples = self.steps_per_epoch * self.batch_size * self.world_size
+        num_rounds = -(-num_samples // len(self.dataset))
+        return np.concatenate([rng.permutation(len(self.dataset)) for _ in range(num_rounds)])[:num_samples]
+
+    def _batch(self, epoch: int, positions: range, order: NDArray[np.int64], stop: threading.Event) -> Batch:
+        squares, targets = [], []
+        indices = order[positions.start : positions.stop].tolist()
+        for position, index in zip(positions, indices, strict=True):
+            if stop.is_set():
+                raise CancelledError
+            # The sample's place in the epoch decides its random numbers, whoever prepares it. A spawn key, because
+            # a number added to the list of seeds would give place 0 the numbers of the order itself.
+            rng = np.random.default_rng(SeedSequence([self.seed, epoch], spawn_key=(position,)))
+            square, target = self.dataset.sample(index, rng)
+            squares.append(square)
+            targets.append(target)
+        return Batch(to_input(squares), targets, indices)
+
+
+def evaluation_batches(
+    records: Sequence[Record], *, input_size: int, batch_size: int, num_workers: int
+) -> Iterator[tuple[list[int], list[Image]]]:
+    """Record indices and full-size BGR images, in order; never decoded smaller, since that would change results.
+
+    Each thread reads a batch ahead, so `num_workers` + 1 batches are in memory at most. Batches of very large images
+    are smaller than `batch_size`.
+
+    Raises:
+        DataError: an image cannot be read any more.
+    """
+    del input_size
+    stop = threading.Event()
+
+    def read(batch: list[int]) -> tuple[list[int], list[Image]]:
+        return batch, [_read_full(records[index], stop) for index in batch]
+
+    batches = _ahead(read, _cut(records, batch_size), num_threads=num_workers, num_ahead=num_workers, stop=stop)
+    with contextlib.closing(batches):
+        yield from batches
+
+
+def _read_full(record: Record, stop: threading.Event) -> Image:
+    if stop.is_set():
+        raise CancelledError
+    return images.read(record.path, expected_size=(record.width, record.height))
+
+
+def _cut(records: Sequence[Record], batch_size: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    num_pixels = 0
+    for index, record in enumerate(records):
+        pixels = record.width * record.height
+        if batch and (len(batch) == batch_size or num_pixels + pixels > MAX_PIXELS_PER_BATCH):
+            yield batch
+            batch, num_pixels = [], 0
+        batch.append(index)
+        num_pixels += pixels
+    if batch:
+        yield batch
+
+
+def _ahead(
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    num_threads: int,
+    num_ahead: int,
+    stop: threading.Event,
+) -> Generator[Result, None, None]:
+    """Results of the tasks in their order, made ahead by threads; errors come out where the result would.
+
+    When the iterator is closed or fails, `stop` is set, what is being made is waited for, and the threads end.
+    """
+    if num_threads == 0:
+        yield from map(work, tasks)
+        return
+    # The threads are the parallelism: OpenCV's own, on top of them, would only take processors from the training.
+    cv2.setNumThreads(1)
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-loader")
+    try:
+        for task in tasks:
+            pending.append(pool.submit(work, task))
+            if len(pending) > num_ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,103 @@
+"""Several processes: starting them with torchrun, and batch statistics over all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def is_launched() -> bool:
+    """Whether this process was started by torchrun (or a scheduler that sets the same variables)."""
+    return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launch(num_processes: int, arguments: Sequence[str]) -> int:
+    """Run `multibox` with these arguments in processes of this machine; the exit code of the first that failed."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import get_args_parser, run
+
+    options = [f"--nproc-per-node={num_processes}", "--standalone", "--module", "multibox", *arguments]
+    threads = max(1, (os.cpu_count() or 1) // num_processes)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    try:
+        run(get_args_parser().parse_args(options))
+    except ChildFailedError as error:
+        codes = [failure.exitcode for failure in error.failures.values()]
+        print(f"{len(codes)} of {num_processes} processes failed.", file=sys.stderr)
+        return next((code for code in codes if code > 0), 1)
+    return 0
+
+
+def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+    """The model with batch statistics over the images of all processes, in place; names and weights stay.
+
+    PyTorch's own synchronised layer runs on graphics cards only; on a processor this module's takes its place.
+    """
+    if next(model.parameters()).is_cuda:
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return synchronised
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, SyncedBatchNorm.of(child))
+    return model
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose training statistics are over all processes, which hold equally many images."""
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> SyncedBatchNorm:
+        """The same layer, sharing its parameters and buffers."""
+        synced = cls(norm.num_features, norm.eps, norm.momentum)
+        synced._parameters, synced._buffers, synced.training = norm._parameters, norm._buffers, norm.training
+        return synced
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        # Mean first, then squares about it: one pass over squares would lose digits where the mean is large.
+        mean = _Average.apply(x.float().mean((0, 2, 3)))
+        centred = x.float() - mean[:, None, None]
+        variance = _Average.apply(centred.square().mean((0, 2, 3)))
+        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked.add_(1)
+
+
+class _Average(torch.autograd.Function):
+    """Mean of a tensor over all processes; so is its gradient, since every process's loss depends on it."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()

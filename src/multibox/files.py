@@ -1,0 +1,44 @@
+"""Writing files so that a reader, or a run that is stopped half way, never meets half a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Make `path` a file with this content; text becomes UTF-8, line ends as given.
+
+    Either the whole content is there in the end or whatever was there before.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path in the folder of `path` to write to: it takes the place of `path` on success, and goes on failure.
+
+    The temporary name keeps the ending of `path`, because some writers choose a format by it.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp{target.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    # Without this, a power cut after the renaming can leave the new name with no content.
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,235 @@
+"""Images: reading files as uint8 BGR, whatever they hold, and turning them into what the network takes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.errors import DataError
+from multibox.structures import FloatArray
+
+Image = NDArray[np.uint8]
+"""(H, W, 3), blue green red."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+"""Factors by which a JPEG can be decoded smaller, at a fraction of the time: part of its transform is left out."""
+
+PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check sum, always the same
+ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 swap width and height
+
+
+class _UnusableError(Exception):
+    """Why an image cannot be used, as the end of a sentence: "... is truncated"."""
+
+
+def read(path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None) -> Image:
+    """The image in a file, as 8-bit BGR: 16-bit, grey, palette images are converted, transparency is dropped.
+
+    A photograph may say that it is to be shown turned (EXIF orientation), and annotations may be made for the turned or
+    for the stored image: the one that has `expected_size` is returned, the turned one if both do or no size is given.
+    With `min_size`, an image that is at least twice as large is returned smaller by a factor of 2, 4 or 8, not below
+    `min_size` on either side.
+
+    Raises:
+        DataError: the file is missing, broken off, no image, or not of the expected size.
+    """
+    try:
+        return _decode(_load(path), expected_size, min_size)
+    except _UnusableError as error:
+        raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+def read_size(path: str | os.PathLike[str]) -> Size:
+    """Width and height of the image that `read` gives; of a JPEG only the header is looked at.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        data = _load(path)
+        header = _jpeg_header(data)
+        if header is not None:
+            stored, is_turned, _ = header
+            return stored[::-1] if is_turned else stored
+        height, width = _decode(data, None, None).shape[:2]
+        return width, height
+    except _UnusableError as error:
+        raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+def find_fault(path: str | os.PathLike[str], *, expected_size: Size | None = None) -> str | None:
+    """Why `read` would refuse this file, as the end of a sentence ("is truncated"), or None when it would not.
+
+    JPEGs are decoded to an eighth of their size, which finds the same faults in half the time.
+    """
+    try:
+        _decode(_load(path), expected_size, (1, 1))
+    except _UnusableError as error:
+        return str(error)
+    return None
+
+
+def resize(image: NDArray[Any], size: int) -> NDArray[Any]:
+    """The image as a square of `size` pixels; its aspect ratio is not kept, nothing is smoothed."""
+    square: NDArray[Any] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return square
+
+
+def to_input(images: Sequence[NDArray[Any]]) -> FloatArray:
+    """The batch (B, 3, S, S), RGB from 0 to 1, of BGR images (S, S, 3) with values from 0 to 255."""
+    size = images[0].shape[0]
+    batch = np.empty((len(images), 3, size, size), dtype=np.float32)
+    for row, image in enumerate(images):
+        assert image.shape == (size, size, 3), f"image {row} is {image.shape}, not {(size, size, 3)}"
+        for plane, channel in zip(batch[row, ::-1], cv2.split(image), strict=True):
+            # Division, because a float32 product with 1/255 differs from the original's numbers in the last bit.
+            np.divide(channel, np.float32(255), out=plane)
+    return batch
+
+
+def _load(path: str | os.PathLike[str]) -> bytes:
+    # Not cv2.imread: on some systems it cannot open names outside of the system's code page.
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise _UnusableError("is missing") from error
+    except OSError as error:
+        raise _UnusableError(f"cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a null character or half a surrogate pair in the name
+        raise _UnusableError("is missing") from error
+    if not data:
+        raise _UnusableError("is an empty file")
+    return data
+
+
+def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> Image:
+    header = _jpeg_header(data)
+    if header is not None:
+        return _decode_jpeg(data, header, expected_size, min_size)
+    if data.startswith(b"\x89PNG") and data.rfind(PNG_END) < 0:
+        raise _UnusableError("is truncated")
+    image = _opencv_decode(data, cv2.IMREAD_COLOR)
+    if expected_size is not None and _size(image) != expected_size:
+        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if _size(stored) != expected_size:
+            raise _wrong_size(_size(image), expected_size)
+        image = stored
+    factor = _reduction(_size(image), min_size)
+    if factor == 1:
+        return image
+    smaller: Image = cv2.resize(image, _divided(_size(image), factor), interpolation=cv2.INTER_AREA)
+    return smaller
+
+
+def _decode_jpeg(
+    data: bytes, header: tuple[Size, bool, int], expected_size: Size | None, min_size: Size | None
+) -> Image:
+    stored, is_turned, scan = header
+    # OpenCV fills what is missing with grey and only warns. Inside the scan, 0xFF is always followed by something
+    # else; before it, a thumbnail may have an end marker of its own.
+    if data.rfind(b"\xff\xd9", scan) < 0:
+        raise _UnusableError("is truncated")
+    shown = stored[::-1] if is_turned else stored
+    if expected_size is not None and expected_size not in (shown, stored):
+        raise _wrong_size(shown, expected_size)
+    is_as_shown = expected_size is None or expected_size == shown
+    size = shown if is_as_shown else stored
+    factor = _reduction(size, min_size)
+    image = _opencv_decode(data, REDUCED[factor] | (0 if is_as_shown else cv2.IMREAD_IGNORE_ORIENTATION))
+    assert _size(image) == _divided(size, factor), f"{_size(image)} is not {size} / {factor}"
+    return image
+
+
+def _opencv_decode(data: bytes, flags: int) -> Image:
+    try:
+        image: Image | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:  # larger than OpenCV's limit, for one
+        raise _UnusableError("cannot be decoded") from error
+    if image is None:
+        raise _UnusableError("cannot be decoded")
+    return image
+
+
+def _size(image: Image) -> Size:
+    return image.shape[1], image.shape[0]
+
+
+def _reduction(size: Size, min_size: Size | None) -> int:
+    if min_size is None:
+        return 1
+    return max(
+        factor
+        for factor in REDUCED
+        if factor == 1 or all(a // factor >= b for a, b in zip(size, min_size, strict=True))
+    )
+
+
+def _divided(size: Size, factor: int) -> Size:
+    return -(-size[0] // factor), -(-size[1] // factor)
+
+
+def _wrong_size(size: Size, expected: Size) -> _UnusableError:
+    return _UnusableError(f"measures {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]} as annotated")
+
+
+def _jpeg_header(data: bytes) -> tuple[Size, bool, int] | None:
+    """Stored size, whether EXIF swaps width and height, and where the first scan starts; None if it is no JPEG.
+
+    Source: ITU-T T.81, annex B: marker segments are 0xFF, a kind, and a length that counts itself.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    size: Size | None = None
+    orientation = 1
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        kind = data[position + 1]
+        if kind == 0xFF:  # padding
+            position += 1
+            continue
+        if kind == 0x01 or 0xD0 <= kind <= 0xD8:  # markers without a length
+            position += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        segment = data[position + 4 : position + 2 + length]
+        if kind == 0xDA:  # start of scan
+            break
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) and len(segment) >= 5:  # start of frame
+            height, width = struct.unpack_from(">HH", segment, 1)
+            size = (width, height)
+        elif kind == 0xE1 and segment.startswith(b"Exif\x00\x00"):
+            orientation = _exif_orientation(segment[6:])
+        position += 2 + length
+    if size is None:
+        raise _UnusableError("is truncated" if position >= len(data) - 4 else "cannot be decoded")
+    return size, 5 <= orientation <= 8, position
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 10:
+        return 1
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if start + 2 > len(tiff):
+        return 1
+    (num_entries,) = struct.unpack_from(f"{order}H", tiff, start)
+    for entry in range(start + 2, min(start + 2 + 12 * num_entries, len(tiff) - 11), 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+        if tag == ORIENTATION:
+            return int(value)
+    return 1

@@ -1,0 +1,67 @@
+"""How fast a run is, how much of it is left, and when it has to end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+VALIDATION_SHARE = 0.1
+"""Of a time budget, about this share at most goes into validation before the end."""
+
+UNTIMED_STEPS = 2
+"""The first steps pay for memory and the choice of algorithms; they say nothing about the rest."""
+
+
+@dataclass
+class Pace:
+    """Smoothed time per step and per validation, and what follows from them.
+
+    `deadline` is a time of `time.monotonic` or None. `validation_seconds` begins as a guess.
+    """
+
+    deadline: float | None
+    validation_seconds: float
+    step_seconds: float = 0.0
+    num_steps: int = 0
+    validated_at: float = field(default_factory=time.monotonic)
+
+    def count_step(self, seconds: float) -> None:
+        """Learn from one more step."""
+        self.num_steps += 1
+        weight = 1.0 if self.num_steps <= UNTIMED_STEPS + 1 else max(0.05, 1 / (self.num_steps - UNTIMED_STEPS))
+        self.step_seconds += weight * (seconds - self.step_seconds)
+
+    def count_validation(self, seconds: float) -> None:
+        """Learn from one more validation."""
+        self.validation_seconds = seconds
+        self.validated_at = time.monotonic()
+
+    def steps_until_deadline(self) -> float:
+        """Steps that still fit, with room for the validations between and the one at the end."""
+        assert self.deadline is not None
+        left = self.deadline - time.monotonic() - self.validation_seconds
+        return max(0.0, left) * (1 - self._validation_share(left)) / max(self.step_seconds, 1e-6)
+
+    def is_validation_due(self) -> bool:
+        """After each epoch; with a deadline, only when the last validation was long enough ago."""
+        if self.deadline is None:
+            return True
+        return (time.monotonic() - self.validated_at) * VALIDATION_SHARE >= self.validation_seconds
+
+    def seconds_left(self, steps_left: float, steps_per_epoch: int) -> float:
+        """Until the end, validations counted."""
+        if self.deadline is not None:
+            return max(0.0, self.deadline - time.monotonic())
+        return steps_left * self.step_seconds + (1 + steps_left // steps_per_epoch) * self.validation_seconds
+
+    def plan(self, steps_left: float, steps_per_epoch: int, images_per_step: int) -> str:
+        """One line: speed, length, and the time of day at which it will be done."""
+        speed = images_per_step / self.step_seconds
+        end = datetime.now() + timedelta(seconds=self.seconds_left(steps_left, steps_per_epoch))
+        return (
+            f"{speed:.0f} img/s: {(steps_left + self.num_steps) / steps_per_epoch:.1f} epochs, done about {end:%H:%M}."
+        )
+
+    def _validation_share(self, left: float) -> float:
+        return VALIDATION_SHARE if left > 2 * self.validation_seconds / VALIDATION_SHARE else 0.0

@@ -1,0 +1,119 @@
+"""What runs a model on images, behind one protocol, so that evaluation does not care which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from multibox.anchors import make_anchors
+from multibox.config import Template
+from multibox.errors import CheckpointError, DependencyError, OptionError
+from multibox.images import Image, resize, to_input
+from multibox.postprocess import postprocess
+from multibox.structures import Detections
+
+if TYPE_CHECKING:
+    import torch
+
+    from multibox.checkpoint import Checkpoint
+    from multibox.model.ssd import SSD
+
+EXPORTED = {".xml", ".bin", ".onnx"}
+
+
+class Runtime(Protocol):
+    """A detector that is ready to run: label i of a detection is `classes[i]`."""
+
+    classes: tuple[str, ...]
+    input_size: int
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image (H, W, 3), uint8 BGR, of any size."""
+        ...
+
+
+class TorchRuntime:
+    """A network in PyTorch."""
+
+    def __init__(self, model: SSD, template: Template, classes: Sequence[str], *, device: str = "cpu") -> None:
+        from multibox.model.ssd import strides
+
+        self.classes = tuple(classes)
+        self.input_size = template.input.size
+        self._model = model
+        self._template = template
+        self._device = device
+        self._anchors = make_anchors(template.model.anchors_px, strides(model), template.input.size)
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Runtime`. The model runs in evaluation mode, whatever mode it is left in."""
+        import torch
+
+        batch = torch.from_numpy(to_input([resize(image, self.input_size) for image in images]))
+        batch = batch.to(self._device, memory_format=torch.channels_last)
+        was_training = self._model.training
+        with torch.inference_mode():
+            raw = self._model.eval()(batch)
+        self._model.train(was_training)
+        return postprocess(
+            raw.deltas.float().cpu().numpy(),
+            raw.logits.float().cpu().numpy(),
+            self._anchors,
+            variances=self._template.model.box_variances,
+            config=self._template.postprocess,
+        )
+
+
+def open_runtime(path: str | os.PathLike[str], *, template: Template | None = None, device: str = "auto") -> Runtime:
+    """The runtime for a file of weights; `template` serves a snapshot that carries none.
+
+    Raises:
+        CheckpointError: the file cannot be read or is of another kind.
+        DependencyError: what runs this kind of file is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in EXPORTED:
+        raise CheckpointError(f"{path}: running exported models is not part of this version; name a .pth file.")
+    if suffix != ".pth":
+        raise CheckpointError(f"{path}: expected a .pth file.")
+    return runtime_of(load_checkpoint(path, template=template), device=device)
+
+
+def runtime_of(checkpoint: Checkpoint, *, device: str = "auto") -> TorchRuntime:
+    """The runtime of a loaded checkpoint."""
+    import torch
+
+    chosen = pick_device(device)
+    model = checkpoint.build().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TorchRuntime(model, checkpoint.template, checkpoint.classes, device=str(chosen))
+
+
+def load_checkpoint(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:
+    """`checkpoint.load`, with a clear line where torch is missing."""
+    try:
+        from multibox.checkpoint import load
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            'Reading a .pth file needs PyTorch. Install it with: pip install "multibox[train]"'
+        ) from error
+    return load(path, template=template)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; `auto` takes a graphics card if there is one.
+
+    Raises:
+        OptionError: there is no such device on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(f"--device {name}: this machine has no such device. Try --device auto.") from error
+    return device
