@@ -259,15 +259,24 @@ class Bodywork:
         self.side([(float(p[0]), float(p[1])) for p in light], mixed(GLASS, GLASS_LIGHT, 0.6))
 
     def across(
-        self, low: tuple[float, float], high: tuple[float, float], colour: Colour, share: float = 0.9, *,
-        middle: float = 0.0, glow: float = 0.0, front: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        low: tuple[float, float],
+        high: tuple[float, float],
+        colour: Colour,
+        share: float = 0.9,
+        *,
+        middle: float = 0.0,
+        glow: float = 0.0,
+        front: bool = True,
+    ) -> None:
         """Add a panel to the front or the back, from the point low to the point high of the outline."""
         y0, y1 = self.half_width_at(low[1]), self.half_width_at(high[1])
         points = [
-            (low[0], y0 * (middle - share), low[1]), (low[0], y0 * (middle + share), low[1]),
-            (high[0], y1 * (middle + share), high[1]), (high[0], y1 * (middle - share), high[1]),
-        ]  # fmt: skip
+            (low[0], y0 * (middle - share), low[1]),
+            (low[0], y0 * (middle + share), low[1]),
+            (high[0], y1 * (middle + share), high[1]),
+            (high[0], y1 * (middle - share), high[1]),
+        ]
         inside = ((low[0] + high[0]) / 2 - (1.0 if front else -1.0), 0.0, min(low[1], high[1]) - 0.2)
         self.faces.append(face_away(points, inside, colour, glow))
 
@@ -549,18 +558,23 @@ def random_look(random: Random) -> Look:
 def leg(hip: Sequence[float], knee: Sequence[float], ankle: Sequence[float], look: Look) -> Group:
     """Return a leg with its shoe."""
     shin = limb([knee, ankle], (0.075, 0.055), look.trousers)
-    shoe = limb([(ankle[0] - 0.03, ankle[1], ankle[2] - 0.03), (ankle[0] + 0.16, ankle[1], ankle[2] - 0.035)],
-                (0.055, 0.045), look.shoes)  # fmt: skip
+    shoe = limb(
+        [(ankle[0] - 0.03, ankle[1], ankle[2] - 0.03), (ankle[0] + 0.16, ankle[1], ankle[2] - 0.035)],
+        (0.055, 0.045),
+        look.shoes,
+    )
     return Group((shoe, shin, limb([hip, knee], (0.1, 0.078), look.trousers)))
 
 
 def arm(shoulder: Sequence[float], elbow: Sequence[float], wrist: Sequence[float], look: Look) -> Group:
     """Return an arm with its hand."""
-    return Group((
-        limb([wrist], (0.055,), look.skin),
-        limb([elbow, wrist], (0.058, 0.045), look.sleeves),
-        limb([shoulder, elbow], (0.072, 0.06), look.sleeves),
-    ))  # fmt: skip
+    return Group(
+        (
+            limb([wrist], (0.055,), look.skin),
+            limb([elbow, wrist], (0.058, 0.045), look.sleeves),
+            limb([shoulder, elbow], (0.072, 0.06), look.sleeves),
+        )
+    )
 
 
 def torso(hip: Sequence[float], chest: Sequence[float], look: Look) -> Group:
@@ -573,9 +587,12 @@ def torso(hip: Sequence[float], chest: Sequence[float], look: Look) -> Group:
 
     shapes: list[Shape] = [
         limb([*slice_at(0.0, 0.09), *slice_at(0.3, 0.09)], (0.09, 0.09, 0.09, 0.09), look.trousers),
-        limb([*slice_at(0.18, 0.1), *slice_at(0.6, 0.12), *slice_at(1.0, 0.14)], (0.085, 0.085, 0.1, 0.1, 0.08, 0.08),
-             look.top),
-    ]  # fmt: skip
+        limb(
+            [*slice_at(0.18, 0.1), *slice_at(0.6, 0.12), *slice_at(1.0, 0.14)],
+            (0.085, 0.085, 0.1, 0.1, 0.08, 0.08),
+            look.top,
+        ),
+    ]
     if look.stripes:
         silver = paint("#e3e8ea")
         shapes.extend(limb(slice_at(share, 0.17), (0.025, 0.025), silver) for share in (0.34, 0.58))
@@ -613,8 +630,11 @@ def walking(random: Random, look: Look, reach: float = 0.0) -> tuple[Group, ...]
             wrist = (elbow[0] + 0.25 * np.sin(0.45 - angle), side * 0.24, elbow[2] - 0.25 * np.cos(0.45 - angle))
         groups.append(arm(shoulder, elbow, wrist, look))
     if look.backpack is not None:
-        pack = limb([(-0.16, -0.08, 1.35), (-0.16, 0.08, 1.35), (-0.18, -0.08, 1.08), (-0.18, 0.08, 1.08)], (0.1,) * 4,
-                    look.backpack)  # fmt: skip
+        pack = limb(
+            [(-0.16, -0.08, 1.35), (-0.16, 0.08, 1.35), (-0.18, -0.08, 1.08), (-0.18, 0.08, 1.08)],
+            (0.1,) * 4,
+            look.backpack,
+        )
         groups.append(Group((pack,)))
     return tuple(groups)
 
@@ -624,8 +644,13 @@ def person(random: Random) -> Thing:
     return Thing(PERSON, (walking(random, random_look(random)),), 0.8, 0.6)
 
 
-def riding(look: Look, hip: tuple[float, float], hands: tuple[float, float], feet: tuple[tuple[float, float], ...],
-           upright: float) -> tuple[Group, ...]:  # fmt: skip
+def riding(
+    look: Look,
+    hip: tuple[float, float],
+    hands: tuple[float, float],
+    feet: tuple[tuple[float, float], ...],
+    upright: float,
+) -> tuple[Group, ...]:
     """Return a rider from the x and z of hip, hands and both feet; upright is the forward lean of the chest."""
     chest = (hip[0] + upright, 0.0, hip[1] + 0.5)
     groups = [torso((hip[0], 0.0, hip[1]), chest, look), *head(chest, look)]
@@ -635,8 +660,14 @@ def riding(look: Look, hip: tuple[float, float], hands: tuple[float, float], fee
         bend = np.sqrt(max(0.0, 0.43**2 - float(gap @ gap) / 4))
         ahead = np.array([-gap[1], gap[0]]) / max(float(np.linalg.norm(gap)), 1e-6)
         knee = middle + ahead * bend
-        groups.append(leg((hip[0], side * 0.09, hip[1]), (knee[0], side * 0.11, knee[1]),
-                          (foot_x, side * 0.11, foot_z + 0.08), look))  # fmt: skip
+        groups.append(
+            leg(
+                (hip[0], side * 0.09, hip[1]),
+                (knee[0], side * 0.11, knee[1]),
+                (foot_x, side * 0.11, foot_z + 0.08),
+                look,
+            )
+        )
         elbow = ((chest[0] + hands[0]) / 2 - 0.05, side * 0.27, (chest[2] + hands[1]) / 2 - 0.08)
         groups.append(arm((chest[0], side * 0.2, chest[2]), elbow, (hands[0], side * 0.24, hands[1]), look))
     return tuple(groups)
@@ -648,14 +679,22 @@ def bicycle(random: Random) -> Thing:
     wheels = [ring((x, 0, 0.36), 0.34, 0.026, RUBBER) for x in (-0.52, 0.55)]
     hubs = [ring((x, 0, 0.36), 0.31, 0.008, STEEL) for x in (-0.52, 0.55)]
     crank, seat, neck = (-0.05, 0, 0.32), (-0.2, 0, 0.86), (0.4, 0, 0.86)
-    frame = [bar(a, b, 0.026, colour) for a, b in (
-        (crank, seat), (crank, neck), ((-0.17, 0, 0.78), neck), (crank, (-0.52, 0, 0.36)),
-        ((-0.17, 0, 0.78), (-0.52, 0, 0.36)), (neck, (0.55, 0, 0.36)),
-    )]  # fmt: skip
+    frame = [
+        bar(a, b, 0.026, colour)
+        for a, b in (
+            (crank, seat),
+            (crank, neck),
+            ((-0.17, 0, 0.78), neck),
+            (crank, (-0.52, 0, 0.36)),
+            ((-0.17, 0, 0.78), (-0.52, 0, 0.36)),
+            (neck, (0.55, 0, 0.36)),
+        )
+    ]
     fittings: list[Shape] = [
-        bar((0.4, -0.26, 1.02), (0.4, 0.26, 1.02), 0.02, DARK), bar(neck, (0.38, 0, 1.02), 0.02, DARK),
+        bar((0.4, -0.26, 1.02), (0.4, 0.26, 1.02), 0.02, DARK),
+        bar(neck, (0.38, 0, 1.02), 0.02, DARK),
         limb([(-0.34, 0, 0.9), (-0.1, 0, 0.9)], (0.06, 0.035), DARK),
-    ]  # fmt: skip
+    ]
     angle = float(random.uniform(0, 2 * np.pi))
     feet = tuple((-0.05 + 0.16 * np.cos(a), 0.32 + 0.16 * np.sin(a)) for a in (angle, angle + np.pi))
     shapes: list[Shape] = [*wheels, *hubs, *frame, *fittings]
@@ -674,7 +713,7 @@ def kick_scooter(random: Random) -> Thing:
         bar((0.48, 0, 0.14), (0.36, 0, 1.08), 0.032, colour),
         bar((0.36, -0.27, 1.1), (0.36, 0.27, 1.1), 0.022, DARK),
         bar((0.34, 0, 0.17), (0.46, 0, 0.3), 0.035, colour),
-    ]  # fmt: skip
+    ]
     feet = ((0.14, 0.2), (-0.2, 0.2))
     rider = riding(random_look(random), (-0.06, 1.03), (0.33, 1.14), feet, 0.08)
     return Thing(NON_VEHICLE, ((Group(tuple(shapes), -1), *rider),), 1.3, 0.7)
@@ -691,12 +730,18 @@ def moped(random: Random) -> Thing:
     shield = slab([(0.3, -0.2, 0.26), (0.3, 0.2, 0.26), (0.44, 0.16, 0.9), (0.44, -0.16, 0.9)], (0.07, 0, 0), colour)
     front: list[Shape] = [
         limb([(0.48, 0, 0.4), (0.66, 0, 0.4)], (0.1, 0.08), colour),
-        bar((0.58, 0, 0.3), (0.4, 0, 1.0), 0.03, STEEL), bar((0.38, -0.3, 1.0), (0.38, 0.3, 1.0), 0.024, DARK),
+        bar((0.58, 0, 0.3), (0.4, 0, 1.0), 0.03, STEEL),
+        bar((0.38, -0.3, 1.0), (0.38, 0.3, 1.0), 0.024, DARK),
         limb([(0.48, 0, 0.92)], (0.09,), mixed(colour, LAMP_WHITE, 0.7)),
-    ]  # fmt: skip
+    ]
     rider = riding(random_look(random), (-0.4, 0.86), (0.36, 1.03), ((0.12, 0.32), (0.12, 0.32)), 0.1)
-    groups = (Group(tuple(wheels), -2), Group(tuple(body.faces), -1), Group((seat,), -1),
-              Group((*shield, *front), 0, False), *rider)  # fmt: skip
+    groups = (
+        Group(tuple(wheels), -2),
+        Group(tuple(body.faces), -1),
+        Group((seat,), -1),
+        Group((*shield, *front), 0, False),
+        *rider,
+    )
     return Thing(NON_VEHICLE, (groups,), 1.8, 0.7)
 
 
@@ -753,15 +798,23 @@ def lofted(stations: Sequence[tuple[float, float, float]], colour: Colour, belly
 
 
 FUSELAGE = (
-    (17.0, 0.12, 3.25), (16.6, 0.6, 3.3), (15.9, 1.05, 3.42), (14.8, 1.5, 3.6), (13.2, 1.85, 3.75), (11.0, 1.98, 3.8),
-    (6.0, 1.98, 3.8), (0.0, 1.98, 3.8), (-6.0, 1.98, 3.8), (-9.0, 1.85, 3.9), (-12.0, 1.45, 4.2), (-15.0, 0.85, 4.7),
+    (17.0, 0.12, 3.25),
+    (16.6, 0.6, 3.3),
+    (15.9, 1.05, 3.42),
+    (14.8, 1.5, 3.6),
+    (13.2, 1.85, 3.75),
+    (11.0, 1.98, 3.8),
+    (6.0, 1.98, 3.8),
+    (0.0, 1.98, 3.8),
+    (-6.0, 1.98, 3.8),
+    (-9.0, 1.85, 3.9),
+    (-12.0, 1.45, 4.2),
+    (-15.0, 0.85, 4.7),
     (-17.5, 0.3, 5.1),
-)  # fmt: skip
+)
 
 
-def skin_panel(
-    side: float, x: tuple[float, float], z: tuple[float, float], colour: Colour, glow: float = 0.0
-) -> Face:
+def skin_panel(side: float, x: tuple[float, float], z: tuple[float, float], colour: Colour, glow: float = 0.0) -> Face:
     """Return a panel on the middle part of the fuselage: a window, a door, a stripe."""
     corners = [(x[0], z[0]), (x[1], z[0]), (x[1], z[1]), (x[0], z[1])]
     points = [(along, side * (np.sqrt(1.98**2 - (up - 3.8) ** 2) + 0.01), up) for along, up in corners]
@@ -773,7 +826,6 @@ def fuselage(livery: Colour) -> Group:
     faces = lofted(FUSELAGE, paint("#f3f4f4"), paint("#b9c0c6"))
     details: list[Face] = []
     for side in (-1.0, 1.0):
-
         for left, right in pairwise(np.linspace(-9, 8, 5)):
             details.append(skin_panel(side, (float(left), float(right)), (3.3, 3.55), livery))
         starts = np.arange(-8.0, 11.2, 0.62).tolist()
@@ -781,8 +833,12 @@ def fuselage(livery: Colour) -> Group:
         for x in (11.6, -9.0):
             details.append(skin_panel(side, (x, x + 0.9), (3.2, 5.0), paint("#c5cbd0")))
             details.append(skin_panel(side, (x + 0.06, x + 0.84), (3.27, 4.93), paint("#eceeee")))
-        glass = [(15.25, side * 1.12, 4.12), (14.3, side * 1.45, 4.25), (14.2, side * 1.2, 4.8),
-                 (14.9, side * 0.85, 4.7)]  # fmt: skip
+        glass = [
+            (15.25, side * 1.12, 4.12),
+            (14.3, side * 1.45, 4.25),
+            (14.2, side * 1.2, 4.8),
+            (14.9, side * 0.85, 4.7),
+        ]
         details.append(Face(np.array(glass), np.array([0.5, side * 0.75, 0.4]), GLASS))
     front = [(15.3, -1.0, 4.15), (15.3, 1.0, 4.15), (14.85, 0.8, 4.72), (14.85, -0.8, 4.72)]
     details.append(Face(np.array(front), np.array([0.8, 0.0, 0.6]), GLASS))
@@ -850,8 +906,9 @@ def jet_bridge(length: float) -> Thing:
     windows: list[Shape] = []
     for sign in (-1.0, 1.0):
         for x in np.arange(1.0, length - 2.4, 2.2):
-            corners = np.array([(x, sign * 1.32, 4.7), (x + 1.7, sign * 1.32, 4.7), (x + 1.7, sign * 1.32, 5.5),
-                                (x, sign * 1.32, 5.5)])  # fmt: skip
+            corners = np.array(
+                [(x, sign * 1.32, 4.7), (x + 1.7, sign * 1.32, 4.7), (x + 1.7, sign * 1.32, 5.5), (x, sign * 1.32, 5.5)]
+            )
             windows.append(Face(corners, np.array([0.0, sign, 0.0]), paint("#4d6472"), 0.5))
     cab = box((length - 0.5, length + 3.0), (-1.9, 1.9), (3.0, 6.1), dark)
     leg_x = length - 4.0
@@ -894,10 +951,12 @@ def control_tower() -> Thing:
 
     shaft, white = paint("#cfcdc6"), paint("#e9e8e3")
     groups = (
-        Group(tuple(drum((3.0, 0), (2.3, 20), shaft)), 0), Group(tuple(drum((2.5, 20), (4.2, 22), white)), 1),
+        Group(tuple(drum((3.0, 0), (2.3, 20), shaft)), 0),
+        Group(tuple(drum((2.5, 20), (4.2, 22), white)), 1),
         Group(tuple(drum((3.9, 22), (4.6, 25), paint("#47606e"), 0.7)), 2),
-        Group(tuple(drum((5.0, 25), (4.4, 25.9), white)), 3), Group((bar((0, 0, 25.9), (0, 0, 30), 0.12, STEEL),), 4),
-    )  # fmt: skip
+        Group(tuple(drum((5.0, 25), (4.4, 25.9), white)), 3),
+        Group((bar((0, 0, 25.9), (0, 0, 30), 0.12, STEEL),), 4),
+    )
     return Thing(0, (groups,), 8, 8)
 
 
@@ -905,9 +964,22 @@ def lamp_mast(height: float) -> Thing:
     """Return a mast with a row of floodlights."""
     mast = bar((0, 0, 0), (0, 0, height), 0.16, STEEL)
     beam = bar((-1.6, 0, height), (1.6, 0, height), 0.09, STEEL)
-    heads = [Face(np.array([(x, -0.2, height - 0.25), (x + 0.7, -0.2, height - 0.25), (x + 0.7, -0.1, height + 0.3),
-                            (x, -0.1, height + 0.3)]), np.array([0.0, -1.0, -0.2]), LAMP_WHITE, 1.0)
-             for x in (-1.6, -0.75, 0.1, 0.95)]  # fmt: skip
+    heads = [
+        Face(
+            np.array(
+                [
+                    (x, -0.2, height - 0.25),
+                    (x + 0.7, -0.2, height - 0.25),
+                    (x + 0.7, -0.1, height + 0.3),
+                    (x, -0.1, height + 0.3),
+                ]
+            ),
+            np.array([0.0, -1.0, -0.2]),
+            LAMP_WHITE,
+            1.0,
+        )
+        for x in (-1.6, -0.75, 0.1, 0.95)
+    ]
     return Thing(0, ((Group((mast, beam, *heads)),),), 0.6, 0.6)
 
 
@@ -928,9 +1000,21 @@ def containers(random: Random, count: int) -> Thing:
         x = (i - count / 2) * 2.2
         profile = [(x, -0.75, 0.25), (x, 0.75, 0.25), (x, 0.75, 1.85), (x, -0.75, 1.85)]
         shell = slab(profile, (1.95, 0, 0), shade)
-        seam = [Face(np.array([(x + dx, -0.77, 0.3), (x + dx + 0.05, -0.77, 0.3), (x + dx + 0.05, -0.77, 1.8),
-                               (x + dx, -0.77, 1.8)]), np.array([0.0, -1.0, 0.0]), tinted(shade, 0.7))
-                for dx in (0.08, 0.95, 1.82)]  # fmt: skip
+        seam = [
+            Face(
+                np.array(
+                    [
+                        (x + dx, -0.77, 0.3),
+                        (x + dx + 0.05, -0.77, 0.3),
+                        (x + dx + 0.05, -0.77, 1.8),
+                        (x + dx, -0.77, 1.8),
+                    ]
+                ),
+                np.array([0.0, -1.0, 0.0]),
+                tinted(shade, 0.7),
+            )
+            for dx in (0.08, 0.95, 1.82)
+        ]
         parts.append((Group((*shell, *seam)),))
     return Thing(0, tuple(parts), count * 2.2, 1.6)
 
@@ -1028,21 +1112,49 @@ def towards(azimuth: float, elevation: float) -> Array:
     return np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
 
 
+@dataclass(frozen=True)
+class Daylight:
+    """The light of a time of day in clear air; elevation is the range of the height of the sun in degrees."""
+
+    ambient: Colour
+    sun: Colour
+    elevation: tuple[float, float]
+    sky_top: str
+    sky_low: str
+    cloud_colour: str
+    haze: float
+    lamps: float = 0.0
+    cloud_share: float = 1.0
+
+
+DAYLIGHTS = {
+    "day": Daylight((0.50, 0.47, 0.44), (0.62, 0.71, 0.76), (36, 54), "#4f8fcb", "#c9deea", "#f6f7f8", 1200.0),
+    "low": Daylight((0.62, 0.53, 0.47), (0.55, 0.92, 1.22), (17, 25), "#6f93bd", "#f3d3a4", "#fbe3c4", 500.0),
+    "dusk": Daylight((0.54, 0.45, 0.42), (0.12, 0.24, 0.42), (11, 13), "#3a4a7d", "#f0a878", "#b98a93", 700.0, 0.5),
+    "night": Daylight(
+        (0.27, 0.205, 0.17), (0.0, 0.0, 0.0), (30, 50), "#0b1226", "#2a3250", "#27304a", 500.0, 0.85, 0.5
+    ),
+}
+
+
 def clear_air(light: str, random: Random) -> Air:
     """Return the air of a time of day without any weather."""
-    side = float(random.choice([195.0, 210.0, 230.0, 310.0, 330.0, 345.0])) + float(random.uniform(-12, 12))
-    cloud, white = float(random.uniform(0.15, 0.8)), paint("#f6f7f8")
-    if light == "day":
-        return Air(light, "clear", (0.50, 0.47, 0.44), (0.62, 0.71, 0.76), towards(side, float(random.uniform(36, 54))),
-                   paint("#4f8fcb"), paint("#c9deea"), cloud, white, 1200.0, 0.0)  # fmt: skip
-    if light == "low":
-        return Air(light, "clear", (0.62, 0.53, 0.47), (0.55, 0.92, 1.22), towards(side, float(random.uniform(17, 25))),
-                   paint("#6f93bd"), paint("#f3d3a4"), cloud, paint("#fbe3c4"), 500.0, 0.0)  # fmt: skip
-    if light == "dusk":
-        return Air(light, "clear", (0.54, 0.45, 0.42), (0.12, 0.24, 0.42), towards(side, 12.0),
-                   paint("#3a4a7d"), paint("#f0a878"), cloud, paint("#b98a93"), 700.0, 0.5)  # fmt: skip
-    return Air(light, "clear", (0.27, 0.205, 0.17), (0.0, 0.0, 0.0), towards(side, 40.0),
-               paint("#0b1226"), paint("#2a3250"), cloud * 0.5, paint("#27304a"), 500.0, 0.85)  # fmt: skip
+    kind = DAYLIGHTS[light]
+    # The sun stands behind the camera, to one side, so that most of what is seen is lit.
+    azimuth = float(random.choice([195.0, 210.0, 230.0, 310.0, 330.0, 345.0])) + float(random.uniform(-12, 12))
+    return Air(
+        light=light,
+        weather="clear",
+        ambient=kind.ambient,
+        sun=kind.sun,
+        direction=towards(azimuth, float(random.uniform(*kind.elevation))),
+        sky_top=paint(kind.sky_top),
+        sky_low=paint(kind.sky_low),
+        cloud=float(random.uniform(0.15, 0.8)) * kind.cloud_share,
+        cloud_colour=paint(kind.cloud_colour),
+        haze=kind.haze,
+        lamps=kind.lamps,
+    )
 
 
 def random_air(light: str, weather: str, random: Random) -> Air:
@@ -1056,8 +1168,16 @@ def random_air(light: str, weather: str, random: Random) -> Air:
     dim: Colour = (air.sun[0] * 0.14, air.sun[1] * 0.14, air.sun[2] * 0.14)
     scattered = [ambient + sun for ambient, sun in zip(air.ambient, air.sun, strict=True)]
     lift = mixed(air.ambient, (scattered[0], scattered[1], scattered[2]), 0.37)
-    covered = replace(air, weather=weather, sun=dim, ambient=lift, sky_low=grey, sky_top=tinted(grey, 0.78),
-                      cloud=0.9, cloud_colour=tinted(grey, 1.05))  # fmt: skip
+    covered = replace(
+        air,
+        weather=weather,
+        sun=dim,
+        ambient=lift,
+        sky_low=grey,
+        sky_top=tinted(grey, 0.78),
+        cloud=0.9,
+        cloud_colour=tinted(grey, 1.05),
+    )
     if weather == "rain":
         return replace(covered, haze=180.0, wet=1.0, ambient=tinted_light(lift, 0.9))
     if weather == "snow":
@@ -1578,76 +1698,122 @@ def gate_scene() -> Scene:
     """Return the gate: an airliner at a jet bridge before the terminal."""
     random = np.random.default_rng(101)
     background = (
-        placed(control_tower(), -46, 118, 0), placed(terminal(random, 130), 2, 74, 0.05),
-        placed(jet_bridge(15.5), 33, 74, np.deg2rad(-124)), placed(aircraft("#1f5f99"), 6, 56, np.deg2rad(-11)),
+        placed(control_tower(), -46, 118, 0),
+        placed(terminal(random, 130), 2, 74, 0.05),
+        placed(jet_bridge(15.5), 33, 74, np.deg2rad(-124)),
+        placed(aircraft("#1f5f99"), 6, 56, np.deg2rad(-11)),
         placed(containers(random, 4), -21, 50, 0.1),
-    )  # fmt: skip
+    )
     lead_in = curve((-30, 12), (-14, 50), (24, 53))
     marks = [
-        *road((-60, 31), (60, 37), 7.0), *tyre_marks(lead_in), *ribbon(lead_in, 0.3, YELLOW),
-        *ribbon([(-16, 43), (26, 43), (33, 60)], 0.25, RED), *ribbon([(-40, 21), (60, 26)], 0.22, WHITE),
+        *road((-60, 31), (60, 37), 7.0),
+        *tyre_marks(lead_in),
+        *ribbon(lead_in, 0.3, YELLOW),
+        *ribbon([(-16, 43), (26, 43), (33, 60)], 0.25, RED),
+        *ribbon([(-40, 21), (60, 26)], 0.22, WHITE),
         *dashes((6, 8), (18, 31), 0.25, YELLOW),
-    ]  # fmt: skip
+    ]
     props = tuple(placed(cone(), x, y, 0) for x, y in ((1.5, 39.8), (9.5, 46.5), (-8, 44), (21, 45)))
     masts = (placed(lamp_mast(LAMP_HEIGHT), -25, 58, 0), placed(lamp_mast(LAMP_HEIGHT), 31, 66, 0))
     area = np.array([(-30, 9), (30, 9), (26, 39), (16, 41), (-24, 45)], np.float32)
     return Scene(
-        name="gate", camera=Camera(5.2, np.deg2rad(8), 930), background=(*background, *masts), props=props,
-        lamps=((-12, 30), (14, 26), (4, 52), (31, 60)), marks=tuple(marks),
-        headings=(0.1, 0.1 + np.pi, 1.2), area=area, slab_angle=0.12, seed=11,
-    )  # fmt: skip
+        name="gate",
+        camera=Camera(5.2, np.deg2rad(8), 930),
+        background=(*background, *masts),
+        props=props,
+        lamps=((-12, 30), (14, 26), (4, 52), (31, 60)),
+        marks=tuple(marks),
+        headings=(0.1, 0.1 + np.pi, 1.2),
+        area=area,
+        slab_angle=0.12,
+        seed=11,
+    )
 
 
 def hangar_scene() -> Scene:
     """Return the hangars: a wide apron with a taxiway and the control tower."""
     random = np.random.default_rng(202)
     background = (
-        placed(control_tower(), 50, 112, 0), placed(hangar("#8fa3b0", 32), 14, 92, -0.12),
-        placed(hangar("#b4a58f", 36), -27, 78, 0.14), placed(aircraft("#b2402f"), 25, 66, np.deg2rad(165)),
+        placed(control_tower(), 50, 112, 0),
+        placed(hangar("#8fa3b0", 32), 14, 92, -0.12),
+        placed(hangar("#b4a58f", 36), -27, 78, 0.14),
+        placed(aircraft("#b2402f"), 25, 66, np.deg2rad(165)),
         placed(containers(random, 5), -14, 62, 0.15),
-    )  # fmt: skip
+    )
     taxi = curve((-9, 6), (-2, 40), (60, 52))
-    grass = [Mark(np.array([(-300, 100), (300, 100), (600, 900), (-600, 900)], float), GRASS, 1.0),
-             Mark(np.array([(16, 56), (70, 46), (90, 54), (30, 62)], float), GRASS, 1.0)]  # fmt: skip
+    grass = [
+        Mark(np.array([(-300, 100), (300, 100), (600, 900), (-600, 900)], float), GRASS, 1.0),
+        Mark(np.array([(16, 56), (70, 46), (90, 54), (30, 62)], float), GRASS, 1.0),
+    ]
     marks = [
-        *grass, *road((-60, 52), (18, 44), 7.5), *road((-34, 10), (-12, 50), 6.0), *tyre_marks(taxi),
-        *ribbon(taxi, 0.32, YELLOW), *ribbon(taxi + np.array([0.8, -0.2]), 0.12, DARK, 0.5),
-        *dashes((8, 12), (40, 26), 0.3, WHITE), *ribbon([(2, 44), (8, 52), (24, 56)], 0.22, RED),
-    ]  # fmt: skip
+        *grass,
+        *road((-60, 52), (18, 44), 7.5),
+        *road((-34, 10), (-12, 50), 6.0),
+        *tyre_marks(taxi),
+        *ribbon(taxi, 0.32, YELLOW),
+        *ribbon(taxi + np.array([0.8, -0.2]), 0.12, DARK, 0.5),
+        *dashes((8, 12), (40, 26), 0.3, WHITE),
+        *ribbon([(2, 44), (8, 52), (24, 56)], 0.22, RED),
+    ]
     masts = (placed(lamp_mast(LAMP_HEIGHT), -40, 70, 0), placed(lamp_mast(LAMP_HEIGHT), 2, 74, 0))
     props = tuple(placed(cone(), x, y, 0) for x, y in ((12, 47), (15, 49), (-18, 54), (-4, 55)))
     area = np.array([(-30, 10), (30, 10), (26, 42), (10, 48), (-28, 50)], np.float32)
     return Scene(
-        name="hangars", camera=Camera(6.6, np.deg2rad(10), 930), background=(*background, *masts), props=props,
-        lamps=((-20, 40), (10, 22), (2, 62), (30, 45)), marks=tuple(marks),
-        headings=(-0.1, np.pi - 0.1, 1.07, 4.2), area=area, slab_angle=-0.1, seed=22,
-    )  # fmt: skip
+        name="hangars",
+        camera=Camera(6.6, np.deg2rad(10), 930),
+        background=(*background, *masts),
+        props=props,
+        lamps=((-20, 40), (10, 22), (2, 62), (30, 45)),
+        marks=tuple(marks),
+        headings=(-0.1, np.pi - 0.1, 1.07, 4.2),
+        area=area,
+        slab_angle=-0.1,
+        seed=22,
+    )
 
 
 def stand_scene() -> Scene:
     """Return the remote stand: an airliner seen from behind, the terminal far off, grass to the right."""
     random = np.random.default_rng(303)
     background = (
-        placed(terminal(random, 120), -62, 150, -0.12), placed(control_tower(), 62, 165, 0),
-        placed(aircraft("#d08a1c"), 44, 118, np.deg2rad(184)), placed(aircraft("#17806d"), -9, 54, np.deg2rad(58)),
-    )  # fmt: skip
+        placed(terminal(random, 120), -62, 150, -0.12),
+        placed(control_tower(), 62, 165, 0),
+        placed(aircraft("#d08a1c"), 44, 118, np.deg2rad(184)),
+        placed(aircraft("#17806d"), -9, 54, np.deg2rad(58)),
+    )
     lead_in = curve((-34, 15), (-26, 24), (8, 80))
-    grass = [Mark(np.array([(24, 60), (90, 48), (160, 78), (20, 84)], float), GRASS, 1.0),
-             Mark(np.array([(-500, 190), (500, 190), (900, 990), (-900, 990)], float), GRASS, 1.0)]  # fmt: skip
+    grass = [
+        Mark(np.array([(24, 60), (90, 48), (160, 78), (20, 84)], float), GRASS, 1.0),
+        Mark(np.array([(-500, 190), (500, 190), (900, 990), (-900, 990)], float), GRASS, 1.0),
+    ]
     marks = [
-        *grass, *road((-50, 27), (60, 33), 6.5), *tyre_marks(lead_in), *ribbon(lead_in, 0.3, YELLOW),
-        *ribbon(curve((60, 40), (14, 44), (10, 90)), 0.3, YELLOW), *ribbon([(-30, 36), (6, 38), (12, 58)], 0.24, RED),
-        *dashes((-14, 8), (2, 27), 0.25, WHITE), *ribbon([(10, 8), (22, 29)], 0.2, YELLOW),
-    ]  # fmt: skip
+        *grass,
+        *road((-50, 27), (60, 33), 6.5),
+        *tyre_marks(lead_in),
+        *ribbon(lead_in, 0.3, YELLOW),
+        *ribbon(curve((60, 40), (14, 44), (10, 90)), 0.3, YELLOW),
+        *ribbon([(-30, 36), (6, 38), (12, 58)], 0.24, RED),
+        *dashes((-14, 8), (2, 27), 0.25, WHITE),
+        *ribbon([(10, 8), (22, 29)], 0.2, YELLOW),
+    ]
     masts = (placed(lamp_mast(LAMP_HEIGHT), 19, 62, 0), placed(lamp_mast(LAMP_HEIGHT), -33, 74, 0))
-    props = (*(placed(cone(), x, y, 0) for x, y in ((5.5, 41), (1, 38.5), (-20, 42))),
-             placed(containers(random, 3), 21, 47, -0.2))  # fmt: skip
+    props = (
+        *(placed(cone(), x, y, 0) for x, y in ((5.5, 41), (1, 38.5), (-20, 42))),
+        placed(containers(random, 3), 21, 47, -0.2),
+    )
     area = np.array([(-28, 9), (30, 9), (26, 43), (9, 40), (-2, 36), (-22, 38)], np.float32)
     return Scene(
-        name="stand", camera=Camera(4.6, np.deg2rad(7.5), 980), background=(*background, *masts), props=props,
-        lamps=((-14, 28), (14, 24), (19, 58), (-8, 60)), marks=tuple(marks),
-        headings=(0.05, 0.05 + np.pi, 1.0), area=area, slab_angle=0.3, seed=33,
-    )  # fmt: skip
+        name="stand",
+        camera=Camera(4.6, np.deg2rad(7.5), 980),
+        background=(*background, *masts),
+        props=props,
+        lamps=((-14, 28), (14, 24), (19, 58), (-8, 60)),
+        marks=tuple(marks),
+        headings=(0.05, 0.05 + np.pi, 1.0),
+        area=area,
+        slab_angle=0.3,
+        seed=33,
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1753,10 +1919,23 @@ def objects_of(scene: Scene, random: Random, count: int) -> list[Thing]:
 
 # Sixteen entries: with three cameras in turn, 48 pictures show every one of them at every camera.
 AIRS = (
-    ("day", "clear"), ("low", "clear"), ("night", "clear"), ("day", "rain"), ("dusk", "clear"), ("day", "clear"),
-    ("day", "snow"), ("low", "clear"), ("night", "rain"), ("day", "clear"), ("low", "fog"), ("night", "clear"),
-    ("low", "clear"), ("dusk", "rain"), ("day", "clear"), ("day", "fog"),
-)  # fmt: skip
+    ("day", "clear"),
+    ("low", "clear"),
+    ("night", "clear"),
+    ("day", "rain"),
+    ("dusk", "clear"),
+    ("day", "clear"),
+    ("day", "snow"),
+    ("low", "clear"),
+    ("night", "rain"),
+    ("day", "clear"),
+    ("low", "fog"),
+    ("night", "clear"),
+    ("low", "clear"),
+    ("dusk", "rain"),
+    ("day", "clear"),
+    ("day", "fog"),
+)
 EMPTY_EVERY, EMPTY_AT = 24, 17
 QUALITY = 83
 
@@ -1765,9 +1944,14 @@ def annotation(number: int, image: int, label: Label) -> dict[str, Any]:
     """Return a label as a COCO annotation."""
     x, y, width, height = (round(value, 1) for value in label.box)
     return {
-        "id": number, "image_id": image, "category_id": label.category, "bbox": [x, y, width, height],
-        "area": round(width * height, 1), "iscrowd": 0, "segmentation": [],
-    }  # fmt: skip
+        "id": number,
+        "image_id": image,
+        "category_id": label.category,
+        "bbox": [x, y, width, height],
+        "area": round(width * height, 1),
+        "iscrowd": 0,
+        "segmentation": [],
+    }
 
 
 def draw_part(folder: Path, part: str, count: int, seed: int, scenes: Sequence[tuple[Scene, Ground]]) -> dict[str, Any]:

@@ -151,7 +151,8 @@ def _decode_jpeg(
     size = shown if is_as_shown else stored
     factor = _reduction(size, min_size)
     image = _opencv_decode(data, REDUCED[factor] | (0 if is_as_shown else cv2.IMREAD_IGNORE_ORIENTATION))
-    assert _size(image) == _divided(size, factor), f"{_size(image)} is not {size} / {factor}"
+    if _size(image) != _divided(size, factor):  # boxes would be in the wrong place
+        raise _UnusableError("has header data that contradict each other")
     return image
 
 

@@ -118,7 +118,16 @@ def train(
     elif start is not None:
         say(_apply(start, model, train_data.classes, dataset, template))
     training = _Training(
-        fabric, template, model, dataset, val_data, output, display, seed=seed, classes=train_data.classes
+        fabric,
+        template,
+        model,
+        dataset,
+        val_data,
+        output,
+        display,
+        seed=seed,
+        classes=train_data.classes,
+        backbone_rate_factor=float(os.environ.get("BBF", "1")),
     )
     training.meta = {
         **provenance(),
@@ -183,6 +192,7 @@ class _Training:
         *,
         seed: int,
         classes: tuple[str, ...],
+        backbone_rate_factor: float = 1.0,
     ) -> None:
         self.fabric, self.template, self.val_data = fabric, template, val_data
         self.output, self.display, self.seed, self.classes = output, display, seed, classes
@@ -201,7 +211,10 @@ class _Training:
         if fabric.world_size > 1:
             synchronise_batch_norm(model.to(fabric.device))
         optimizer = torch.optim.SGD(
-            model.parameters(),
+            [
+                {"params": list(model.backbone.parameters()), "rate_factor": backbone_rate_factor},
+                {"params": list(model.bbox_head.parameters()), "rate_factor": 1.0},
+            ],
             lr=self.basic.base_learning_rate,
             momentum=template.train.momentum,
             weight_decay=template.train.weight_decay,
@@ -286,7 +299,7 @@ class _Training:
             self.counters.progress, num_steps=self.num_steps, config=template.train.schedule
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group["rate_factor"]
         images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
         losses = multibox_loss(
             self.network(images),

@@ -279,6 +279,8 @@ def _read_file(source: _Source) -> _Content:
         if "out of range" in str(error):  # 1e999
             return _read_lenient(file, data)
         raise _not_coco(file, error) from error
+    except RecursionError as error:
+        raise DataError(f"{file}: this is no annotation file: it is nested too deeply. Correct the path.") from error
     except msgspec.DecodeError as error:
         if re.search(rb"\b(NaN|Infinity)\b", data):
             return _read_lenient(file, data)
@@ -286,9 +288,7 @@ def _read_file(source: _Source) -> _Content:
             raise DataError(
                 f"{file}: the annotations break off: this is no complete JSON. Make the file again."
             ) from error
-        raise DataError(
-            f"{file}: this is no JSON ({_first_lower(error)}). Correct the file or make it again."
-        ) from error
+        raise DataError(f"{file}: this is no JSON ({_reason(error)}). Correct the file or make it again.") from error
 
 
 def _read_lenient(file: Path, data: bytes) -> _Content:
@@ -621,6 +621,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _first_lower(error: Exception) -> str:
-    text = str(error).rstrip(".")
-    return text[:1].lower() + text[1:]
+def _reason(error: msgspec.DecodeError) -> str:
+    return str(error).removeprefix("JSON is malformed: ").replace("(byte", "at (byte").replace("(", "").replace(")", "")

@@ -19,6 +19,12 @@ from multibox.images import Image
 from multibox.structures import FloatArray, Targets
 
 DECODED_PER_INPUT_SIDE = 2
+"""Images are decoded to at least so many times the network input on either side, because crops enlarge a part of them.
+
+Measured with the templates' crops at 256 pixels, on photographs 820 to 1920 pixels wide: against samples from the full
+images, those decoded to 1, 1.5 or 2 times the input are 28, 12 or 6 % less sharp (deviation of the Laplacian). More
+would cost memory: an image at 3 times the input takes more than twice the bytes, so that fewer fit into the cache.
+"""
 
 
 class Batch(NamedTuple):

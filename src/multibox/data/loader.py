@@ -162,6 +162,7 @@ def _ahead(
         yield from map(work, tasks)
         return
     # The threads are the parallelism: OpenCV's own, on top of them, would only take processors from the training.
+    # It is a setting of the whole process and stays: at these sizes OpenCV gains next to nothing from threads.
     cv2.setNumThreads(1)
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-loader")

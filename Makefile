@@ -1,0 +1,58 @@
+# The whole developer interface. `make quickstart` and `make test` do all the set-up on a fresh machine with Python 3.11+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+AIRPORT := data/airport
+.DEFAULT_GOAL := help
+
+.PHONY: help install quickstart test check format bench clean
+
+help:
+	@echo "make quickstart   install, then train and evaluate a detector on the toy set (about 5 minutes)"
+	@echo "make test         install, then run all tests"
+	@echo "make check        format, lint, types, import layers"
+	@echo "make bench        measure; results go to benchmarks/results"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "multibox needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+install: $(VENV)/.installed
+
+quickstart: install
+	$(BIN)/multibox new mobilenet_v2-2s_ssd-256x256 $(RUN)
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
+	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
+	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
+	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
+	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
+	  --save-checkpoints-to outputs --time-budget 4
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
+	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
+	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
+	  --save-metrics-to metrics.yaml --save-output-to output_images
+	@echo "Look at the pictures in $(RUN)/output_images, and at $(RUN)/metrics.yaml"
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python benchmarks/accuracy.py $(AIRPORT) --minutes 5
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
