@@ -124,7 +124,9 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*-accuracy-*.json")):
         r = json.loads(path.read_text())
         scores = [f"{r[f'{kind}_ap']:.3f} / {r[f'{kind}_ap50']:.3f}" for kind in ("latest", "best")]
-        facts = (r[name] for name in ("date", "data", "model", "start", "seed", "minutes", "steps", "images_per_second"))
+        facts = (
+            r[name] for name in ("date", "data", "model", "start", "seed", "minutes", "steps", "images_per_second")
+        )
         rows.append("| " + " | ".join([*map(str, facts), *scores]) + " |")
     return "\n".join(rows)
 

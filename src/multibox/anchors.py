@@ -133,5 +133,6 @@ def _spread_out(sizes: NDArray[np.float64], count: int, random: np.random.Genera
 
 def _size_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     overlap = np.minimum(sizes[:, None], others[None]).prod(axis=2)
-    union: NDArray[np.float64] = sizes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - overlap
-    return overlap / union
+    union = sizes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - overlap
+    result: NDArray[np.float64] = overlap / union
+    return result

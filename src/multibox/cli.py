@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from multibox import __version__
 from multibox.console import TrainingDisplay, console, counting, duration, errors
-from multibox.errors import MultiboxError, OptionError
+from multibox.errors import DataError, MultiboxError, OptionError
 from multibox.files import write_atomically
 
 if TYPE_CHECKING:
@@ -166,13 +166,18 @@ def train(
     template = _with_basic(template, {name: value for name, value in given.items() if value is not None})
     keep_empty = template.train.keep_images_without_objects
     train_data = _read(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
-    val_data = _read(val_ann_files, val_data_roots, train_data.classes, skip_bad) if val_ann_files else None
+    if not sum(train_data.objects_per_class):
+        raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
+    val_data = None
+    if val_ann_files:
+        val_data = _read(val_ann_files, val_data_roots, train_data.classes, skip_bad, allow_missing_classes=True)
     _make_folder(save_checkpoints_to)
     skipped = [*train_data.skipped, *(val_data.skipped if val_data else ())]
     if skipped:
         write_atomically(save_checkpoints_to / "skipped.txt", "".join(f"{line}\n" for line in skipped))
         _say(
-            f"{len(skipped)} bad images or annotations left out; they are listed in {save_checkpoints_to / 'skipped.txt'}."
+            f"{len(skipped)} bad images or annotations left out; "
+            f"they are listed in {save_checkpoints_to / 'skipped.txt'}."
         )
     if tensorboard_dir is None and template.tensorboard:
         tensorboard_dir = save_checkpoints_to / "tf_logs"
@@ -231,16 +236,16 @@ def evaluate(
         skip_bad: Leave out images and annotations that cannot be used.
     """
     from multibox import evaluate as evaluation
+    from multibox import report
     from multibox.complexity import complexity_gflops, size_mp
     from multibox.data import coco
     from multibox.draw import draw, save_drawing
     from multibox.model import ssd
     from multibox.runtimes import load_checkpoint, runtime_of
 
-    weights_path = load_weights.resolve()
-    checkpoint = load_checkpoint(weights_path, template=_find_template(config))
-    names = evaluation.check_classes(checkpoint.classes, coco.split_list(classes), checkpoint.classes)
-    data = _read(test_ann_files, test_data_roots, names, skip_bad)
+    checkpoint = load_checkpoint(load_weights, template=_find_template(config))
+    names = evaluation.check_classes(checkpoint.classes, coco.split_list(classes))
+    data = _read(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
     runtime = runtime_of(checkpoint, device=device)
 
     def save_picture(record: Record, image: Image, detections: Detections) -> None:
@@ -251,26 +256,24 @@ def evaluate(
 
     with counting("Evaluating", len(data.records)) as progress:
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(evaluation.table(found.metrics))
+    console.print(report.table(found.metrics))
     if save_metrics_to is not None:
         network = ssd.build(checkpoint.template, num_classes=len(names))
         complexity = complexity_gflops(network, checkpoint.template.input.size)
-        save_metrics_to.parent.mkdir(parents=True, exist_ok=True)
         for path, write in (
-            (save_metrics_to, evaluation.write_metrics_yaml),
-            (save_metrics_to.with_suffix(".json"), evaluation.write_metrics_json),
+            (save_metrics_to, report.write_metrics_yaml),
+            (save_metrics_to.with_suffix(".json"), report.write_metrics_json),
         ):
             write(
                 path,
-                weights_path=weights_path,
+                weights_path=load_weights,
                 metrics=found.metrics,
                 size_mp=size_mp(network),
                 complexity_gflops=complexity,
             )
         _say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
     if save_detections_to is not None:
-        save_detections_to.parent.mkdir(parents=True, exist_ok=True)
-        evaluation.write_detections(save_detections_to, found.detections, data)
+        report.write_detections(save_detections_to, found.detections, data)
         _say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
         _say(f"Pictures: {save_output_to}")
@@ -352,6 +355,7 @@ def _read(
     skip_bad: bool,
     *,
     keep_images_without_objects: bool = True,
+    allow_missing_classes: bool = False,
 ) -> CocoData:
     from multibox.data import coco
 
@@ -361,7 +365,11 @@ def _read(
         classes=classes,
         skip_bad=skip_bad,
         keep_images_without_objects=keep_images_without_objects,
+        allow_missing_classes=allow_missing_classes,
     )
+    missing = [name for name, category in zip(data.classes, data.category_ids, strict=True) if category is None]
+    if missing:
+        _say(f"{annotation_files}: there are no annotations of {', '.join(missing)}; nothing is measured for them.")
     if data.num_clipped:
         _say(f"{annotation_files}: {data.num_clipped} boxes reach over the border of their image; clipped.")
     return data

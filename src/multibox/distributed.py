@@ -70,9 +70,9 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
         # Mean first, then squares about it: one pass over squares would lose digits where the mean is large.
-        mean = _Average.apply(x.float().mean((0, 2, 3)))
+        mean = _average(x.float().mean((0, 2, 3)))
         centred = x.float() - mean[:, None, None]
-        variance = _Average.apply(centred.square().mean((0, 2, 3)))
+        variance = _average(centred.square().mean((0, 2, 3)))
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
@@ -85,6 +85,11 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
         self.num_batches_tracked.add_(1)
+
+
+def _average(value: Tensor) -> Tensor:
+    averaged: Tensor = _Average.apply(value)  # type: ignore[no-untyped-call]
+    return averaged
 
 
 class _Average(torch.autograd.Function):

@@ -52,7 +52,7 @@ def _one_image(
 
 
 def _candidates(scores: FloatArray, config: PostprocessConfig) -> tuple[IntArray, IntArray]:
-    """For each class that has any, its candidate anchors, best first, padded with -1: (K', M), and the classes (K',)."""
+    """The classes (K',) that have candidates, and their anchors (K', M), best first, padded with -1."""
     is_candidate = scores > config.score_threshold
     counts = np.minimum(is_candidate.sum(axis=0), config.max_per_class)
     labels = counts.nonzero()[0]

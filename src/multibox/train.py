@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -154,6 +155,8 @@ def connect(device: str, precision: str) -> Fabric:
     if is_launched():
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    # What it says at start-up (which precision, which of its environments) is of no use to a user of ours.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,

@@ -316,12 +316,16 @@ def test_the_annotations_of_a_skipped_image_go_with_it(tmp_path: Path) -> None:
     assert data.skipped == (f'{file}: image "a.jpg" is missing from {tmp_path}',)
 
 
-def test_what_was_skipped_is_written_a_line_each(tmp_path: Path) -> None:
-    data = read(tmp_path, with_box(10, 5, 0, 10), skip_bad=True)
+def test_evaluation_may_ask_for_classes_that_the_files_lack(tmp_path: Path) -> None:
+    file = write(tmp_path, one_of_each())
+    names = coco.read([file], [tmp_path]).classes
 
-    coco.write_skipped(tmp_path / "skipped.txt", data)
+    data = coco.read([file], [tmp_path], classes=["unicorn", names[0]], allow_missing_classes=True)
 
-    assert (tmp_path / "skipped.txt").read_text() == f"{tmp_path / 'annotations.json'}: {CAT} has a box of width 0\n"
+    assert data.classes == ("unicorn", names[0])
+    assert data.category_ids[0] is None and data.category_ids[1] is not None
+    with pytest.raises(DataError, match="there is no class"):
+        coco.read([file], [tmp_path], classes=["unicorn", "dragon"], allow_missing_classes=True)
 
 
 def test_annotation_files_are_not_touched(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_no_more_is_prepared_ahead_than_asked_for(records: list[Record]) -> None
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_evaluation_gives_full_images_in_order(records: list[Record], num_workers: int) -> None:
-    batches = list(evaluation_batches(records, input_size=32, batch_size=4, num_workers=num_workers))
+    batches = list(evaluation_batches(records, batch_size=4, num_workers=num_workers))
 
     assert [numbers for numbers, _ in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     for numbers, images in batches:
@@ -202,7 +202,7 @@ def test_evaluation_gives_full_images_in_order(records: list[Record], num_worker
 
 
 def test_evaluation_of_nothing_gives_nothing() -> None:
-    assert list(evaluation_batches([], input_size=32, batch_size=4, num_workers=2)) == []
+    assert list(evaluation_batches([], batch_size=4, num_workers=2)) == []
 
 
 def test_evaluation_of_large_images_takes_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +210,13 @@ def test_evaluation_of_large_images_takes_fewer_at_a_time(tmp_path: Path, monkey
     sizes = [(40, 30), (40, 30), (40, 30), (100, 50), (10, 10)]  # 1200, 1200, 1200, 5000, 100 pixels
     records = [make_record(tmp_path, number, *size) for number, size in enumerate(sizes)]
 
-    batches = evaluation_batches(records, input_size=32, batch_size=4, num_workers=1)
+    batches = evaluation_batches(records, batch_size=4, num_workers=1)
 
     assert [numbers for numbers, _ in batches] == [[0, 1], [2], [3], [4]]
 
 
 def test_evaluation_stopped_early_leaves_no_threads(records: list[Record]) -> None:
-    batches = evaluation_batches(records, input_size=32, batch_size=1, num_workers=2)
+    batches = evaluation_batches(records, batch_size=1, num_workers=2)
     next(batches)
 
     batches.close()  # type: ignore[attr-defined]
@@ -228,4 +228,4 @@ def test_evaluation_names_an_image_that_has_gone(records: list[Record]) -> None:
     records[3].path.unlink()
 
     with pytest.raises(DataError, match=r"3\.png: the image is missing"):
-        list(evaluation_batches(records, input_size=32, batch_size=2, num_workers=2))
+        list(evaluation_batches(records, batch_size=2, num_workers=2))

@@ -1,0 +1,1 @@
+"""Data sets: reading and checking annotations, decoding, augmentation, batches. No torch."""

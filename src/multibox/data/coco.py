@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from multibox import boxes as geometry
 from multibox import images
 from multibox.errors import DataError
-from multibox.files import write_atomically
 from multibox.structures import FloatArray, IntArray, Targets
 
 CLIP_TOLERANCE_PX = 0.01
@@ -76,14 +75,14 @@ class Record:
 class CocoData:
     """What annotation files hold for the chosen classes.
 
-    `category_ids`: the files' own id of each class. `num_clipped`: boxes that were cut at the border of their image.
-    `skipped`: a line for each image and annotation that was left out because it is bad. `fingerprint`: the same for
-    the same classes, names and sizes of image files, and boxes.
+    `category_ids`: the files' own id of each class, None for a class that they do not have. `num_clipped`: boxes that
+    were cut at the border of their image. `skipped`: a line for each image and annotation that was left out because it
+    is bad. `fingerprint`: the same for the same classes, names and sizes of image files, and boxes.
     """
 
     records: tuple[Record, ...] = field(repr=False)
     classes: tuple[str, ...]
-    category_ids: tuple[int, ...]
+    category_ids: tuple[int | None, ...]
     num_clipped: int
     skipped: tuple[str, ...]
     fingerprint: str
@@ -116,12 +115,14 @@ def read(
     skip_bad: bool = False,
     keep_images_without_objects: bool = True,
     verify_images: bool = True,
+    allow_missing_classes: bool = False,
 ) -> CocoData:
     """The images and objects of one or several annotation files, each with the folder that its images are in.
 
     Several files become one set and must have the same categories. `classes` chooses some of them, in this order; by
     default all are taken, by ascending id. With `skip_bad`, images and annotations that cannot be used are left out and
-    listed. With `verify_images`, every image is decoded (quickly) and its size compared.
+    listed. With `verify_images`, every image is decoded (quickly) and its size compared. With `allow_missing_classes`,
+    the files need not have all of `classes`, as when a model is evaluated on data of some of its classes; but one.
 
     Raises:
         DataError: something cannot be used, and `skip_bad` is off or does not apply.
@@ -139,8 +140,8 @@ def read(
     ]
     contents = [_read_file(source) for source in sources]
     categories = _common_categories(sources, contents)
-    chosen = _choose(categories, classes, sources[0].file)
-    labels = {category_id: label for label, category_id in enumerate(chosen)}
+    chosen = _choose(categories, classes, sources[0].file, allow_missing=allow_missing_classes)
+    labels = {category_id: label for label, category_id in enumerate(chosen) if category_id is not None}
     results = [
         _check(source, content, labels, known=categories, skip_bad=skip_bad, verify_images=verify_images)
         for source, content in zip(sources, contents, strict=True)
@@ -152,7 +153,7 @@ def read(
         if keep_images_without_objects or not record.is_crowd.all()
     )
     skipped = tuple(line for result in results for line in result.skipped)
-    names = tuple(categories[category_id] for category_id in chosen)
+    names = tuple(classes or categories.values())
     if not records:
         raise DataError(_nothing_left(sources, results, names))
     file_sizes = {path: size for result in results for path, size in result.file_sizes.items()}
@@ -164,18 +165,6 @@ def read(
         skipped=skipped,
         fingerprint=_fingerprint(names, records, file_sizes),
     )
-
-
-def write_skipped(path: str | os.PathLike[str], data: CocoData) -> None:
-    """Write what was left out as text, a line each.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    try:
-        write_atomically(path, "".join(f"{line}\n" for line in data.skipped))
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the list of what was skipped: {error.strerror}.") from error
 
 
 # The fields that are read; others may be there and are passed over.
@@ -340,13 +329,15 @@ def _categories(file: Path, content: _Content) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def _choose(categories: dict[int, str], classes: Sequence[str] | None, file: Path) -> list[int]:
-    """Category ids in the order of the chosen classes."""
+def _choose(
+    categories: dict[int, str], classes: Sequence[str] | None, file: Path, *, allow_missing: bool
+) -> Sequence[int | None]:
+    """Category ids in the order of the chosen classes; None for one that is missing."""
     if not classes:
         return list(categories)
     ids = {name: category_id for category_id, name in categories.items()}
     unknown = [name for name in classes if name not in ids]
-    if unknown:
+    if unknown and not (allow_missing and len(unknown) < len(classes)):
         near = difflib.get_close_matches(unknown[0], ids, n=1)
         hint = f" Did you mean {_quoted(near[0])}?" if near else ""
         raise DataError(
@@ -356,7 +347,7 @@ def _choose(categories: dict[int, str], classes: Sequence[str] | None, file: Pat
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:
         raise DataError(f"The class {_quoted(twice[0])} is chosen twice. Name each class once.")
-    return [ids[name] for name in classes]
+    return [ids.get(name) for name in classes]
 
 
 def _check(

@@ -66,7 +66,7 @@ class TrainLoader:
         """Batches of an epoch."""
         return -(-len(self.dataset) * self.repeat // (self.batch_size * self.world_size))
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch, or those that are left of it from `first_step` on.
 
         Raises:
@@ -105,7 +105,7 @@ class TrainLoader:
 
 
 def evaluation_batches(
-    records: Sequence[Record], *, input_size: int, batch_size: int, num_workers: int
+    records: Sequence[Record], *, batch_size: int, num_workers: int
 ) -> Iterator[tuple[list[int], list[Image]]]:
     """Record indices and full-size BGR images, in order; never decoded smaller, since that would change results.
 
@@ -115,7 +115,6 @@ def evaluation_batches(
     Raises:
         DataError: an image cannot be read any more.
     """
-    del input_size
     stop = threading.Event()
 
     def read(batch: list[int]) -> tuple[list[int], list[Image]]:

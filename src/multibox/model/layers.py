@@ -27,7 +27,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        return self.activ(self.bn(self.conv(x)))
+        y: Tensor = self.activ(self.bn(self.conv(x)))
+        return y
 
 
 class InvertedResidual(nn.Module):
@@ -45,5 +46,5 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        y = self.conv3(self.conv2(self.conv1(x)))
+        y: Tensor = self.conv3(self.conv2(self.conv1(x)))
         return x + y if self.has_residual else y

@@ -30,7 +30,8 @@ class SSD(nn.Module):
 
     def forward(self, images: Tensor) -> RawOutput:
         """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
-        return self.bbox_head(self.backbone(images))
+        raw: RawOutput = self.bbox_head(self.backbone(images))
+        return raw
 
 
 class Head(nn.Module):

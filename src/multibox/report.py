@@ -1,0 +1,172 @@
+"""What an evaluation leaves behind: metrics.yaml, metrics.json, a detections file, a table on the console."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from multibox.errors import OptionError
+from multibox.evaluate import Metrics, corner_and_size_px
+from multibox.files import write_atomically
+from multibox.structures import Detections
+
+if TYPE_CHECKING:
+    from multibox.data.coco import CocoData
+
+
+def write_metrics_yaml(
+    path: str | os.PathLike[str],
+    *,
+    weights_path: str | os.PathLike[str],
+    metrics: Metrics,
+    size_mp: float | None,
+    complexity_gflops: float | None,
+) -> None:
+    """Write the original's metrics.yaml: the measured file, model size, complexity and AP in percent.
+
+    Keys of an existing file other than `files` and `metrics` are kept. AP has one decimal, as the original had it from
+    a printed 0.345. Without any object there is no AP: its value is null, and a line on stderr says so.
+
+    Raises:
+        OptionError: an existing file is no YAML mapping, or a file cannot be read or written.
+    """
+    target = Path(path)
+    values = [
+        {"display_name": "Size", "key": "size", "unit": "Mp", "value": size_mp},
+        {"display_name": "Complexity", "key": "complexity", "unit": "GFLOPs", "value": complexity_gflops},
+        {"display_name": "AP @ [IoU=0.50:0.95]", "key": "bbox", "unit": "%", "value": _percent(metrics.ap)},
+    ]
+    content = _existing_yaml(target) | {"files": [_file_facts(weights_path)], "metrics": values}
+    _write(target, yaml.safe_dump(content))
+    if metrics.ap is None:
+        print(f"{target}: AP is null, because the data has no object of the model's classes.", file=sys.stderr)
+
+
+def write_metrics_json(
+    path: str | os.PathLike[str],
+    *,
+    weights_path: str | os.PathLike[str],
+    metrics: Metrics,
+    size_mp: float | None,
+    complexity_gflops: float | None,
+) -> None:
+    """Write all metrics as JSON, unrounded fractions in 0..1, with the facts of metrics.yaml beside them.
+
+    Raises:
+        OptionError: a file cannot be read or written.
+    """
+    content = {
+        "files": [_file_facts(weights_path)],
+        "size_mp": size_mp,
+        "complexity_gflops": complexity_gflops,
+        "metrics": metrics.to_plain(),
+    }
+    _write(Path(path), msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def detections_to_coco(detections: Sequence[Detections], data: CocoData) -> list[dict[str, Any]]:
+    """Detections in the COCO result format, with the image and category ids of the data set's own files.
+
+    `bbox` is [x, y, width, height] in pixels of the original image. When several annotation files use an image id for
+    different images, the id alone names none of them: then each entry also has the image's `file_name` and `source`,
+    the position of its annotation file. Detections of a class that the files do not have are left out.
+    """
+    image_ids = [record.image_id for record in data.records]
+    is_ambiguous = len(set(image_ids)) < len(image_ids)
+    results: list[dict[str, Any]] = []
+    for record, found in zip(data.records, detections, strict=True):
+        origin = {"file_name": record.file_name, "source": record.source} if is_ambiguous else {}
+        rows = zip(
+            corner_and_size_px(found, record).tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+        )
+        results.extend(
+            {
+                "image_id": record.image_id,
+                "category_id": data.category_ids[label],
+                "bbox": [round(value, 3) for value in box],
+                "score": round(score, 6),
+                **origin,
+            }
+            for box, score, label in rows
+            if data.category_ids[label] is not None
+        )
+    return results
+
+
+def write_detections(path: str | os.PathLike[str], detections: Sequence[Detections], data: CocoData) -> None:
+    """Write `detections_to_coco` as JSON.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
+    _write(Path(path), msgspec.json.encode(detections_to_coco(detections, data)))
+
+
+def table(metrics: Metrics) -> Table:
+    """The metrics for a console: all classes together, then each; percent, and a dash where there is no object."""
+    result = Table(caption=f"percent, on {metrics.num_images} images; - means: no such object", caption_justify="left")
+    result.add_column("class")
+    for name in ("AP", "AP50", "AP75", "small", "medium", "large", "recall", "objects"):
+        result.add_column(name, justify="right")
+    total = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
+    result.add_row("all", *map(_cell, total), _cell(metrics.recall), str(metrics.num_objects), end_section=True)
+    for name, one in metrics.per_class.items():
+        numbers = (_cell(one.ap), _cell(one.ap50), "", "", "", "", _cell(one.recall), str(one.num_objects))
+        # The name may hold square brackets, which rich would read as markup.
+        result.add_row(escape(name), *numbers)
+    return result
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * round(fraction, 3), 1)
+
+
+def _cell(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _file_facts(weights_path: str | os.PathLike[str]) -> dict[str, Any]:
+    path = Path(weights_path)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        # latest.pth is a link to epoch_15.pth: the report names the file that lasts.
+        while path.is_symlink():
+            path = path.parent / path.readlink()
+        return {"name": path.name, "sha256": sha256, "size": path.stat().st_size, "source": str(path)}
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the weights: {error.strerror}.") from error
+
+
+def _existing_yaml(path: Path) -> dict[str, Any]:
+    advice = "Move it away, or name another file in --save-metrics-to."
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OptionError(f"{path}: cannot read the existing file: {error.strerror}. {advice}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: the existing file is no YAML, so its content cannot be kept. {advice}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise OptionError(f"{path}: the existing file is no metrics.yaml (no keys at its top level). {advice}")
+    return content
+
+
+def _write(path: Path, data: bytes | str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot write the file: {error.strerror}.") from error

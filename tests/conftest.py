@@ -1,0 +1,148 @@
+"""What tests share: fixed seeds, one thread, a small data set of coloured shapes, a small template.
+
+torch is imported by no line here: tests of what needs no torch run without it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import hypothesis
+import numpy as np
+import pytest
+
+from multibox import config
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE_256 = ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml"
+
+hypothesis.settings.register_profile("multibox", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("multibox")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - for libraries that draw from the global generator
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference numbers and public models beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.exists():
+        pytest.skip("../shared is not here")
+    return folder
+
+
+@dataclass(frozen=True)
+class ShapesData:
+    """COCO annotation files, the folders of their images, and the classes in the order of their labels."""
+
+    train_file: Path
+    train_root: Path
+    val_file: Path
+    val_root: Path
+    classes: tuple[str, ...]
+
+
+SHAPES = ("square", "circle", "red, tiny triangle")
+# Sparse and not from 0: a mix-up of ids and labels shows.
+CATEGORY_IDS = {"square": 3, "circle": 7, "red, tiny triangle": 12}
+IMAGE_SIZE = (160, 120)
+COLOURS_BGR = {"square": (40, 200, 60), "circle": (220, 90, 30), "red, tiny triangle": (30, 30, 230)}
+
+
+@pytest.fixture(scope="session")
+def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> ShapesData:
+    """16 images to train on and 8 to validate on, each with one to four shapes that do not touch."""
+    folder = tmp_path_factory.mktemp("shapes data")
+    rng = np.random.default_rng(20)
+    for name, count in (("train", 16), ("val", 8)):
+        (folder / name).mkdir()
+        (folder / f"{name}.json").write_text(json.dumps(draw_shapes(folder / name, count, rng)), encoding="utf-8")
+    return ShapesData(folder / "train.json", folder / "train", folder / "val.json", folder / "val", SHAPES)
+
+
+def draw_shapes(folder: Path, count: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Writes the images and gives the content of their annotation file, with ids from 0."""
+    width, height = IMAGE_SIZE
+    images, annotations = [], []
+    for image_id in range(count):
+        grey = rng.integers(60, 180)
+        noise = rng.integers(-25, 26, (height, width, 3))
+        image = (grey + noise).astype(np.uint8)
+        for cell in rng.permutation(4)[: rng.integers(1, 5)]:
+            shape = SHAPES[len(annotations) % 3]
+            side = int(rng.integers(22, 31) if shape == SHAPES[2] else rng.integers(32, 53))
+            # Four cells of 80 x 60 pixels, one shape in each: sides of up to 52 leave room to move.
+            x = int(cell % 2 * 80 + rng.integers(2, 79 - side))
+            y = int(cell // 2 * 60 + rng.integers(2, 59 - side))
+            paint(image, shape, x, y, side)
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": image_id,
+                    "category_id": CATEGORY_IDS[shape],
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                    "iscrowd": 0,
+                }
+            )
+        file_name = f"image {image_id:02d}.png"
+        assert cv2.imwrite(str(folder / file_name), image)
+        images.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
+    categories = [{"id": CATEGORY_IDS[name], "name": name} for name in SHAPES]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def paint(image: np.ndarray, shape: str, x: int, y: int, side: int) -> None:
+    """Fills the pixels x .. x + side - 1, y .. y + side - 1 with the shape."""
+    last = side - 1
+    colour = COLOURS_BGR[shape]
+    if shape == "square":
+        cv2.rectangle(image, (x, y), (x + last, y + last), colour, cv2.FILLED)
+    elif shape == "circle":
+        centre = (x + last // 2, y + last // 2)
+        cv2.ellipse(image, centre, (last // 2, last // 2), 0, 0, 360, colour, cv2.FILLED)
+    else:
+        corners = [(x, y + last), (x + last, y + last), (x + last // 2, y)]
+        cv2.fillPoly(image, [np.array(corners, dtype=np.int32)], colour)
+
+
+@pytest.fixture(scope="session")
+def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 256 template for an input of 96 pixels and two short epochs; it fetches nothing."""
+    template = config.load(TEMPLATE_256)
+    scale = 96 / template.input.size
+    anchors_px = tuple(tuple((w * scale, h * scale) for w, h in level) for level in template.model.anchors_px)
+    train = config.replace(
+        template.train,
+        precision="float32",
+        schedule=config.replace(template.train.schedule, min_steps_per_epoch=2),
+        anchor_clustering=config.replace(template.train.anchor_clustering, enabled=False),
+    )
+    basic = config.replace(template.hyper_parameters.basic, batch_size=4, epochs=2)
+    tiny = config.replace(
+        template,
+        name="mobilenet_v2-2s_ssd-96x96",
+        dependencies=(),
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        tensorboard=False,
+        model=config.replace(template.model, anchors_px=anchors_px),
+        input=config.replace(template.input, size=96),
+        train=train,
+    )
+    path = tmp_path_factory.mktemp("tiny template") / "template.yaml"
+    path.write_text(config.dump(tiny), encoding="utf-8")
+    return path

@@ -1,0 +1,40 @@
+"""Running the command as a user does, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# Results must not depend on how many processors a machine has.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def multibox() -> Run:
+    """`multibox ARGUMENTS...`; the finished process, whatever its exit code."""
+
+    def run(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "ignore", "-m", "multibox", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def train_arguments(shapes_data: Any, tiny_template_file: Path) -> list[str]:
+    """Options of a short training on the shapes, without the folder for its checkpoints."""
+    return [
+        *("train", "--config", str(tiny_template_file), "--device", "cpu"),
+        *("--train-ann-files", str(shapes_data.train_file), "--train-data-roots", str(shapes_data.train_root)),
+        *("--val-ann-files", str(shapes_data.val_file), "--val-data-roots", str(shapes_data.val_root)),
+    ]
