@@ -92,7 +92,7 @@ def cluster(sizes: NDArray[np.float64], count: int, random: np.random.Generator)
             if (assigned == i).any():
                 centres[i] = np.median(sizes[assigned == i], axis=0)
     centres = centres[np.argsort(centres.prod(axis=1), kind="stable")]
-    return [(float(width), float(height)) for width, height in centres]
+    return [(round(float(width), 3), round(float(height), 3)) for width, height in centres]
 
 
 def _cluster_by_rank(sizes: NDArray[np.float64], given: LevelSizes, random: np.random.Generator) -> LevelSizes:

@@ -35,6 +35,9 @@ app = App(
 
 TEMPLATE_NAME = "template.yaml"
 
+KNOWN_SHARE = 0.9
+"""Share of objects whose class the starting weights know from which they are refined rather than taught anew."""
+
 _command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
 
@@ -162,12 +165,14 @@ def train(
             f"{resume_from} was trained for {', '.join(resume.classes)}; --classes names {', '.join(wanted)}. "
             "Leave --classes out, or start a new run with --load-weights."
         )
-    given = {"epochs": epochs, "batch_size": batch_size, "base_learning_rate": base_learning_rate}
-    template = _with_basic(template, {name: value for name, value in given.items() if value is not None})
     keep_empty = template.train.keep_images_without_objects
     train_data = _read(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
     if not sum(train_data.objects_per_class):
         raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
+    if start is not None and base_learning_rate is None:
+        base_learning_rate = _gentle_rate(template, start, train_data)
+    given = {"epochs": epochs, "batch_size": batch_size, "base_learning_rate": base_learning_rate}
+    template = _with_basic(template, {name: value for name, value in given.items() if value is not None})
     val_data = None
     if val_ann_files:
         val_data = _read(val_ann_files, val_data_roots, train_data.classes, skip_bad, allow_missing_classes=True)
@@ -311,6 +316,18 @@ def _with_basic(template: Template, changes: dict[str, int | float]) -> Template
     return replace(template, hyper_parameters=replace(hyper_parameters, basic=basic))
 
 
+def _gentle_rate(template: Template, start: StartingPoint, data: CocoData) -> float | None:
+    """A lower learning rate for weights that know nearly all objects already; None for the usual one."""
+    known = set(start.classes or ())
+    counts = dict(zip(data.classes, data.objects_per_class, strict=True))
+    share = sum(count for name, count in counts.items() if name in known) / sum(counts.values())
+    if share < KNOWN_SHARE:
+        return None
+    rate = template.hyper_parameters.basic.base_learning_rate * template.train.known_classes_rate_factor
+    _say(f"The starting weights know the classes of {share:.0%} of the objects: learning rate {rate:g}.")
+    return rate
+
+
 def _open_start(
     template: Template, config: str, load_weights: str, resume_from: str
 ) -> tuple[StartingPoint | None, Checkpoint | None]:
@@ -382,7 +399,8 @@ def _report(result: Result, seconds: float) -> None:
         return
     _say(f"Done: {took}, {result.images_per_second:.1f} img/s. Last weights: {result.latest}")
     if result.best is not None:
-        _say(f"Best: AP {result.best_ap:.3f} after epoch {result.best_epoch}. Weights: {result.best}")
+        when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"
+        _say(f"Best: AP {result.best_ap:.3f} {when}. Weights: {result.best}")
 
 
 def _make_folder(path: Path) -> None:

@@ -178,6 +178,7 @@ class ScheduleConfig(Strict, frozen=True):
 class TrainConfig(Strict, frozen=True):
     """Everything else that a training needs; the reasons stand beside the values in the template."""
 
+    known_classes_rate_factor: Positive
     momentum: Fraction
     weight_decay: NotNegative
     max_gradient_norm: Positive
@@ -281,7 +282,9 @@ def to_plain(template: Strict) -> Any:
 
 def dump(template: Template) -> str:
     """The template as YAML text, keys in their order."""
-    return yaml.safe_dump(_lists(to_plain(template)), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(
+        _lists(to_plain(template)), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
 
 
 def replace(part: TemplatePart, **changes: Any) -> TemplatePart:

@@ -128,7 +128,6 @@ def train(
         display,
         seed=seed,
         classes=train_data.classes,
-        backbone_rate_factor=float(os.environ.get("BBF", "1")),
     )
     training.meta = {
         **provenance(),
@@ -143,6 +142,8 @@ def train(
         training.pace.deadline = started_at + 60 * time_budget_minutes
     if resume is not None:
         say(training.restore(resume))
+    elif start is not None and set(start.classes or ()) & set(train_data.classes):
+        training.judge_start()
     return training.run(tensorboard_dir)
 
 
@@ -176,7 +177,7 @@ class _Counters:
     step_in_epoch: int = 0
     step: int = 0
     progress: float = 0.0
-    best_ap: float = -1.0
+    best_ap: float | None = None
     best_epoch: int = 0
 
 
@@ -195,7 +196,6 @@ class _Training:
         *,
         seed: int,
         classes: tuple[str, ...],
-        backbone_rate_factor: float = 1.0,
     ) -> None:
         self.fabric, self.template, self.val_data = fabric, template, val_data
         self.output, self.display, self.seed, self.classes = output, display, seed, classes
@@ -214,10 +214,7 @@ class _Training:
         if fabric.world_size > 1:
             synchronise_batch_norm(model.to(fabric.device))
         optimizer = torch.optim.SGD(
-            [
-                {"params": list(model.backbone.parameters()), "rate_factor": backbone_rate_factor},
-                {"params": list(model.bbox_head.parameters()), "rate_factor": 1.0},
-            ],
+            model.parameters(),
             lr=self.basic.base_learning_rate,
             momentum=template.train.momentum,
             weight_decay=template.train.weight_decay,
@@ -257,6 +254,16 @@ class _Training:
         if log is not None:
             log.close()
         return self._result(is_interrupted())
+
+    def judge_start(self) -> None:
+        """Validate and save the weights as they are: a start that knows the classes may be hard to beat."""
+        if self.val_data is None:
+            return
+        self.metrics = self._validate(self.val_data)
+        if self.metrics is not None and self.metrics.ap is not None:
+            self.counters.best_ap = self.metrics.ap
+            self.display.line(f"start      AP {self.metrics.ap:.3f}  AP50 {self.metrics.ap50:.3f}")
+        self._save()
 
     def restore(self, resume: Checkpoint) -> str:
         """Go on where `resume` was saved; what that is, in one line."""
@@ -302,7 +309,7 @@ class _Training:
             self.counters.progress, num_steps=self.num_steps, config=template.train.schedule
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * group["rate_factor"]
+            group["lr"] = self.rate
         images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
         losses = multibox_loss(
             self.network(images),
@@ -326,7 +333,7 @@ class _Training:
         if self.val_data is not None and (self._is_done() or self._agree_on(self.pace.is_validation_due())):
             metrics = self.metrics = self._validate(self.val_data)
         ap = metrics.ap if metrics else None
-        if ap is not None and ap > counters.best_ap:
+        if ap is not None and (counters.best_ap is None or ap > counters.best_ap):
             counters.best_ap, counters.best_epoch = ap, counters.epoch
         self._save()
         if log is None:
@@ -361,7 +368,7 @@ class _Training:
             "seed": self.seed,
         }
         checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))
-        if counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
+        if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
             checkpoint.save(self.output / "best.pth", Checkpoint(weights, self.classes, self.template, meta))
 
     def _is_done(self) -> bool:
@@ -420,12 +427,11 @@ class _Training:
 
     def _result(self, is_interrupted: bool) -> Result:
         counters = self.counters
-        has_best = counters.best_epoch > 0
         return Result(
             latest=self.output / "latest.pth",
-            best=self.output / "best.pth" if has_best else None,
+            best=None if counters.best_ap is None else self.output / "best.pth",
             metrics=self.metrics,
-            best_ap=counters.best_ap if has_best else None,
+            best_ap=counters.best_ap,
             best_epoch=counters.best_epoch,
             epochs=counters.epoch,
             steps=counters.step,

@@ -25,8 +25,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     content = torch.load(path, weights_only=True)
     trained = {f"trained.{key}": value for key, value in content["training"]["model"].items()}
     momentum = {
-        f"momentum.{key}": value["momentum_buffer"]
-        for key, value in content["training"]["optimizer"]["state"].items()
+        f"momentum.{key}": value["momentum_buffer"] for key, value in content["training"]["optimizer"]["state"].items()
     }
     return {**content["state_dict"], **trained, **momentum}
 
@@ -44,7 +43,12 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     output = tmp_path / "out puts"
     done = multibox(*train_arguments, "--save-checkpoints-to", output, "--tensorboard-dir", tmp_path / "board")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in output.iterdir()) == ["best.pth", "latest.pth", "metrics.jsonl", "template.yaml"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "best.pth",
+        "latest.pth",
+        "metrics.jsonl",
+        "template.yaml",
+    ]
     assert len(list((tmp_path / "board").glob("events.out.tfevents.*"))) == 1
     content = torch.load(output / "latest.pth", weights_only=True)
     assert content["meta"]["CLASSES"] == ["square", "circle", "red, tiny triangle"]

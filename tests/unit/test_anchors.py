@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.anchors import MAX_BOXES, Fit, cluster, fit_anchors, make_anchors, measure_fit
+from multibox.anchors import MAX_BOXES, cluster, fit_anchors, make_anchors, measure_fit
 
 SIZES_PX = [[(8, 4), (16, 16)], [(40, 20)]]
 STRIDES = [16, 32]
@@ -154,7 +154,3 @@ def test_equal_boxes_are_one_size(count):
     assert [len(level) for level in sizes] == [2, 3]
     assert all(np.isfinite(size).all() and min(size) > 0 for level in sizes for size in level)
     assert after.mean_iou >= before.mean_iou
-
-
-def test_a_fit_can_be_compared():
-    assert Fit(0.5, 0.25) == Fit(0.5, 0.25)
