@@ -135,8 +135,8 @@ def train(
         batch_size: Images per step and process.
         base_learning_rate: The highest learning rate; not scaled by the number of processes.
         gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.
-        classes: Names of the classes, separated by commas; a comma in a name is written \\, or the name in double
-            quotes. The order is that of the labels. Default: all classes of the annotations, by id.
+        classes: Names of the classes, separated by commas; a name with a comma goes in double quotes. The order is that
+            of the labels. Default: all classes of the annotations, by id.
         tensorboard_dir: Folder for TensorBoard. Default: tf_logs in the folder of the checkpoints.
         config: The template, by path or by the name of a model. Default: template.yaml of the work directory.
         seed: Of initial weights, order and augmentation.
@@ -242,16 +242,15 @@ def evaluate(
     """
     from multibox import evaluate as evaluation
     from multibox import report
-    from multibox.complexity import complexity_gflops, size_mp
     from multibox.data import coco
     from multibox.draw import draw, save_drawing
-    from multibox.model import ssd
-    from multibox.runtimes import load_checkpoint, runtime_of
+    from multibox.runtimes import open_runtime
 
-    checkpoint = load_checkpoint(load_weights, template=_find_template(config))
-    names = evaluation.check_classes(checkpoint.classes, coco.split_list(classes))
+    template = _find_template(config)
+    wanted = coco.split_list(classes)
+    runtime = open_runtime(load_weights, template=template, classes=wanted or None, device=device)
+    names = evaluation.check_classes(runtime.classes, wanted)
     data = _read(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
-    runtime = runtime_of(checkpoint, device=device)
 
     def save_picture(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
@@ -263,8 +262,7 @@ def evaluate(
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
     console.print(report.table(found.metrics))
     if save_metrics_to is not None:
-        network = ssd.build(checkpoint.template, num_classes=len(names))
-        complexity = complexity_gflops(network, checkpoint.template.input.size)
+        size, complexity = _size_and_complexity(len(names), runtime.input_size)
         for path, write in (
             (save_metrics_to, report.write_metrics_yaml),
             (save_metrics_to.with_suffix(".json"), report.write_metrics_json),
@@ -273,7 +271,7 @@ def evaluate(
                 path,
                 weights_path=load_weights,
                 metrics=found.metrics,
-                size_mp=size_mp(network),
+                size_mp=size,
                 complexity_gflops=complexity,
             )
         _say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
@@ -314,6 +312,22 @@ def _with_basic(template: Template, changes: dict[str, int | float]) -> Template
     hyper_parameters = template.hyper_parameters
     basic = replace(hyper_parameters.basic, **changes)
     return replace(template, hyper_parameters=replace(hyper_parameters, basic=basic))
+
+
+def _size_and_complexity(num_classes: int, input_size: int) -> tuple[float, float] | tuple[None, None]:
+    """Mp and GFLOPs of a network of this family, whatever form it is in, as the original reported them."""
+    from multibox import config
+    from multibox.complexity import complexity_gflops, size_mp
+    from multibox.instantiate import bundled_templates
+
+    template = config.load(next(iter(bundled_templates().values())))
+    try:
+        from multibox.model import ssd
+    except ModuleNotFoundError:
+        _say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
+        return None, None
+    network = ssd.build(template, num_classes=num_classes)
+    return size_mp(network), complexity_gflops(network, input_size)
 
 
 def _gentle_rate(template: Template, start: StartingPoint, data: CocoData) -> float | None:

@@ -278,6 +278,10 @@ class _Training:
     def _train_epoch(self, losses: _MeanLosses, is_interrupted: Callable[[], bool]) -> int:
         """The steps of an epoch that are left; `step_in_epoch` is 0 in the end unless a signal came. Their number."""
         counters = self.counters
+        if os.environ.get("FREEZE_BN"):
+            for m in self.model.modules():
+                if isinstance(m, torch.nn.BatchNorm2d):
+                    m.eval()
         first_step = counters.step_in_epoch
         is_last = False
         started_at = time.monotonic()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from multibox.config import ScheduleConfig, replace
@@ -47,11 +49,11 @@ def test_without_warmup_the_first_step_has_the_full_rate(change):
 
 def test_the_rate_rises_to_the_end_of_warmup_and_then_falls():
     factors = [rate_factor(step / 1000, num_steps=1000, config=CONFIG) for step in range(1001)]
-    rising = [after > before for before, after in zip(factors, factors[1:], strict=False)]
+    rising = [after > before for before, after in pairwise(factors)]
     top = factors.index(max(factors))
     assert 90 <= top <= 100
     assert all(rising[:top]) and not any(rising[top:])
-    assert max(abs(b - a) for a, b in zip(factors, factors[1:], strict=False)) < 0.01
+    assert max(abs(b - a) for a, b in pairwise(factors)) < 0.01
 
 
 @pytest.mark.parametrize("num_steps", [0, 1])

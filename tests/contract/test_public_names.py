@@ -1,0 +1,68 @@
+"""What users' code and scripts rely on: names, commands, options. A change here is a change for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import multibox
+from multibox.cli import app
+
+OPTIONS = {
+    "new": {"--do-not-load-snapshot", "--verbose", "-v"},
+    "train": {
+        *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
+        *("--load-weights", "--resume-from", "--save-checkpoints-to", "--epochs", "--batch-size"),
+        *("--gpu-num", "--base-learning-rate", "--classes", "--tensorboard-dir", "--config"),
+        *("--seed", "--device", "--time-budget", "--skip-bad"),
+    },
+    "eval": {
+        *("--load-weights", "--test-ann-files", "--test-data-roots", "--save-metrics-to", "--save-output-to"),
+        *("--classes", "--config", "--save-detections-to", "--device", "--threshold", "--skip-bad"),
+    },
+}
+
+
+def test_public_names():
+    assert multibox.__all__ == ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "load"]
+    assert all(getattr(multibox, name) is not None for name in multibox.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        multibox.nothing  # noqa: B018
+
+
+def test_there_are_exactly_these_commands():
+    commands = {name for name in app if not name.startswith("-")}
+    assert commands == set(OPTIONS)
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_of_a_command(command):
+    arguments = app[command].assemble_argument_collection()
+    names = {name for argument in arguments for name in argument.names if name.startswith("-")}
+    assert names == OPTIONS[command]
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.splitlines()}
+
+
+HEAVY = {"torch", "lightning_fabric", "nncf", "faster_coco_eval", "tensorboard"}
+
+
+def test_the_command_line_starts_without_heavy_libraries():
+    assert not imported_by("from multibox.cli import app") & (HEAVY | {"openvino", "cv2"})
+
+
+def test_importing_the_package_loads_next_to_nothing():
+    assert not imported_by("import multibox") & (HEAVY | {"openvino", "cv2", "numpy"})
+
+
+def test_an_exported_model_runs_without_torch(shared: Path):
+    xml = shared / "pretrained/person-vehicle-bike-detection-2000/FP16/person-vehicle-bike-detection-2000.xml"
+    statement = f"import multibox, numpy; multibox.load({str(xml)!r})([numpy.zeros((90, 120, 3), numpy.uint8)])"
+    assert not imported_by(statement) & HEAVY

@@ -1,0 +1,101 @@
+"""Steps 1 to 8 of the original's README, as a user of it types them, in a fresh copy of the repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+# Only --epochs is not the original's. The work directory has no blank in it: the original's commands do not quote it.
+STEPS = r"""
+set -e
+cd models/object_detection
+./init_venv.sh
+source venv/bin/activate
+
+export MODEL_TEMPLATE=$(realpath ./model_templates/custom-object-detection/mobilenet_v2-2s_ssd-256x256/template.yaml)
+python ../../tools/instantiate_template.py ${MODEL_TEMPLATE} ${WORK_DIR}
+
+export OBJ_DET_DIR=`pwd`
+export TRAIN_ANN_FILE="${OBJ_DET_DIR}/../../data/airport/annotation_example_train.json"
+export TRAIN_IMG_ROOT="${OBJ_DET_DIR}/../../data/airport/train"
+export VAL_ANN_FILE="${OBJ_DET_DIR}/../../data/airport/annotation_example_val.json"
+export VAL_IMG_ROOT="${OBJ_DET_DIR}/../../data/airport/val"
+
+cd ${WORK_DIR}
+export CLASSES="vehicle,person,non-vehicle"
+
+python train.py \
+   --load-weights ${WORK_DIR}/snapshot.pth \
+   --train-ann-files ${TRAIN_ANN_FILE} \
+   --train-data-roots ${TRAIN_IMG_ROOT} \
+   --val-ann-files ${VAL_ANN_FILE} \
+   --val-data-roots ${VAL_IMG_ROOT} \
+   --save-checkpoints-to ${WORK_DIR}/outputs \
+   --classes ${CLASSES} \
+   --epochs 1
+
+python eval.py \
+   --load-weights ${WORK_DIR}/outputs/latest.pth \
+   --test-ann-files ${VAL_ANN_FILE} \
+   --test-data-roots ${VAL_IMG_ROOT} \
+   --save-metrics-to ${WORK_DIR}/metrics.yaml \
+   --classes ${CLASSES}
+
+python eval.py \
+   --load-weights ${WORK_DIR}/outputs/latest.pth \
+   --test-ann-files ${VAL_ANN_FILE} \
+   --test-data-roots ${VAL_IMG_ROOT} \
+   --save-metrics-to ${WORK_DIR}/metrics.yaml \
+   --save-output-to ${WORK_DIR}/output_images \
+   --classes ${CLASSES}
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files of the repository as they are in the working tree, symbolic links kept, nothing that git ignores."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("which files belong to the repository is known to git only")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    folder = tmp_path / "clone"
+    for name in filter(None, listed.stdout.split("\0")):
+        if os.path.lexists(ROOT / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    return folder
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(os.name == "nt", reason="the steps are for bash")
+def test_steps_1_to_8(clone, tmp_path):
+    work = tmp_path / "my_model"
+    # Nothing of the environment in which the tests run may stand in for what init_venv.sh installs.
+    environment = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    environment |= {"WORK_DIR": str(work)}
+    done = subprocess.run(
+        ["bash", "-c", STEPS], cwd=clone, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in work.iterdir()} >= {"template.yaml", "train.py", "eval.py", "outputs", "metrics.yaml"}
+    metrics = yaml.safe_load((work / "metrics.yaml").read_text())
+    values = {metric["key"]: metric["value"] for metric in metrics["metrics"]}
+    assert (values["size"], values["complexity"]) == (1.84, 0.82)
+    assert values["bbox"] > 0
+    assert metrics["files"][0]["name"] == "latest.pth"
+    pictures = sorted((work / "output_images").iterdir())
+    assert len(pictures) == 16
+    assert cv2.imread(str(pictures[0])).shape == (540, 960, 3)

@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from multibox import checkpoint, config
+from multibox.checkpoint import Checkpoint
+from multibox.coco_classes import COCO_CLASSES
+from multibox.config import Template
+from multibox.errors import CheckpointError
+from multibox.model import ssd
+
+ROOT = Path(__file__).parents[2]
+COLOURS = ("red", "green", "blue")
+LAST_LAYERS = ("bbox_head.cls_convs.0.3", "bbox_head.cls_convs.1.3")
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return config.load(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+
+
+def random_weights(template: Template, num_classes: int) -> dict[str, torch.Tensor]:
+    """No two values of a class layer are equal, biases included."""
+    torch.manual_seed(num_classes)
+    model = ssd.build(template, num_classes=num_classes)
+    for key, value in model.state_dict().items():
+        if key.startswith(LAST_LAYERS):
+            value.copy_(torch.randn(value.shape))
+    return model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def three(template: Template) -> dict[str, torch.Tensor]:
+    return random_weights(template, 3)
+
+
+@pytest.fixture(scope="module")
+def eighty(template: Template) -> dict[str, torch.Tensor]:
+    return random_weights(template, 80)
+
+
+def refusal(path: Path, template: Template | None = None) -> str:
+    """What the one line says after the path."""
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(path, template=template)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_what_is_saved_is_loaded(tmp_path, template, three):
+    meta = {"epoch": 4, "iter": 200, "libraries": {"torch": "2", "nncf": None}}
+    training = {"model": three, "optimizer": {"state": {0: torch.ones(2)}, "lr": 0.1}, "step": 200}
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template, meta, training))
+    found = checkpoint.load(tmp_path / "a.pth")
+    assert found.classes == COLOURS
+    assert found.template == template
+    assert found.meta == meta
+    assert list(found.state_dict) == list(three)
+    assert all(torch.equal(found.state_dict[key], value) for key, value in three.items())
+    assert found.training["step"] == 200
+    assert torch.equal(found.training["optimizer"]["state"][0], torch.ones(2))
+
+
+def test_a_finished_model_has_no_training_state(tmp_path, template, three):
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template))
+    assert checkpoint.load(tmp_path / "a.pth").training is None
+    assert set(torch.load(tmp_path / "a.pth", weights_only=True)) == {"meta", "state_dict"}
+
+
+def test_class_names_stand_where_the_original_had_them(tmp_path, template, three):
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template))
+    assert torch.load(tmp_path / "a.pth", weights_only=True)["meta"]["CLASSES"] == list(COLOURS)
+
+
+def test_the_built_network_has_the_weights_and_is_for_evaluation(tmp_path, template, three):
+    model = Checkpoint(three, COLOURS, template).build()
+    assert not any(module.training for module in model.modules())
+    assert model.num_classes == 3
+    assert torch.equal(model.bbox_head.cls_convs[1][3].bias, three["bbox_head.cls_convs.1.3.bias"])
+
+
+def test_the_template_of_the_file_goes_before_the_given_one(tmp_path, template, three):
+    other = config.replace(template, name="another")
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template))
+    assert checkpoint.load(tmp_path / "a.pth", template=other).template == template
+
+
+def test_a_failed_save_leaves_the_file_that_was_there(tmp_path, template, three):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"before")
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        checkpoint.save(path, Checkpoint(three, COLOURS, template, {"function": lambda: None}))
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Published snapshots: a state dict under the same names, without template.
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_snapshot_in_either_format_of_pytorch_is_read(tmp_path, template, eighty, is_zip):
+    torch.save({"meta": {}, "state_dict": eighty}, tmp_path / "a.pth", _use_new_zipfile_serialization=is_zip)
+    assert zipfile.is_zipfile(tmp_path / "a.pth") == is_zip
+    found = checkpoint.load(tmp_path / "a.pth", template=template)
+    assert all(torch.equal(found.state_dict[key], value) for key, value in eighty.items())
+
+
+@pytest.mark.parametrize("content", [{"meta": {}}, {"meta": None}, {}])
+def test_a_snapshot_with_81_rows_and_no_names_is_of_coco(tmp_path, template, eighty, content):
+    torch.save({"state_dict": eighty, **content}, tmp_path / "a.pth")
+    found = checkpoint.load(tmp_path / "a.pth", template=template)
+    assert found.classes == COCO_CLASSES
+    assert found.template == template
+
+
+def test_coco_has_80_names_in_its_order():
+    assert len(COCO_CLASSES) == len(set(COCO_CLASSES)) == 80
+    assert COCO_CLASSES[0] == "person" and COCO_CLASSES[-1] == "toothbrush"
+    assert COCO_CLASSES.index("bench") == 13 and COCO_CLASSES.index("sports ball") == 32
+    assert all(name == name.strip() and name for name in COCO_CLASSES)
+
+
+def test_a_snapshot_of_another_number_of_classes_gets_numbers_for_names(tmp_path, template, three):
+    torch.save({"state_dict": three}, tmp_path / "a.pth")
+    assert checkpoint.load(tmp_path / "a.pth", template=template).classes == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize("names", [COLOURS, list(COLOURS)])
+def test_names_of_a_snapshot_are_kept(tmp_path, template, three, names):
+    torch.save({"state_dict": three, "meta": {"CLASSES": names}}, tmp_path / "a.pth")
+    assert checkpoint.load(tmp_path / "a.pth", template=template).classes == COLOURS
+
+
+def test_a_single_name_is_not_taken_for_its_letters(tmp_path, template):
+    torch.save({"state_dict": random_weights(template, 1), "meta": {"CLASSES": "cat"}}, tmp_path / "a.pth")
+    assert checkpoint.load(tmp_path / "a.pth", template=template).classes == ("cat",)
+
+
+def test_a_bare_state_dict_is_a_snapshot(tmp_path, template, three):
+    torch.save(three, tmp_path / "a.pth")
+    found = checkpoint.load(tmp_path / "a.pth", template=template)
+    assert all(torch.equal(found.state_dict[key], value) for key, value in three.items())
+
+
+def test_names_from_a_parallel_training_lose_their_prefix(tmp_path, template, three):
+    torch.save({"state_dict": {f"module.{key}": value for key, value in three.items()}}, tmp_path / "a.pth")
+    assert list(checkpoint.load(tmp_path / "a.pth", template=template).state_dict) == list(three)
+
+
+def test_old_snapshots_may_lack_the_counters_of_batches(tmp_path, template, three):
+    kept = {key: value for key, value in three.items() if not key.endswith("num_batches_tracked")}
+    assert len(kept) < len(three)
+    torch.save({"state_dict": kept}, tmp_path / "a.pth")
+    assert list(checkpoint.load(tmp_path / "a.pth", template=template).state_dict) == list(three)
+
+
+def test_keys_that_are_none_of_the_network_are_left_out(tmp_path, template, three):
+    torch.save({"state_dict": three | {"ema_decay": torch.ones(1), "note": "text"}}, tmp_path / "a.pth")
+    checkpoint.load(tmp_path / "a.pth", template=template).build()
+
+
+# Files that cannot be used: one line each.
+
+
+def test_a_snapshot_without_template_asks_for_one(tmp_path, eighty):
+    torch.save({"state_dict": eighty}, tmp_path / "a.pth")
+    assert "--config" in refusal(tmp_path / "a.pth")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert refusal(tmp_path / "none.pth") == "there is no such file."
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    assert "no PyTorch checkpoint" in refusal(tmp_path)
+
+
+class NeedsCode:
+    """Not plain data: reading it would import this module."""
+
+
+class RunsCommand:
+    """Reading it with pickle would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("kind", ["argparse", "own class", "command"])
+def test_a_file_that_needs_code_is_refused_and_runs_none(tmp_path, template, three, kind, is_zip):
+    folder = tmp_path / "made by the file"
+    value = {"argparse": argparse.Namespace(lr=1), "own class": NeedsCode(), "command": RunsCommand(folder)}[kind]
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": three, "meta": {"args": value}}, path, _use_new_zipfile_serialization=is_zip)
+    assert refusal(path, template) == (
+        "reading this file would run code that it brings along; refused. "
+        "Save it again with plain tensors and values only."
+    )
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_cut_anywhere_is_refused(tmp_path, template, is_zip):
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": {"a": torch.arange(50.0)}}, path, _use_new_zipfile_serialization=is_zip)
+    whole = path.read_bytes()
+    unclear = {}
+    for length in range(0, len(whole) - 1, 3):
+        path.write_bytes(whole[:length])
+        try:
+            checkpoint.load(path, template=template)
+        except CheckpointError:
+            continue
+        except Exception as error:  # noqa: BLE001 - which kinds get through is the question
+            unclear[length] = repr(error)
+    assert unclear == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"0",
+        b"some words\n",
+        b"name: mobilenet_v2-2s_ssd-256x256\ndomain: Object Detection\n",  # a template
+        b"a: 1\n",
+        b'{"images": []}',
+        b"<html><body>404 Not Found</body></html>",  # what a failed download leaves
+        b"<?xml version='1.0'?><net/>",
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        bytes(1000),
+        random.Random(0).randbytes(1000),
+    ],
+)
+def test_a_file_of_another_kind_is_no_checkpoint(tmp_path, template, content):
+    path = tmp_path / "a.pth"
+    path.write_bytes(content)
+    assert refusal(path, template) == "this is no PyTorch checkpoint, or it is damaged."
+
+
+def test_an_archive_of_another_kind_is_no_checkpoint(tmp_path, template):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    assert "no PyTorch checkpoint" in refusal(tmp_path / "a.pth", template)
+
+
+@pytest.mark.parametrize("content", [[1, 2], None, {"epoch": 3}, {"state_dict": 5}, {"model": {"a": torch.ones(1)}}])
+def test_a_file_without_weights_is_refused(tmp_path, template, content):
+    torch.save(content, tmp_path / "a.pth")
+    assert "holds no model weights" in refusal(tmp_path / "a.pth", template)
+
+
+@pytest.mark.parametrize("weights", [{}, {"fc.weight": torch.ones(2, 2)}])
+def test_weights_of_another_family_are_refused(tmp_path, template, weights):
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    assert refusal(tmp_path / "a.pth", template) == f"these are no weights of the model {template.name}."
+
+
+def test_a_wrong_shape_is_named_with_both_shapes(tmp_path, template, three):
+    key = "backbone.features.stage1.unit1.conv1.conv.weight"
+    torch.save({"state_dict": three | {key: torch.ones(8, 32, 1, 1)}}, tmp_path / "a.pth")
+    message = refusal(tmp_path / "a.pth", template)
+    assert f"`{key}` is [8, 32, 1, 1], not [32, 32, 1, 1]" in message
+
+
+def test_a_missing_key_is_named(tmp_path, template, three):
+    key = "bbox_head.reg_convs.1.0.bias"
+    torch.save({"state_dict": {k: v for k, v in three.items() if k != key}}, tmp_path / "a.pth")
+    assert f"`{key}` is missing" in refusal(tmp_path / "a.pth", template)
+
+
+def test_levels_that_count_different_classes_are_refused(tmp_path, template, three, eighty):
+    mixed = three | {key: eighty[key] for key in three if key.startswith(LAST_LAYERS[1])}
+    torch.save({"state_dict": mixed}, tmp_path / "a.pth")
+    assert LAST_LAYERS[1] in refusal(tmp_path / "a.pth", template)
+
+
+def test_names_and_rows_must_agree(tmp_path, template, three):
+    torch.save({"state_dict": three, "meta": {"CLASSES": ["red", "green"]}}, tmp_path / "a.pth")
+    assert refusal(tmp_path / "a.pth", template) == "the file names 2 classes, its weights are for 3."
+
+
+# Moving weights to another class list. The row of class c of anchor a, with K classes, is a * (K + 1) + c; background
+# is class K. Level 0 has 4 anchors, level 1 has 5.
+LEVELS = ((0, 4), (1, 5))
+
+
+def moved(
+    template: Template, classes: tuple[str, ...], weights: dict[str, torch.Tensor], source: tuple[str, ...] | None
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], str]:
+    """The weights of a model of `classes` before and after the transfer, and the report."""
+    torch.manual_seed(99)
+    model = ssd.build(template, num_classes=len(classes))
+    for key, value in model.state_dict().items():
+        if key.startswith(LAST_LAYERS):
+            value.copy_(torch.randn(value.shape))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = checkpoint.transfer(model, classes, weights, source)
+    return before, model.state_dict(), report
+
+
+def assert_rows(
+    before: dict[str, torch.Tensor],
+    after: dict[str, torch.Tensor],
+    given: dict[str, torch.Tensor],
+    sources: list[int | None],
+    num_given: int,
+) -> None:
+    """`sources`: for each output of an anchor the output of the given weights that it comes from, None if fresh."""
+    for level, num_anchors in LEVELS:
+        for kind in ("weight", "bias"):
+            key = f"bbox_head.cls_convs.{level}.3.{kind}"
+            assert len(after[key]) == num_anchors * len(sources)
+            for anchor in range(num_anchors):
+                for output, source in enumerate(sources):
+                    row = anchor * len(sources) + output
+                    expected = before[key][row] if source is None else given[key][anchor * num_given + source]
+                    assert torch.equal(after[key][row], expected), f"{key}, anchor {anchor}, output {output}"
+
+
+def test_rows_go_by_name_and_new_classes_stay_fresh(template, three):
+    before, after, report = moved(template, ("blue", "pink", "red", "grey"), three, COLOURS)
+    # blue was 2, red was 0, background was 3
+    assert_rows(before, after, three, [2, None, 0, None, 3], 4)
+    assert report == (
+        "Carried over: all layers but the class rows; class rows of blue, red and background; pink, grey start fresh."
+    )
+
+
+def test_all_but_the_class_rows_is_copied(template, three):
+    before, after, _ = moved(template, ("blue", "pink"), three, COLOURS)
+    others = [key for key in after if not key.startswith(LAST_LAYERS)]
+    assert len(others) == len(after) - 4
+    assert all(torch.equal(after[key], three[key]) for key in others)
+    assert not torch.equal(before["bbox_head.cls_convs.0.0.weight"], three["bbox_head.cls_convs.0.0.weight"])
+
+
+def test_the_same_classes_in_the_same_order_are_copied_whole(template, three):
+    _, after, report = moved(template, COLOURS, three, COLOURS)
+    assert all(torch.equal(after[key], value) for key, value in three.items())
+    assert report == "Carried over: all layers but the class rows; class rows of red, green, blue and background."
+
+
+def test_reordered_classes_are_reordered(template, three):
+    before, after, _ = moved(template, ("green", "blue", "red"), three, COLOURS)
+    assert_rows(before, after, three, [1, 2, 0, 3], 4)
+
+
+def test_without_a_common_class_background_is_carried(template, three):
+    before, after, report = moved(template, ("pink",), three, COLOURS)
+    assert_rows(before, after, three, [None, 3], 4)
+    assert report == (
+        "Carried over: all layers but the class rows; class rows of no class and background; pink starts fresh."
+    )
+
+
+@pytest.mark.parametrize("classes", [("pink",), COLOURS, ("a", "b", "c", "d", "e")])
+def test_of_an_unnamed_source_only_background_is_carried(template, three, classes):
+    before, after, _ = moved(template, classes, three, None)
+    assert_rows(before, after, three, [*[None] * len(classes), 3], 4)
+
+
+def test_a_few_of_many_classes(template, eighty):
+    before, after, _ = moved(template, ("dog", "person"), eighty, COCO_CLASSES)
+    # COCO: dog is 16, person 0, background 80
+    assert_rows(before, after, eighty, [16, 0, 80], 81)
+
+
+def test_the_report_of_many_classes_stays_one_line(template, eighty):
+    _, _, report = moved(template, COCO_CLASSES, eighty, COCO_CLASSES)
+    assert "person, bicycle, car, motorcycle, airplane, bus and 74 more" in report
+    assert "\n" not in report
+
+
+def test_a_transfer_leaves_its_source_as_it_is(template, three):
+    copies = {key: value.clone() for key, value in three.items()}
+    moved(template, ("blue", "pink"), three, COLOURS)
+    assert all(torch.equal(three[key], value) for key, value in copies.items())
+
+
+def test_a_model_goes_on_learning_after_a_transfer(template, three):
+    model = ssd.build(template, num_classes=2)
+    checkpoint.transfer(model, ("blue", "pink"), three, COLOURS)
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from multibox import config
+from multibox.errors import TemplateError
+
+TEMPLATES = Path(__file__).parents[2] / "src/multibox/templates"
+NAMES = [f"mobilenet_v2-2s_ssd-{size}x{size}" for size in (256, 384, 512)]
+TEXT = (TEMPLATES / f"{NAMES[0]}.yaml").read_text(encoding="utf-8")
+
+
+def changed(before: str, after: str) -> str:
+    """The text of the 256 template with one thing changed."""
+    assert TEXT.count(before) == 1, before
+    return TEXT.replace(before, after)
+
+
+def refusal(text: str) -> str:
+    """What the one line says after the name of the file."""
+    with pytest.raises(TemplateError) as caught:
+        config.loads(text, source="my work/template.yaml")
+    message = str(caught.value)
+    assert message.startswith("my work/template.yaml") and "\n" not in message
+    return message.removeprefix("my work/template.yaml")
+
+
+def test_three_templates_come_with_the_package():
+    assert sorted(path.stem for path in TEMPLATES.glob("*.yaml")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_template_is_named_after_its_file_and_size(name):
+    template = config.load(TEMPLATES / f"{name}.yaml")
+    assert template.name == name
+    assert name.endswith(f"-{template.input.size}x{template.input.size}")
+    assert template.dependencies[0].destination == template.initial_weights
+
+
+def test_anchors_of_the_three_sizes_are_the_same_shares_of_the_input():
+    templates = [config.load(TEMPLATES / f"{name}.yaml") for name in NAMES]
+    first = templates[0].model.anchors_px
+    assert [len(level) for level in first] == [4, 5]
+    for template in templates[1:]:
+        factor = template.input.size / 256
+        for level, reference in zip(template.model.anchors_px, first, strict=True):
+            for size, reference_size in zip(level, reference, strict=True):
+                assert size == pytest.approx([side * factor for side in reference_size])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_dumped_is_loaded(name):
+    template = config.load(TEMPLATES / f"{name}.yaml")
+    assert config.loads(config.dump(template), source="dump") == template
+
+
+def test_a_dump_keeps_the_order_of_keys_and_all_characters():
+    template = config.replace(config.loads(TEXT, source="text"), summary="Für Äpfel: # 1")
+    text = config.dump(template)
+    assert "Für Äpfel" in text
+    assert config.loads(text, source="dump").summary == "Für Äpfel: # 1"
+    assert list(yaml.safe_load(text)) == list(yaml.safe_load(TEXT))
+
+
+def test_a_template_as_plain_data_survives_json():
+    template = config.loads(TEXT, source="text")
+    plain = json.loads(json.dumps(config.to_plain(template)))
+    assert config.from_plain(plain, source="json") == template
+
+
+def test_replace_changes_a_copy():
+    template = config.loads(TEXT, source="text")
+    other = config.replace(template, gpu_num=0)
+    assert (template.gpu_num, other.gpu_num) == (3, 0)
+    assert config.replace(other, gpu_num=3) == template
+
+
+def test_a_template_does_not_change():
+    template = config.loads(TEXT, source="text")
+    with pytest.raises(AttributeError):
+        template.gpu_num = 0
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("1e-4", 1e-4), ("1.0e-4", 1e-4), ("1", 1.0), ("'0.5'", 0.5), ("5e+0", 5.0)],
+)
+def test_numbers_may_be_written_in_any_way(value, number):
+    text = changed("base_learning_rate: 0.02", f"base_learning_rate: {value}")
+    assert config.loads(text, source="text").hyper_parameters.basic.base_learning_rate == number
+
+
+def test_a_null_part_of_the_augmentation_is_off():
+    start, end = TEXT.index("    crop:\n"), TEXT.index("    flip:")
+    template = config.loads(TEXT[:start] + "    crop: null\n" + TEXT[end:], source="text")
+    assert template.train.augment.crop is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem", "where"),
+    [
+        ("momentum: 0.9", "momentun: 0.9", "unknown field `momentun`", "$.train"),
+        ("gpu_num: 3", "gpu_num: 3\nextra: 1", "unknown field `extra`", ""),
+        ("    epochs: 15\n", "", "missing required field `epochs`", "$.hyper_parameters.basic"),
+        ("gpu_num: 3\n", "", "missing required field `gpu_num`", ""),
+        ("epochs: 15", "epochs: many", "Expected `int`, got `str`", "$.hyper_parameters.basic.epochs"),
+        ("epochs: 15", "epochs: 1.5", "Expected `int`, got `float`", "$.hyper_parameters.basic.epochs"),
+        ("epochs: 15", "epochs: 0", ">= 1", "$.hyper_parameters.basic.epochs"),
+        ("learning_rate: 0.02", "learning_rate: -0.02", "> 0", "$.hyper_parameters.basic.base_learning_rate"),
+        ("learning_rate: 0.02", "learning_rate: .nan", "> 0", "$.hyper_parameters.basic.base_learning_rate"),
+        ("ema_decay: 0.995", "ema_decay: 1.5", "<= 1", "$.train.ema_decay"),
+        ("size: 256", "size: 250", "multiple of 32", "$.input.size"),
+        ("size: 256", "size: 0", "", "$.input.size"),
+        ("precision: auto", "precision: half", "'half'", "$.train.precision"),
+        ("contrast: [0.5, 1.5]", "contrast: [0.5]", "length 2, got 1", "$.train.augment.photometric.contrast"),
+        ("[27.156337561336, 45.49947844712648]", "[27.1, 0]", "> 0", "$.model.anchors_px[0][1][1]"),
+        ("annotation_format: COCO", "annotation_format: VOC", "'VOC'", "$.annotation_format"),
+    ],
+)
+def test_an_error_tells_what_and_where(before, after, problem, where):
+    message = refusal(changed(before, after))
+    assert problem in message
+    assert f"`{where}`" in message or not where
+
+
+@pytest.mark.parametrize("text", ["", "[]", "only words", "5: 3"])
+def test_yaml_that_is_no_template_is_refused(text):
+    assert "Expected" in refusal(text)
+
+
+@pytest.mark.parametrize(("text", "line"), [("a: b: c", 1), ("name: x\nlist: [1, 2\nother: 3\n", 3), ("\tname: x", 1)])
+def test_text_that_is_no_yaml_is_refused_with_its_line(text, line):
+    assert refusal(text).startswith(f", line {line}: this is no YAML")
+
+
+def test_yaml_that_brings_code_is_refused(tmp_path):
+    folder = tmp_path / "made by the file"
+    assert "no YAML" in refusal(f"name: !!python/object/apply:os.mkdir ['{folder}']")
+    assert not folder.exists()
+
+
+def test_a_template_of_the_original_is_told_apart():
+    message = refusal("name: mobilenet_v2-2s_ssd-256x256\nconfig: model.py\ngpu_num: 3\n")
+    assert "template of OpenVINO Training Extensions" in message
+    assert "`multibox new`" in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TemplateError, match=r"none\.yaml: cannot read the template: No such file"):
+        config.load(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TemplateError, match=r"a\.yaml: cannot read the template: it is no UTF-8 text"):
+        config.load(tmp_path / "a.yaml")
