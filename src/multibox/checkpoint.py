@@ -74,7 +74,9 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
     meta = content.get("meta")
     meta = dict(meta) if isinstance(meta, Mapping) else {}
     weights = {
-        key.removeprefix("module."): value for key, value in content["state_dict"].items() if isinstance(value, Tensor)
+        str(key).removeprefix("module."): value
+        for key, value in content["state_dict"].items()
+        if isinstance(value, Tensor)
     }
     plain_template = meta.pop("template", None)
     if plain_template is not None:
@@ -146,14 +148,13 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file.") from error
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "Unsupported global" in str(error):
+    except Exception as error:
+        # A foreign or damaged file makes torch raise nearly anything: IndexError, struct.error, AssertionError, ...
+        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise CheckpointError(
                 f"{path}: reading this file would run code that it brings along; refused. "
                 "Save it again with plain tensors and values only."
             ) from error
-        raise CheckpointError(f"{path}: this is no PyTorch checkpoint, or it is damaged.") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: this is no PyTorch checkpoint, or it is damaged.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: this file holds no model weights.")
@@ -167,7 +168,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _count_classes(path: str | os.PathLike[str], weights: Mapping[str, Tensor], template: Template) -> int:
     bias = weights.get(f"{CLASS_BRANCH}0.3.bias")
     num_anchors = len(template.model.anchors_px[0])
-    if bias is None or bias.shape[0] % num_anchors or bias.shape[0] // num_anchors < 2:
+    if bias is None or bias.ndim != 1 or bias.shape[0] % num_anchors or bias.shape[0] // num_anchors < 2:
         raise CheckpointError(f"{path}: these are no weights of the model {template.name}.")
     return bias.shape[0] // num_anchors - 1
 
@@ -179,6 +180,8 @@ def _classes(path: str | os.PathLike[str], names: Any, num_classes: int) -> tupl
         return tuple(f"class {i}" for i in range(num_classes))
     if isinstance(names, str):
         names = [names]
+    if not isinstance(names, list | tuple):
+        raise CheckpointError(f"{path}: its CLASSES are no list of names.")
     if len(names) != num_classes:
         raise CheckpointError(f"{path}: the file names {len(names)} classes, its weights are for {num_classes}.")
     return tuple(str(name) for name in names)

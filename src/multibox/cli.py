@@ -35,9 +35,6 @@ app = App(
 
 TEMPLATE_NAME = "template.yaml"
 
-KNOWN_SHARE = 0.9
-"""Share of objects whose class the starting weights know from which they are refined rather than taught anew."""
-
 _command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
 
@@ -152,6 +149,7 @@ def train(
 
     from multibox import distributed
     from multibox.data import coco
+    from multibox.starting_point import knows_all_objects
 
     device, num_processes = _processes(device, gpu_num, template.gpu_num)
     if num_processes > 1 and not distributed.is_launched():
@@ -169,8 +167,12 @@ def train(
     train_data = _read(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
     if not sum(train_data.objects_per_class):
         raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
-    if start is not None and base_learning_rate is None:
-        base_learning_rate = _gentle_rate(template, start, train_data)
+    refining = template.train.refine
+    refine = start is not None and knows_all_objects(start.classes, train_data)
+    if refine:
+        _say("The starting weights know these classes: they are refined, at a lower learning rate.")
+        if base_learning_rate is None:
+            base_learning_rate = template.hyper_parameters.basic.base_learning_rate * refining.rate_factor
     given = {"epochs": epochs, "batch_size": batch_size, "base_learning_rate": base_learning_rate}
     template = _with_basic(template, {name: value for name, value in given.items() if value is not None})
     val_data = None
@@ -197,6 +199,7 @@ def train(
             display=display,
             val_data=val_data,
             start=start,
+            refine=refine,
             resume=resume,
             seed=seed,
             device=device,
@@ -328,18 +331,6 @@ def _size_and_complexity(num_classes: int, input_size: int) -> tuple[float, floa
         return None, None
     network = ssd.build(template, num_classes=num_classes)
     return size_mp(network), complexity_gflops(network, input_size)
-
-
-def _gentle_rate(template: Template, start: StartingPoint, data: CocoData) -> float | None:
-    """A lower learning rate for weights that know nearly all objects already; None for the usual one."""
-    known = set(start.classes or ())
-    counts = dict(zip(data.classes, data.objects_per_class, strict=True))
-    share = sum(count for name, count in counts.items() if name in known) / sum(counts.values())
-    if share < KNOWN_SHARE:
-        return None
-    rate = template.hyper_parameters.basic.base_learning_rate * template.train.known_classes_rate_factor
-    _say(f"The starting weights know the classes of {share:.0%} of the objects: learning rate {rate:g}.")
-    return rate
 
 
 def _open_start(

@@ -175,10 +175,20 @@ class ScheduleConfig(Strict, frozen=True):
     final_factor: Fraction
 
 
+class RefineConfig(Strict, frozen=True):
+    """How to train on from weights that know the classes of all training objects.
+
+    `rate_factor`: share of the base learning rate. `start_share`: of the starting weights in those that are saved.
+    """
+
+    rate_factor: Positive
+    start_share: Fraction
+
+
 class TrainConfig(Strict, frozen=True):
     """Everything else that a training needs; the reasons stand beside the values in the template."""
 
-    known_classes_rate_factor: Positive
+    refine: RefineConfig
     momentum: Fraction
     weight_decay: NotNegative
     max_gradient_norm: Positive
@@ -301,4 +311,5 @@ def _lists(value: Any) -> Any:
 
 
 def _plain_words(error: msgspec.ValidationError) -> str:
-    return str(error).replace("Object contains", "there is an").replace("an unknown field", "unknown field").rstrip(".")
+    text = str(error).rstrip(".")
+    return text.replace("Object contains unknown", "there is an unknown").replace("Object missing", "there is no")

@@ -27,7 +27,7 @@ class PaddedTargets(NamedTuple):
 
 def pad(targets: Sequence[Targets], device: torch.device | str) -> PaddedTargets:
     """One tensor of each kind for a batch; N is at least 1, so that reductions over it are defined."""
-    longest = max(1, *(len(target) for target in targets))
+    longest = max([1, *(len(target) for target in targets)])
     boxes = torch.zeros(len(targets), longest, 4)
     labels = torch.zeros(len(targets), longest, dtype=torch.int64)
     is_object = torch.zeros(len(targets), longest, dtype=torch.bool)

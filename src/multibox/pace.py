@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -53,7 +54,7 @@ class Pace:
         """Until the end, validations counted."""
         if self.deadline is not None:
             return max(0.0, self.deadline - time.monotonic())
-        return steps_left * self.step_seconds + (1 + steps_left // steps_per_epoch) * self.validation_seconds
+        return steps_left * self.step_seconds + math.ceil(steps_left / steps_per_epoch) * self.validation_seconds
 
     def plan(self, steps_left: float, steps_per_epoch: int, images_per_step: int) -> str:
         """One line: speed, length, and the time of day at which it will be done."""

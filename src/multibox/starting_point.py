@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from multibox import checkpoint
 from multibox.anchors import LevelSizes
 from multibox.config import Template
+from multibox.data.coco import CocoData
 from multibox.runtimes import known_classes
 from multibox.weights import read_ir
 
@@ -45,6 +46,12 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
     return StartingPoint(found.state_dict, found.classes, anchors_px, False, str(path))
+
+
+def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:
+    """Whether every class that has objects in `data` is among `classes`; false where these are not known."""
+    wanted = {name for name, count in zip(data.classes, data.objects_per_class, strict=True) if count}
+    return wanted <= set(classes or ())
 
 
 def _scaled(anchors_px: LevelSizes, factor: float) -> LevelSizes:

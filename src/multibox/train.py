@@ -86,6 +86,7 @@ def train(
     display: Display,
     val_data: CocoData | None = None,
     start: StartingPoint | None = None,
+    refine: bool = False,
     resume: Checkpoint | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -97,8 +98,9 @@ def train(
     """Train the template's model and write `latest.pth`, `best.pth`, `template.yaml` and `metrics.jsonl` to `output`.
 
     `template.hyper_parameters.basic` gives epochs, images per step and process, and the learning rate, which is not
-    scaled by the number of processes. `start` gives weights to start from; `resume` a run to go on with, whose model
-    (anchors included) replaces the template's. With `time_budget_minutes`, counted from `started_at` (a time of
+    scaled by the number of processes. `start` gives weights to start from; with `refine`, because they know the classes
+    already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
+    whose model (anchors included) replaces the template's. With `time_budget_minutes`, counted from `started_at` (a time of
     `time.monotonic`), the number of epochs follows from the time instead.
 
     Raises:
@@ -128,6 +130,7 @@ def train(
         display,
         seed=seed,
         classes=train_data.classes,
+        start_share=template.train.refine.start_share if refine else 0.0,
     )
     training.meta = {
         **provenance(),
@@ -196,6 +199,7 @@ class _Training:
         *,
         seed: int,
         classes: tuple[str, ...],
+        start_share: float,
     ) -> None:
         self.fabric, self.template, self.val_data = fabric, template, val_data
         self.output, self.display, self.seed, self.classes = output, display, seed, classes
@@ -221,7 +225,7 @@ class _Training:
         )
         self.model = model.train()
         self.network, self.optimizer = fabric.setup(model, optimizer)
-        self.average = WeightAverage(model, decay=template.train.ema_decay)
+        self.average = WeightAverage(model, decay=template.train.ema_decay, start_share=start_share)
         self.runtime = TorchRuntime(self.average.model, template, classes, device=fabric.device)
         anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
         self.anchors = torch.from_numpy(anchors).to(fabric.device)
@@ -268,7 +272,7 @@ class _Training:
     def restore(self, resume: Checkpoint) -> str:
         """Go on where `resume` was saved; what that is, in one line."""
         assert resume.training is not None
-        self.average.model.load_state_dict(dict(resume.state_dict))
+        self.average.restore(resume.state_dict, resume.training["average"])
         self.optimizer.load_state_dict(resume.training["optimizer"])
         self.counters = _Counters(**resume.training["counters"])
         line = f"Resuming in epoch {self.counters.epoch + 1}, after {self.counters.step} steps."
@@ -278,10 +282,6 @@ class _Training:
     def _train_epoch(self, losses: _MeanLosses, is_interrupted: Callable[[], bool]) -> int:
         """The steps of an epoch that are left; `step_in_epoch` is 0 in the end unless a signal came. Their number."""
         counters = self.counters
-        if os.environ.get("FREEZE_BN"):
-            for m in self.model.modules():
-                if isinstance(m, torch.nn.BatchNorm2d):
-                    m.eval()
         first_step = counters.step_in_epoch
         is_last = False
         started_at = time.monotonic()
@@ -369,6 +369,7 @@ class _Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "counters": asdict(counters),
+            "average": self.average.state(),
             "seed": self.seed,
         }
         checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))

@@ -18,7 +18,9 @@ from multibox.runtimes import OpenVINORuntime
 
 
 def model(shared: Path, name: str, precision: str = "FP16") -> Path:
-    return shared / f"pretrained/person-vehicle-bike-detection-{name}/{precision}/person-vehicle-bike-detection-{name}.xml"
+    return (
+        shared / f"pretrained/person-vehicle-bike-detection-{name}/{precision}/person-vehicle-bike-detection-{name}.xml"
+    )
 
 
 def test_average_precision_is_that_of_pycocotools_on_the_raw_output(shared, capsys):

@@ -105,8 +105,8 @@ def test_a_null_part_of_the_augmentation_is_off():
     [
         ("momentum: 0.9", "momentun: 0.9", "unknown field `momentun`", "$.train"),
         ("gpu_num: 3", "gpu_num: 3\nextra: 1", "unknown field `extra`", ""),
-        ("    epochs: 15\n", "", "missing required field `epochs`", "$.hyper_parameters.basic"),
-        ("gpu_num: 3\n", "", "missing required field `gpu_num`", ""),
+        ("    epochs: 15\n", "", "there is no required field `epochs`", "$.hyper_parameters.basic"),
+        ("gpu_num: 3\n", "", "there is no required field `gpu_num`", ""),
         ("epochs: 15", "epochs: many", "Expected `int`, got `str`", "$.hyper_parameters.basic.epochs"),
         ("epochs: 15", "epochs: 1.5", "Expected `int`, got `float`", "$.hyper_parameters.basic.epochs"),
         ("epochs: 15", "epochs: 0", ">= 1", "$.hyper_parameters.basic.epochs"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from multibox.config import Template
+from multibox.errors import TemplateError
 from multibox.model.mobilenet_v2 import MobileNetV2
 from multibox.structures import RawOutput
 
@@ -59,7 +60,16 @@ class Head(nn.Module):
 
 
 def build(template: Template, *, num_classes: int) -> SSD:
-    """The freshly initialised network of a template, in training mode."""
+    """The freshly initialised network of a template, in training mode.
+
+    Raises:
+        TemplateError: there is no such backbone.
+    """
+    if template.model.backbone not in BACKBONES:
+        raise TemplateError(
+            f"{template.name}: there is no backbone {template.model.backbone!r} (model.backbone). "
+            f"Choose from: {', '.join(BACKBONES)}."
+        )
     backbone = BACKBONES[template.model.backbone]()
     num_anchors = [len(sizes) for sizes in template.model.anchors_px]
     return SSD(backbone, num_anchors=num_anchors, num_classes=num_classes)
