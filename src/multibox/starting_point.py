@@ -21,7 +21,7 @@ from multibox.weights import read_ir
 class StartingPoint:
     """Weights to start from. `classes` is None where the file names none; `anchors_px` are for the template's input.
 
-    `is_folded`: the batch normalisation is folded away and needs statistics before training (see `multibox.weights`).
+    `is_folded`: batch normalisation is folded away and needs statistics before training (see `multibox.calibration`).
     """
 
     weights: Mapping[str, Tensor]

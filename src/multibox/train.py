@@ -22,6 +22,7 @@ from torch import Tensor
 
 from multibox import checkpoint, config
 from multibox.anchors import fit_anchors, make_anchors
+from multibox.calibration import calibrate_batch_norm
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
 from multibox.data.cache import ImageCache, free_memory_bytes
@@ -42,7 +43,6 @@ from multibox.runtimes import TorchRuntime, pick_device
 from multibox.schedule import passes_per_epoch, rate_factor
 from multibox.starting_point import StartingPoint
 from multibox.structures import FloatArray
-from multibox.weights import calibrate_batch_norm
 
 SAVE_EVERY_SECONDS = 600
 """A long epoch is saved in between, so that a kill costs at most this."""
@@ -100,8 +100,8 @@ def train(
     `template.hyper_parameters.basic` gives epochs, images per step and process, and the learning rate, which is not
     scaled by the number of processes. `start` gives weights to start from; with `refine`, because they know the classes
     already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
-    whose model (anchors included) replaces the template's. With `time_budget_minutes`, counted from `started_at` (a time of
-    `time.monotonic`), the number of epochs follows from the time instead.
+    whose model (anchors included) replaces the template's. With `time_budget_minutes`, counted from `started_at` (a
+    time of `time.monotonic`), the number of epochs follows from the time instead.
 
     Raises:
         TrainingError: the loss is not finite.

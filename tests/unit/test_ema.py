@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -115,3 +117,28 @@ def test_the_average_follows_an_optimizer():
     optimizer.step()
     average.update(10)
     assert average.model.weight.item() == model.weight.item() == -1
+
+
+def test_a_share_of_the_start_stays_in_the_average():
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.weight, 4.0)
+    average = WeightAverage(model, decay=0.0, start_share=0.25)
+    nn.init.constant_(model.weight, 8.0)
+    average.update(1000)
+    # 0.25 * 4 + 0.75 * 8
+    assert average.model.weight.item() == pytest.approx(7.0)
+
+
+def test_a_restored_average_goes_on_as_the_saved_one():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    average = WeightAverage(model, decay=0.9, start_share=0.5)
+    nn.init.normal_(model[0].weight)
+    average.update(3)
+    state = average.state()
+    restored = WeightAverage(copy.deepcopy(model), decay=0.9)
+    restored.restore(average.model.state_dict(), state)
+    average.update(4)
+    restored.update(4)
+    for key, value in average.model.state_dict().items():
+        assert torch.equal(restored.model.state_dict()[key], value)
