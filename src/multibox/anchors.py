@@ -71,7 +71,8 @@ def fit_anchors(
         measure_fit(boxes, make_anchors(sizes, strides, input_size), iou_threshold=iou_threshold)
         for sizes in candidates
     ]
-    best = max(range(len(fits)), key=lambda i: fits[i].mean_iou)
+    # Recall is what limits a detector; among equals to a hundredth, the closer anchors are easier to learn from.
+    best = max(range(len(fits)), key=lambda i: (round(fits[i].recall, 2), fits[i].mean_iou))
     return candidates[best], fits[0], fits[best]
 
 

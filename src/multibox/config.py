@@ -157,7 +157,7 @@ class AugmentConfig(Strict, frozen=True):
 class AnchorClustering(Strict, frozen=True):
     """Anchors fitted to the training boxes, when they beat the given ones by a margin.
 
-    `min_gain`: how much the mean best IoU of boxes with anchors must grow. `min_boxes`: below this, never.
+    `min_gain`: how much the share of boxes that some anchor meets must grow. `min_boxes`: below this, never.
     """
 
     enabled: bool

@@ -484,12 +484,11 @@ def _with_anchors(
         fitted, before, after = fit_anchors(
             boxes, given, model_strides, template.input.size, iou_threshold=threshold, seed=seed
         )
-        gain = after.mean_iou - before.mean_iou
-        is_taken = gain >= clustering.min_gain
+        is_taken = after.recall - before.recall >= clustering.min_gain
         say(
-            f"Anchors: {'fitted to the training boxes' if is_taken else 'kept'}; best IoU with a box, mean "
-            f"{before.mean_iou:.3f} given, {after.mean_iou:.3f} fitted; boxes that an anchor meets at IoU "
-            f"{threshold:g}: {before.recall:.1%} given, {after.recall:.1%} fitted."
+            f"Anchors {'fitted to the training boxes' if is_taken else 'kept'}: {before.recall:.1%} of the boxes meet a "
+            f"given one at IoU {threshold:g}, {after.recall:.1%} a fitted one (mean best IoU {before.mean_iou:.3f}, "
+            f"{after.mean_iou:.3f})."
         )
         given = fitted if is_taken else given
     return config.replace(template, model=config.replace(template.model, anchors_px=given))

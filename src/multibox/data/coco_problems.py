@@ -1,0 +1,55 @@
+"""What is wrong with a data set: collected by kind, and put into words for the person who is to correct it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from multibox.errors import DataError
+
+NUM_EXAMPLES = 3
+
+
+class Problems:
+    """What is wrong in one annotation file, by kind, in the order of discovery."""
+
+    def __init__(self, file: Path, *, skip_bad: bool) -> None:
+        self.file = file
+        self.skip_bad = skip_bad
+        self.lines: dict[str, list[str]] = {}
+
+    def add(self, kind: str, line: str) -> None:
+        """Note a problem; `kind` is a plural that the number of such problems is named with."""
+        self.lines.setdefault(kind, []).append(line)
+
+    def stop(self) -> None:
+        """Raise what was found so far, unless it is to be skipped."""
+        if not self.lines or self.skip_bad:
+            return
+        kind, lines = next(iter(self.lines.items()))
+        text = "; ".join(lines[:NUM_EXAMPLES])
+        if len(lines) > NUM_EXAMPLES:
+            text += f"; ... ({len(lines)} {kind})"
+        num_others = sum(map(len, self.lines.values())) - len(lines)
+        others = (
+            f" There {'is' if num_others == 1 else 'are'} {counted(num_others, 'other problem')}." if num_others else ""
+        )
+        pronouns = ("it", "it") if len(lines) + num_others == 1 else ("them", "them")
+        raise DataError(
+            f"{self.file}: {text}.{others} Correct {pronouns[0]}, or pass --skip-bad to leave {pronouns[1]} out."
+        )
+
+    def skipped(self) -> list[str]:
+        """A line for each problem, with the file that it is in."""
+        return [f"{self.file}: {line}" for lines in self.lines.values() for line in lines]
+
+
+def quoted(text: str) -> str:
+    """A name from a file, in quotation marks."""
+    # One line whatever is in the name, and quotation marks inside it are told from those around it.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: `1 image`, `2 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
