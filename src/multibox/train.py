@@ -47,6 +47,9 @@ from multibox.structures import FloatArray
 SAVE_EVERY_SECONDS = 600
 """A long epoch is saved in between, so that a kill costs at most this."""
 
+PATIENCE_SHARE = 0.4
+"""Of a run without a better AP before it is stopped early: the falling learning rate of its end deserves a chance."""
+
 PLAN_AFTER_STEPS = 10
 """Steps after which the speed is known well enough to announce the plan of a time budget."""
 
@@ -257,6 +260,9 @@ class _Training:
                 self._save()
         if log is not None:
             log.close()
+            if self._has_lost_patience():
+                idle_epochs = self.counters.epoch - self.counters.best_epoch
+                self.display.line(f"No better AP for {idle_epochs} epochs: stopped early.")
         return self._result(is_interrupted())
 
     def judge_start(self) -> None:
@@ -377,10 +383,13 @@ class _Training:
             checkpoint.save(self.output / "best.pth", Checkpoint(weights, self.classes, self.template, meta))
 
     def _is_done(self) -> bool:
-        counters = self.counters
-        if self.val_data is not None and counters.epoch - counters.best_epoch >= self.template.train.patience_epochs:
-            return True
-        return self._steps_left() < 1
+        return self._has_lost_patience() or self._steps_left() < 1
+
+    def _has_lost_patience(self) -> bool:
+        idle_epochs = self.counters.epoch - self.counters.best_epoch
+        is_long = idle_epochs * self.loader.steps_per_epoch >= PATIENCE_SHARE * self.num_steps
+        # An AP of 0 is no plateau but a start: rare or small objects take a while to be found at all.
+        return bool(self.counters.best_ap) and is_long and idle_epochs >= self.template.train.patience_epochs
 
     def _steps_left(self) -> float:
         if self.pace.deadline is None:
@@ -486,8 +495,8 @@ def _with_anchors(
         )
         is_taken = after.recall - before.recall >= clustering.min_gain
         say(
-            f"Anchors {'fitted to the training boxes' if is_taken else 'kept'}: {before.recall:.1%} of the boxes meet a "
-            f"given one at IoU {threshold:g}, {after.recall:.1%} a fitted one (mean best IoU {before.mean_iou:.3f}, "
+            f"Anchors {'fitted to the training boxes' if is_taken else 'kept'}: {before.recall:.1%} of the boxes meet "
+            f"a given one at IoU {threshold:g}, {after.recall:.1%} a fitted one (mean best IoU {before.mean_iou:.3f}, "
             f"{after.mean_iou:.3f})."
         )
         given = fitted if is_taken else given

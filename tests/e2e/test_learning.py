@@ -1,0 +1,70 @@
+"""The whole of it learns: a few images by heart, and the same again for the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from multibox import config
+from multibox.data import coco
+from multibox.starting_point import open_starting_point
+from multibox.train import train
+
+
+class Silent:
+    """A display that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, **_: float) -> None:
+        pass
+
+
+@pytest.fixture
+def data(shapes_data):
+    return coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)
+
+
+def small(tiny_template_file: Path, *, epochs: int, steps: int, batch_size: int, rate: float) -> config.Template:
+    template = config.load(tiny_template_file)
+    basic = config.replace(
+        template.hyper_parameters.basic, epochs=epochs, batch_size=batch_size, base_learning_rate=rate
+    )
+    schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
+    augment = config.replace(template.train.augment, photometric=None, crop=None)
+    return config.replace(
+        template,
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        train=config.replace(template.train, schedule=schedule, augment=augment),
+    )
+
+
+@pytest.mark.e2e
+def test_sixteen_images_are_learnt_by_heart(data, tiny_template_file, tmp_path):
+    template = small(tiny_template_file, epochs=1, steps=150, batch_size=8, rate=0.03)
+    result = train(template, data, tmp_path, display=Silent(), val_data=data, device="cpu")
+    assert result.metrics is not None
+    assert result.metrics.ap50 > 0.9
+
+
+@pytest.mark.e2e
+def test_a_run_without_a_better_ap_stops_early_and_says_so(data, tiny_template_file, tmp_path):
+    first = small(tiny_template_file, epochs=1, steps=60, batch_size=8, rate=0.03)
+    assert train(first, data, tmp_path / "first", display=Silent(), val_data=data, device="cpu").best_ap
+    # With the start as the whole of what is saved, nothing can get better.
+    still = small(tiny_template_file, epochs=10, steps=1, batch_size=8, rate=0.01)
+    refine = config.replace(still.train.refine, start_share=1.0)
+    still = config.replace(still, train=config.replace(still.train, patience_epochs=3, refine=refine))
+    start = open_starting_point(tmp_path / "first/latest.pth", still)
+    display = Silent()
+    result = train(
+        still, data, tmp_path / "second", display=display, val_data=data, start=start, refine=True, device="cpu"
+    )
+    # 3 epochs are the patience, but two fifths of 10 are 4.
+    assert (result.best_epoch, result.epochs) == (0, 4)
+    assert "No better AP for 4 epochs: stopped early." in display.lines
