@@ -363,6 +363,9 @@ def _processes(device: str, gpu_num: int | None, template_gpu_num: int) -> tuple
         return "cpu", 1
     import torch
 
+    from multibox.runtimes import pick_device
+
+    pick_device(device)
     available = torch.cuda.device_count()
     if gpu_num is not None and gpu_num > available:
         instead = f"using {available}" if available else "training on the processor"

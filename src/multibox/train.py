@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -33,6 +34,7 @@ from multibox.distributed import is_launched, synchronise_batch_norm
 from multibox.ema import WeightAverage
 from multibox.errors import OptionError, TrainingError
 from multibox.evaluate import Metrics, evaluate
+from multibox.files import write_atomically
 from multibox.images import resize, to_input
 from multibox.loss import Losses, multibox_loss
 from multibox.matching import pad
@@ -98,7 +100,10 @@ def train(
     tensorboard_dir: Path | None = None,
     command: str = "",
 ) -> Result:
-    """Train the template's model and write `latest.pth`, `best.pth`, `template.yaml` and `metrics.jsonl` to `output`.
+    """Train the template's model and write its checkpoints and records to `output`.
+
+    `latest.pth` holds the run, `best.pth` the weights of the best validation, `template.yaml` the resolved template,
+    `run.json` what the run is made of (command, versions, data fingerprint), `metrics.jsonl` a line per epoch.
 
     `template.hyper_parameters.basic` gives epochs, images per step and process, and the learning rate, which is not
     scaled by the number of processes. `start` gives weights to start from; with `refine`, because they know the classes
@@ -247,7 +252,8 @@ class _Training:
         first_epoch = self.counters.epoch + 1
         log = RunLog(self.output, tensorboard_dir, first_epoch=first_epoch) if is_main else None
         if is_main:
-            (self.output / "template.yaml").write_text(config.dump(self.template), encoding="utf-8")
+            write_atomically(self.output / "template.yaml", config.dump(self.template))
+            write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
         with _interruption(self.display.line) as is_interrupted:
             while not self._is_done() and not is_interrupted():
                 started_at, losses = time.monotonic(), _MeanLosses()
@@ -342,6 +348,7 @@ class _Training:
         counters, metrics = self.counters, None
         if self.val_data is not None and (self._is_done() or self._agree_on(self.pace.is_validation_due())):
             metrics = self.metrics = self._validate(self.val_data)
+        means = losses.means(self._mean_over_processes)
         ap = metrics.ap if metrics else None
         if ap is not None and (counters.best_ap is None or ap > counters.best_ap):
             counters.best_ap, counters.best_epoch = ap, counters.epoch
@@ -350,9 +357,9 @@ class _Training:
             return
         names = ("ap", "ap50", "ap75", "recall")
         scores = {name: getattr(metrics, name) if metrics else None for name in names}
-        scalars = {"step": counters.step, "learning_rate": self.rate, **losses.means(), "images_per_second": speed}
+        scalars = {"step": counters.step, "learning_rate": self.rate, **means, "images_per_second": speed}
         log.write(counters.epoch, {**scalars, **scores})
-        self.display.line(_epoch_line(counters.epoch, losses, scores, speed))
+        self.display.line(_epoch_line(counters.epoch, means, scores, speed))
 
     def _validate(self, data: CocoData) -> Metrics | None:
         metrics = None
@@ -420,10 +427,10 @@ class _Training:
                 f"Lower --base-learning-rate, now {self.basic.base_learning_rate:g}."
             )
 
-    def _mean_over_processes(self, count: Tensor) -> Tensor:
+    def _mean_over_processes(self, values: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
-            return count
-        total = count.clone()
+            return values
+        total = values.clone().to(self.fabric.device)
         dist.all_reduce(total)
         average: Tensor = total / self.fabric.world_size
         return average
@@ -466,10 +473,11 @@ class _MeanLosses:
             self._sums[i] += value.item()
         self._count += 1
 
-    def means(self) -> dict[str, float]:
-        count = max(1, self._count)
+    def means(self, over_processes: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
+        """Total, classes, boxes; each process knows its own images, so the whole batch's loss is the mean over them."""
+        sums = over_processes(torch.tensor(self._sums, dtype=torch.float64))
         names = ("loss", "loss_classes", "loss_boxes")
-        return {name: total / count for name, total in zip(names, self._sums, strict=True)}
+        return dict(zip(names, (sums / max(1, self._count)).tolist(), strict=True))
 
 
 def _with_anchors(
@@ -547,8 +555,7 @@ def _describe(data: CocoData) -> dict[str, Any]:
     return {"images": len(data.records), "objects": len(_all_boxes(data)), "fingerprint": data.fingerprint}
 
 
-def _epoch_line(epoch: int, losses: _MeanLosses, scores: dict[str, float | None], speed: float) -> str:
-    means = losses.means()
+def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
     text = f"epoch {epoch:3d}  loss {means['loss']:.3f} (classes {means['loss_classes']:.3f}, "
     text += f"boxes {means['loss_boxes']:.3f})  {speed:.1f} img/s"
     if scores["ap"] is not None:
