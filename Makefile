@@ -39,7 +39,7 @@ quickstart: install
 	@echo "Look at the pictures in $(RUN)/output_images, and at $(RUN)/metrics.yaml"
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: install
 	$(BIN)/ruff format --check .

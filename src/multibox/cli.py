@@ -89,7 +89,8 @@ def new(
     """
     from multibox.instantiate import instantiate
 
-    instantiate(template, output, load_snapshot=not do_not_load_snapshot, report=_say)
+    folder = instantiate(template, output, load_snapshot=not do_not_load_snapshot, report=_say)
+    _say(f"{folder} is ready: go there and run `multibox train --help`.")
     if verbose:
         for path in sorted(output.iterdir()):
             _say(f"{path} ({path.stat().st_size} bytes)")
