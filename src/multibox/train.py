@@ -108,14 +108,17 @@ def train(
     `template.hyper_parameters.basic` gives epochs, images per step and process, and the learning rate, which is not
     scaled by the number of processes. `start` gives weights to start from; with `refine`, because they know the classes
     already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
-    whose model (anchors included) replaces the template's. With `time_budget_minutes`, counted from `started_at` (a
-    time of `time.monotonic`), the number of epochs follows from the time instead.
+    whose model (anchors included) and seed replace those given. With `time_budget_minutes`, counted from `started_at`
+    (a time of `time.monotonic`), the number of epochs follows from the time instead.
 
     Raises:
         TrainingError: the loss is not finite.
         OptionError: the device does not exist.
     """
     started_at = time.monotonic() if started_at is None else started_at
+    if resume is not None:
+        assert resume.training is not None
+        seed = resume.training["seed"]
     torch.manual_seed(seed)
     fabric = connect(device, template.train.precision)
     say = display.line if fabric.is_global_zero else _say_nothing
@@ -123,8 +126,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
     model = ssd.build(template, num_classes=len(train_data.classes))
-    if resume is not None:
-        assert resume.training is not None
+    if resume is not None and resume.training is not None:
         model.load_state_dict(resume.training["model"])
     elif start is not None:
         say(_apply(start, model, train_data.classes, dataset, template))
@@ -145,7 +147,7 @@ def train(
         "command": command,
         "seed": seed,
         "processes": fabric.world_size,
-        "start": start.name if start else "random weights",
+        "start": _name_of_start(start, resume),
         "train_data": _describe(train_data),
         "val_data": _describe(val_data) if val_data else None,
     }
@@ -255,7 +257,7 @@ class _Training:
             write_atomically(self.output / "template.yaml", config.dump(self.template))
             write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
         with _interruption(self.display.line) as is_interrupted:
-            while not self._is_done() and not is_interrupted():
+            while not self._agree_on(self._is_done() or is_interrupted()):
                 started_at, losses = time.monotonic(), _MeanLosses()
                 num_steps = self._train_epoch(losses, is_interrupted)
                 if self.counters.step_in_epoch:
@@ -346,7 +348,7 @@ class _Training:
 
     def _end_epoch(self, losses: _MeanLosses, speed: float, log: RunLog | None) -> None:
         counters, metrics = self.counters, None
-        if self.val_data is not None and (self._is_done() or self._agree_on(self.pace.is_validation_due())):
+        if self.val_data is not None and self._agree_on(self._is_done() or self.pace.is_validation_due()):
             metrics = self.metrics = self._validate(self.val_data)
         means = losses.means(self._mean_over_processes)
         ap = metrics.ap if metrics else None
@@ -544,6 +546,12 @@ def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> 
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )
+
+
+def _name_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> str:
+    if resume is not None:
+        return str(resume.meta.get("start", "unknown"))
+    return start.name if start is not None else "random weights"
 
 
 def _all_boxes(data: CocoData) -> FloatArray:

@@ -88,12 +88,13 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> No
 
 def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(multibox, train_arguments, tmp_path):
     arguments = [*train_arguments, "--epochs", "8"]
-    assert multibox(*arguments, "--save-checkpoints-to", tmp_path / "whole").returncode == 0
+    assert multibox(*arguments, "--save-checkpoints-to", tmp_path / "whole", "--seed", 7).returncode == 0
     output = tmp_path / "killed"
     arguments += ["--save-checkpoints-to", str(output)]
     random = np.random.default_rng(int(time.time()))
     for kill in range(3):
-        resume = ["--resume-from", str(output / "latest.pth")] if kill else []
+        # The seed, like all else of a run, comes from its checkpoint.
+        resume = ["--resume-from", str(output / "latest.pth")] if kill else ["--seed", "7"]
         process = start([*arguments, *resume], tmp_path / "log.txt")
         wait_for(output / "metrics.jsonl", process, epochs=2 * kill + 1)
         time.sleep(random.uniform(0, 0.6))
