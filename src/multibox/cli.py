@@ -35,6 +35,9 @@ app = App(
 
 TEMPLATE_NAME = "template.yaml"
 
+EXTRA_OF = {"torch": "train", "lightning_fabric": "train", "tensorboard": "train", "faster_coco_eval": "eval"}
+"""The extra of this package that brings a library."""
+
 _command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
 
@@ -59,6 +62,12 @@ def main(arguments: Sequence[str] | None = None, *, template: Path | None = None
     except MultiboxError as error:
         errors.print(str(error), markup=False)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        name = (error.name or "").split(".")[0]
+        if name not in EXTRA_OF:
+            raise
+        errors.print(f'This needs {name}. Install it with: pip install "multibox[{EXTRA_OF[name]}]"', markup=False)
+        return 2
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         return 130

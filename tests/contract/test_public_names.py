@@ -66,3 +66,12 @@ def test_an_exported_model_runs_without_torch(shared: Path):
     xml = shared / "pretrained/person-vehicle-bike-detection-2000/FP16/person-vehicle-bike-detection-2000.xml"
     statement = f"import multibox, numpy; multibox.load({str(xml)!r})([numpy.zeros((90, 120, 3), numpy.uint8)])"
     assert not imported_by(statement) & HEAVY
+
+
+def test_training_without_torch_says_what_to_install(shapes_data):
+    options = ["--train-ann-files", str(shapes_data.train_file), "--train-data-roots", str(shapes_data.train_root)]
+    command = ["train", "--config", "mobilenet_v2-2s_ssd-256x256", *options]
+    code = f"import sys; sys.modules['torch'] = None; from multibox.cli import main; sys.exit(main({command!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'This needs torch. Install it with: pip install "multibox[train]"\n'
