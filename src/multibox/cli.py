@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData, Record
     from multibox.images import Image
+    from multibox.loop import Result
     from multibox.starting_point import StartingPoint
     from multibox.structures import Detections
-    from multibox.train import Result
 
 app = App(
     name="multibox",

@@ -1,0 +1,417 @@
+"""The loop of a training: epochs, steps, validation, checkpoints, stopping. What it starts from is made in `train`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from multibox import checkpoint, config
+from multibox.anchors import make_anchors
+from multibox.checkpoint import Checkpoint
+from multibox.config import Template
+from multibox.data.coco import CocoData
+from multibox.data.dataset import Batch, Dataset
+from multibox.data.loader import TrainLoader
+from multibox.distributed import synchronise_batch_norm
+from multibox.ema import WeightAverage
+from multibox.errors import TrainingError
+from multibox.evaluate import Metrics, evaluate
+from multibox.files import write_atomically
+from multibox.loss import Losses, multibox_loss
+from multibox.matching import pad
+from multibox.model import ssd
+from multibox.pace import Pace
+from multibox.run_log import RunLog
+from multibox.runtimes import TorchRuntime
+from multibox.schedule import passes_per_epoch, rate_factor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+SAVE_EVERY_SECONDS = 600
+"""A long epoch is saved in between, so that a kill costs at most this."""
+
+
+PATIENCE_SHARE = 0.4
+"""Of a run without a better AP before it is stopped early: the falling learning rate of its end deserves a chance."""
+
+
+PLAN_AFTER_STEPS = 10
+"""Steps after which the speed is known well enough to announce the plan of a time budget."""
+
+
+class Display(Protocol):
+    """Where a training tells how it goes."""
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        ...
+
+    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
+        """The present state, replaced by the next."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a run ended. `metrics` are those of the last validation; None without validation data."""
+
+    latest: Path
+    best: Path | None
+    metrics: Metrics | None
+    best_ap: float | None
+    best_epoch: int
+    epochs: int
+    steps: int
+    images_per_second: float
+    is_interrupted: bool
+
+
+@dataclass
+class _Counters:
+    """How far a run is: with the weights and the optimizer, all that resuming needs."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    progress: float = 0.0
+    best_ap: float | None = None
+    best_epoch: int = 0
+
+
+class TrainingLoop:
+    """One run. `run` is the loop over epochs, `_step` everything that happens to one batch."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        template: Template,
+        model: ssd.SSD,
+        dataset: Dataset,
+        val_data: CocoData | None,
+        output: Path,
+        display: Display,
+        *,
+        seed: int,
+        classes: tuple[str, ...],
+        start_share: float,
+    ) -> None:
+        self.fabric, self.template, self.val_data = fabric, template, val_data
+        self.output, self.display, self.seed, self.classes = output, display, seed, classes
+        self.basic = template.hyper_parameters.basic
+        self.global_batch = self.basic.batch_size * fabric.world_size
+        self.loader = TrainLoader(
+            dataset,
+            batch_size=self.basic.batch_size,
+            repeat=passes_per_epoch(len(dataset), self.global_batch, config=template.train.schedule),
+            seed=seed,
+            num_workers=_num_workers(),
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if fabric.world_size > 1:
+            synchronise_batch_norm(model.to(fabric.device))
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=self.basic.base_learning_rate,
+            momentum=template.train.momentum,
+            weight_decay=template.train.weight_decay,
+        )
+        self.model = model.train()
+        self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.average = WeightAverage(model, decay=template.train.ema_decay, start_share=start_share)
+        self.runtime = TorchRuntime(self.average.model, template, classes, device=fabric.device)
+        anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
+        self.anchors = torch.from_numpy(anchors).to(fabric.device)
+        self.counters = _Counters()
+        self.num_steps = self.basic.epochs * self.loader.steps_per_epoch
+        # Before the first validation, a guess from above: a tenth of a second per image.
+        self.pace = Pace(deadline=None, validation_seconds=0.1 * len(val_data.records) if val_data else 0.0)
+        self.metrics: Metrics | None = None
+        self.meta: dict[str, Any] = {}
+        self.saved_at = time.monotonic()
+        self.rate = 0.0
+
+    def run(self, tensorboard_dir: Path | None) -> Result:
+        """Train until the epochs, the time or the patience are over, or a signal comes."""
+        is_main = self.fabric.is_global_zero
+        first_epoch = self.counters.epoch + 1
+        log = RunLog(self.output, tensorboard_dir, first_epoch=first_epoch) if is_main else None
+        if is_main:
+            write_atomically(self.output / "template.yaml", config.dump(self.template))
+            write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
+        with _interruption(self.display.line) as is_interrupted:
+            while not self._agree_on(self._is_done() or is_interrupted()):
+                started_at, losses = time.monotonic(), _MeanLosses()
+                num_steps = self._train_epoch(losses, is_interrupted)
+                if self.counters.step_in_epoch:
+                    break
+                speed = num_steps * self.global_batch / (time.monotonic() - started_at)
+                self._end_epoch(losses, speed, log)
+            if is_interrupted():
+                self._save()
+        if log is not None:
+            log.close()
+            if self._has_lost_patience():
+                idle_epochs = self.counters.epoch - self.counters.best_epoch
+                self.display.line(f"No better AP for {idle_epochs} epochs: stopped early.")
+        return self._result(is_interrupted())
+
+    def judge_start(self) -> None:
+        """Validate and save the weights as they are: a start that knows the classes may be hard to beat."""
+        if self.val_data is None:
+            return
+        self.metrics = self._validate(self.val_data)
+        if self.metrics is not None and self.metrics.ap is not None:
+            self.counters.best_ap = self.metrics.ap
+            self.display.line(f"start      AP {self.metrics.ap:.3f}  AP50 {self.metrics.ap50:.3f}")
+        self._save()
+
+    def restore(self, resume: Checkpoint) -> str:
+        """Go on where `resume` was saved; what that is, in one line."""
+        assert resume.training is not None
+        self.average.restore(resume.state_dict, resume.training["average"])
+        self.optimizer.load_state_dict(resume.training["optimizer"])
+        self.counters = _Counters(**resume.training["counters"])
+        line = f"Resuming in epoch {self.counters.epoch + 1}, after {self.counters.step} steps."
+        same = resume.meta.get("train_data", {}).get("fingerprint") == self.meta["train_data"]["fingerprint"]
+        return line if same else f"{line} The training data are not those of the first part."
+
+    def _train_epoch(self, losses: _MeanLosses, is_interrupted: Callable[[], bool]) -> int:
+        """The steps of an epoch that are left; `step_in_epoch` is 0 in the end unless a signal came. Their number."""
+        counters = self.counters
+        first_step = counters.step_in_epoch
+        is_last = False
+        started_at = time.monotonic()
+        with closing(self.loader.epoch(counters.epoch, first_step=first_step)) as batches:
+            for batch in batches:
+                losses.add(self._step(batch))
+                # Waiting for the batch counts: a step is from the end of one to the end of the next.
+                self.pace.count_step(time.monotonic() - started_at)
+                started_at = time.monotonic()
+                counters.step += 1
+                counters.step_in_epoch += 1
+                steps_left, must_stop = self._agree(self._steps_left(), is_interrupted())
+                counters.progress += (1 - counters.progress) / max(1.0, steps_left + 1)
+                is_last = steps_left < 1
+                self._show(losses, steps_left)
+                if must_stop or is_last:
+                    break
+                if time.monotonic() - self.saved_at > SAVE_EVERY_SECONDS:
+                    self._save()
+        num_steps = counters.step_in_epoch - first_step
+        if is_last or counters.step_in_epoch == self.loader.steps_per_epoch:
+            counters.epoch += 1
+            counters.step_in_epoch = 0
+        return num_steps
+
+    def _step(self, batch: Batch) -> Losses:
+        template = self.template
+        self.rate = self.basic.base_learning_rate * rate_factor(
+            self.counters.progress, num_steps=self.num_steps, config=template.train.schedule
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
+        losses = multibox_loss(
+            self.network(images),
+            pad(batch.targets, self.fabric.device),
+            self.anchors,
+            self.model.bbox_head.loss_weights,
+            config=template.train.loss,
+            variances=template.model.box_variances,
+            average_over_processes=self._mean_over_processes,
+        )
+        self._check_finite(losses)
+        self.optimizer.zero_grad()
+        self.fabric.backward(losses.total)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), template.train.max_gradient_norm)
+        self.optimizer.step()
+        self.average.update(self.counters.step)
+        return losses
+
+    def _end_epoch(self, losses: _MeanLosses, speed: float, log: RunLog | None) -> None:
+        counters, metrics = self.counters, None
+        if self.val_data is not None and self._agree_on(self._is_done() or self.pace.is_validation_due()):
+            metrics = self.metrics = self._validate(self.val_data)
+        means = losses.means(self._mean_over_processes)
+        ap = metrics.ap if metrics else None
+        if ap is not None and (counters.best_ap is None or ap > counters.best_ap):
+            counters.best_ap, counters.best_epoch = ap, counters.epoch
+        self._save()
+        if log is None:
+            return
+        names = ("ap", "ap50", "ap75", "recall")
+        scores = {name: getattr(metrics, name) if metrics else None for name in names}
+        scalars = {"step": counters.step, "learning_rate": self.rate, **means, "images_per_second": speed}
+        log.write(counters.epoch, {**scalars, **scores})
+        self.display.line(_epoch_line(counters.epoch, means, scores, speed))
+
+    def _validate(self, data: CocoData) -> Metrics | None:
+        metrics = None
+        if self.fabric.is_global_zero:
+            started_at = time.monotonic()
+            metrics = evaluate(self.runtime, data, batch_size=self.basic.batch_size).metrics
+            self.pace.count_validation(time.monotonic() - started_at)
+        found: Metrics | None = self.fabric.broadcast(metrics) if self.fabric.world_size > 1 else metrics
+        return found
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
+        counters = self.counters
+        meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+        meta["metrics"] = self.metrics.to_plain() if self.metrics else None
+        weights = {key: value.cpu() for key, value in self.average.model.state_dict().items()}
+        training = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "counters": asdict(counters),
+            "average": self.average.state(),
+            "seed": self.seed,
+        }
+        checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))
+        if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
+            checkpoint.save(self.output / "best.pth", Checkpoint(weights, self.classes, self.template, meta))
+
+    def _is_done(self) -> bool:
+        return self._has_lost_patience() or self._steps_left() < 1
+
+    def _has_lost_patience(self) -> bool:
+        idle_epochs = self.counters.epoch - self.counters.best_epoch
+        is_long = idle_epochs * self.loader.steps_per_epoch >= PATIENCE_SHARE * self.num_steps
+        # An AP of 0 is no plateau but a start: rare or small objects take a while to be found at all.
+        return bool(self.counters.best_ap) and is_long and idle_epochs >= self.template.train.patience_epochs
+
+    def _steps_left(self) -> float:
+        if self.pace.deadline is None:
+            return self.num_steps - self.counters.step
+        if not self.pace.num_steps:
+            return math.inf
+        steps_left = self.pace.steps_until_deadline()
+        self.num_steps = self.counters.step + math.ceil(steps_left)
+        return steps_left
+
+    def _show(self, losses: _MeanLosses, steps_left: float) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        if self.pace.deadline is not None and self.pace.num_steps == PLAN_AFTER_STEPS:
+            self.display.line(self.pace.plan(steps_left, self.loader.steps_per_epoch, self.global_batch))
+        self.display.progress(
+            epoch=self.counters.epoch + 1,
+            share=self.counters.progress,
+            loss=losses.means()["loss"],
+            seconds_left=self.pace.seconds_left(steps_left, self.loader.steps_per_epoch),
+        )
+
+    def _check_finite(self, losses: Losses) -> None:
+        if not math.isfinite(losses.total.item()):
+            raise TrainingError(
+                f"Loss is not finite at epoch {self.counters.epoch + 1}, step {self.counters.step_in_epoch + 1} "
+                f"(boxes {losses.boxes.item():.3g}, classes {losses.classes.item():.3g}). "
+                f"Lower --base-learning-rate, now {self.basic.base_learning_rate:g}."
+            )
+
+    def _mean_over_processes(self, values: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return values
+        total = values.clone().to(self.fabric.device)
+        dist.all_reduce(total)
+        average: Tensor = total / self.fabric.world_size
+        return average
+
+    def _agree(self, steps_left: float, must_stop: bool) -> tuple[float, bool]:
+        """The main process's view: clocks and signals differ between processes, the number of steps must not."""
+        if self.fabric.world_size == 1:
+            return steps_left, must_stop
+        view = torch.tensor([steps_left, float(must_stop)], dtype=torch.float64, device=self.fabric.device)
+        dist.broadcast(view, src=0)
+        return float(view[0]), bool(view[1])
+
+    def _agree_on(self, answer: bool) -> bool:
+        return self._agree(0.0, answer)[1]
+
+    def _result(self, is_interrupted: bool) -> Result:
+        counters = self.counters
+        return Result(
+            latest=self.output / "latest.pth",
+            best=None if counters.best_ap is None else self.output / "best.pth",
+            metrics=self.metrics,
+            best_ap=counters.best_ap,
+            best_epoch=counters.best_epoch,
+            epochs=counters.epoch,
+            steps=counters.step,
+            images_per_second=self.global_batch / self.pace.step_seconds if self.pace.step_seconds else 0.0,
+            is_interrupted=is_interrupted,
+        )
+
+
+class _MeanLosses:
+    """Means over the steps of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums = [0.0, 0.0, 0.0]
+        self._count = 0
+
+    def add(self, losses: Losses) -> None:
+        for i, value in enumerate((losses.total, losses.classes, losses.boxes)):
+            self._sums[i] += value.item()
+        self._count += 1
+
+    def means(self, over_processes: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
+        """Total, classes, boxes; each process knows its own images, so the whole batch's loss is the mean over them."""
+        sums = over_processes(torch.tensor(self._sums, dtype=torch.float64))
+        names = ("loss", "loss_classes", "loss_boxes")
+        return dict(zip(names, (sums / max(1, self._count)).tolist(), strict=True))
+
+
+def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
+    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} (classes {means['loss_classes']:.3f}, "
+    text += f"boxes {means['loss_boxes']:.3f})  {speed:.1f} img/s"
+    if scores["ap"] is not None:
+        text += f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
+    return text
+
+
+def _num_workers() -> int:
+    """Threads that prepare batches: they share the cores with the training step, so few."""
+    return max(1, min(8, (os.cpu_count() or 2) // 2))
+
+
+@contextmanager
+def _interruption(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C or SIGTERM asks for a clean stop; the second ends the process as usual."""
+    received: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for known, handler in previous.items():
+            signal.signal(known, handler)
+        say("Stopping after this step; a checkpoint will be saved. Once more stops at once.")
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, ask)
+    except ValueError:
+        previous.clear()  # not the main thread: signals are somebody else's
+    try:
+        yield lambda: bool(received)
+    finally:
+        for known, handler in previous.items():
+            signal.signal(known, handler)
