@@ -17,6 +17,7 @@ from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.images import Image, resize, to_input
 from multibox.postprocess import postprocess
 from multibox.structures import Detections
+from multibox.weights import read_graph
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,7 @@ class OpenVINORuntime:
         import openvino
 
         xml = Path(path).with_suffix(".xml")
-        model = _read_graph(xml)
+        model = read_graph(xml)
         ends = [node for node in model.get_ops() if node.get_type_name() == "DetectionOutput"]
         shape = model.input().partial_shape if len(model.inputs) == 1 else None
         if len(ends) != 1 or shape is None or shape.is_dynamic or len(shape) != 4 or shape[2] != shape[3]:
@@ -194,20 +195,6 @@ def known_classes(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
     """The classes of a public exported model, recognised by its weights; None for any other."""
     digest = hashlib.sha384(Path(path).with_suffix(".bin").read_bytes()).hexdigest()
     return ("vehicle", "person", "bike") if digest in VEHICLE_PERSON_BIKE else None
-
-
-def _read_graph(xml: Path) -> Any:
-    import openvino
-
-    for part in (xml, xml.with_suffix(".bin")):
-        if not part.exists():
-            raise CheckpointError(
-                f"{part}: there is no such file. An exported model is an .xml with its .bin beside it."
-            )
-    try:
-        return openvino.Core().read_model(xml)
-    except RuntimeError as error:
-        raise CheckpointError(f"{xml}: OpenVINO cannot read this file; it is damaged, or no OpenVINO model.") from error
 
 
 def _exported_classes(xml: Path, detection_output: Any, classes: Sequence[str] | None) -> tuple[str, ...]:

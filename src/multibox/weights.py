@@ -60,7 +60,7 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     Raises:
         CheckpointError: the file cannot be read, or holds another network.
     """
-    walk = _Walk(_read_graph(path), source=Path(path).name)
+    walk = _Walk(read_graph(path), source=Path(path).name)
     detection, attributes = walk.detection_output()
     level_deltas = walk.levels(detection.input_value(0))
     softmax = walk.expect(detection.input_value(1), "Softmax", skip=RESHAPING)
@@ -370,7 +370,12 @@ def _matching_model(num_anchors: Sequence[int], *, num_classes: int) -> SSD:
     return SSD(BACKBONES["mobilenet_v2"](), num_anchors=num_anchors, num_classes=num_classes)
 
 
-def _read_graph(path: str | os.PathLike[str]) -> Any:
+def read_graph(path: str | os.PathLike[str]) -> Any:
+    """The OpenVINO graph in an .xml, or in that beside a .bin.
+
+    Raises:
+        CheckpointError: a file of the two is missing, or OpenVINO cannot read them.
+    """
     import openvino
 
     xml = Path(path).with_suffix(".xml")

@@ -77,7 +77,7 @@ def test_files_that_are_no_detector_are_refused(shared, tmp_path):
         OpenVINORuntime(tmp_path / "nowhere.xml")
     (tmp_path / "broken.xml").write_text("<net>")
     (tmp_path / "broken.bin").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="OpenVINO cannot read this file"):
+    with pytest.raises(CheckpointError, match="OpenVINO cannot read this model"):
         OpenVINORuntime(tmp_path / "broken.xml")
 
 
