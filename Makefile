@@ -31,7 +31,7 @@ quickstart: install
 	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
 	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-checkpoints-to outputs --time-budget 4
+	  --save-checkpoints-to outputs --base-learning-rate 0.05 --time-budget 4
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
 	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
