@@ -252,14 +252,14 @@ class TrainingLoop:
         ap = metrics.ap if metrics else None
         if ap is not None and (counters.best_ap is None or ap > counters.best_ap):
             counters.best_ap, counters.best_epoch = ap, counters.epoch
+        if log is not None:
+            names = ("ap", "ap50", "ap75", "recall")
+            scores = {name: getattr(metrics, name) if metrics else None for name in names}
+            scalars = {"step": counters.step, "learning_rate": self.rate, **means, "images_per_second": speed}
+            # Before the checkpoint: a resumed run drops lines of epochs that it does again, but cannot make up for one.
+            log.write(counters.epoch, {**scalars, **scores})
+            self.display.line(_epoch_line(counters.epoch, means, scores, speed))
         self._save()
-        if log is None:
-            return
-        names = ("ap", "ap50", "ap75", "recall")
-        scores = {name: getattr(metrics, name) if metrics else None for name in names}
-        scalars = {"step": counters.step, "learning_rate": self.rate, **means, "images_per_second": speed}
-        log.write(counters.epoch, {**scalars, **scores})
-        self.display.line(_epoch_line(counters.epoch, means, scores, speed))
 
     def _validate(self, data: CocoData) -> Metrics | None:
         metrics = None
@@ -285,9 +285,10 @@ class TrainingLoop:
             "average": self.average.state(),
             "seed": self.seed,
         }
-        checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))
+        # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
         if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
             checkpoint.save(self.output / "best.pth", Checkpoint(weights, self.classes, self.template, meta))
+        checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))
 
     def _is_done(self) -> bool:
         return self._has_lost_patience() or self._steps_left() < 1

@@ -77,10 +77,11 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> None:
-    """Until the checkpoint of a run has this many epochs behind it."""
+    """Until this log has so many epochs and a checkpoint lies beside it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and len(path.read_text().splitlines()) >= epochs:
+        has_checkpoint = path.with_name("latest.pth").exists()
+        if has_checkpoint and path.exists() and len(path.read_text().splitlines()) >= epochs:
             return
         time.sleep(0.01)
     raise AssertionError("the run ended before it could be killed")
@@ -108,6 +109,8 @@ def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(multib
     assert [line["epoch"] for line in resumed] == list(range(1, 9))
     assert [line["loss"] for line in resumed][-1] == whole[-1]["loss"]
     assert [line["ap"] for line in resumed] == [line["ap"] for line in whole]
+    best = [torch.load(tmp_path / f"{name}/best.pth", weights_only=True)["state_dict"] for name in ("whole", "killed")]
+    assert_identical(*best)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Windows differ")
