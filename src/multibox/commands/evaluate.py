@@ -1,0 +1,104 @@
+"""`multibox eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multibox.commands.options import Flag, find_template, read_data, require, say
+from multibox.console import console, counting
+
+if TYPE_CHECKING:
+    from multibox.data.coco import Record
+    from multibox.images import Image
+    from multibox.structures import Detections
+
+
+def evaluate(
+    *,
+    load_weights: Path,
+    test_ann_files: str,
+    test_data_roots: str,
+    save_metrics_to: Path | None = None,
+    save_output_to: Path | None = None,
+    save_detections_to: Path | None = None,
+    classes: str = "",
+    config: str = "",
+    device: str = "auto",
+    threshold: Annotated[float, Parameter(validator=lambda _, v: require(0 <= v <= 1, "from 0 to 1"))] = 0.3,
+    skip_bad: Flag = False,
+) -> int:
+    """Measure a detector on COCO data: average precision, in total and of each class.
+
+    Args:
+        load_weights: The model.
+        test_ann_files: Annotation files (COCO json), separated by commas.
+        test_data_roots: The folder of images of each annotation file, separated by commas.
+        save_metrics_to: YAML file for size, complexity and AP; a .json with all metrics is written beside it.
+        save_output_to: Folder for the images with their detections drawn.
+        save_detections_to: JSON file for the detections in the COCO result format.
+        classes: Must name the classes of the model, in its order; default: these.
+        config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+        device: auto, cpu, cuda, ...
+        threshold: Score from which a detection is drawn.
+        skip_bad: Leave out images and annotations that cannot be used.
+    """
+    from multibox import evaluate as evaluation
+    from multibox import report
+    from multibox.data import coco
+    from multibox.draw import draw, save_drawing
+    from multibox.runtimes import open_runtime
+
+    template = find_template(config)
+    wanted = coco.split_list(classes)
+    runtime = open_runtime(load_weights, template=template, classes=wanted or None, device=device)
+    names = evaluation.check_classes(runtime.classes, wanted)
+    data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
+
+    def save_picture(record: Record, image: Image, detections: Detections) -> None:
+        if save_output_to is not None:
+            save_drawing(
+                save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=threshold)
+            )
+
+    with counting("Evaluating", len(data.records)) as progress:
+        found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
+    console.print(report.table(found.metrics))
+    if save_metrics_to is not None:
+        size, complexity = _size_and_complexity(len(names), runtime.input_size)
+        for path, write in (
+            (save_metrics_to, report.write_metrics_yaml),
+            (save_metrics_to.with_suffix(".json"), report.write_metrics_json),
+        ):
+            write(
+                path,
+                weights_path=load_weights,
+                metrics=found.metrics,
+                size_mp=size,
+                complexity_gflops=complexity,
+            )
+        say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
+    if save_detections_to is not None:
+        report.write_detections(save_detections_to, found.detections, data)
+        say(f"Detections: {save_detections_to}")
+    if save_output_to is not None:
+        say(f"Pictures: {save_output_to}")
+    return 0
+
+
+def _size_and_complexity(num_classes: int, input_size: int) -> tuple[float, float] | tuple[None, None]:
+    """Mp and GFLOPs of a network of this family, whatever form it is in, as the original reported them."""
+    from multibox import config
+    from multibox.complexity import complexity_gflops, size_mp
+    from multibox.instantiate import bundled_templates
+
+    template = config.load(next(iter(bundled_templates().values())))
+    try:
+        from multibox.model import ssd
+    except ModuleNotFoundError:
+        say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
+        return None, None
+    network = ssd.build(template, num_classes=num_classes)
+    return size_mp(network), complexity_gflops(network, input_size)

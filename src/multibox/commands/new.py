@@ -1,0 +1,36 @@
+"""`multibox new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from multibox.commands.options import Flag, say
+
+
+def new(
+    template: str,
+    output: Path,
+    /,
+    *,
+    do_not_load_snapshot: Flag = False,
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = False,
+) -> int:
+    """Make a work directory for a model: its template, the commands, and weights to start from.
+
+    Args:
+        template: Path of a template.yaml, or the name of a model: mobilenet_v2-2s_ssd-256x256, -384x384 or -512x512.
+        output: The work directory; made if it is not there. Files that are there and differ are kept.
+        do_not_load_snapshot: Do not download the published starting weights.
+        verbose: Say what each file is.
+    """
+    from multibox.instantiate import instantiate
+
+    folder = instantiate(template, output, load_snapshot=not do_not_load_snapshot, report=say)
+    say(f"{folder} is ready: go there and run `multibox train --help`.")
+    if verbose:
+        for path in sorted(output.iterdir()):
+            say(f"{path} ({path.stat().st_size} bytes)")
+    return 0

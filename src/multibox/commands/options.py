@@ -1,0 +1,106 @@
+"""What several commands share: kinds of options, the template and the data that options name, words to the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multibox.console import console
+from multibox.errors import OptionError
+
+if TYPE_CHECKING:
+    from multibox.config import Template
+    from multibox.data.coco import CocoData
+
+TEMPLATE_NAME = "template.yaml"
+
+Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+Flag = Annotated[bool, Parameter(negative=())]
+
+command_line: list[str] = []
+"""The words of the running command, for the record of a run and for the processes that it starts."""
+
+
+def work_template(name: str) -> Template:
+    """The template that `--config` names, or that of the folder the command runs in."""
+    found = find_template(name)
+    if found is None:
+        raise OptionError(
+            f"There is no {TEMPLATE_NAME} in this folder. Make a work directory with `multibox new`, "
+            "or name a model or a template with --config."
+        )
+    return found
+
+
+def find_template(name: str) -> Template | None:
+    """The same, or None where there is neither."""
+    from multibox import config
+    from multibox.instantiate import bundled_templates
+
+    bundled = bundled_templates()
+    if name in bundled:
+        return config.load(bundled[name])
+    if name or Path(TEMPLATE_NAME).exists():
+        return config.load(name or TEMPLATE_NAME)
+    return None
+
+
+def read_data(
+    annotation_files: str,
+    data_roots: str,
+    classes: Sequence[str] | None,
+    skip_bad: bool,
+    *,
+    keep_images_without_objects: bool = True,
+    allow_missing_classes: bool = False,
+) -> CocoData:
+    """The data set of comma-separated files and folders; what is odd about it, but no error, is said."""
+    from multibox.data import coco
+
+    data = coco.read(
+        coco.split_list(annotation_files),
+        coco.split_list(data_roots),
+        classes=classes,
+        skip_bad=skip_bad,
+        keep_images_without_objects=keep_images_without_objects,
+        allow_missing_classes=allow_missing_classes,
+    )
+    missing = [name for name, category in zip(data.classes, data.category_ids, strict=True) if category is None]
+    if missing:
+        say(f"{annotation_files}: there are no annotations of {', '.join(missing)}; nothing is measured for them.")
+    if data.num_clipped:
+        say(f"{annotation_files}: {data.num_clipped} boxes reach over the border of their image; clipped.")
+    return data
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, early: before hours of work that would be lost."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot make this folder: {error.strerror}.") from error
+    if not writable:
+        raise OptionError(f"{path}: this folder cannot be written to. Name another one.")
+
+
+def require_together(first: str, second: str, first_name: str, second_name: str) -> None:
+    """Refuse one option without the other."""
+    if bool(first) != bool(second):
+        raise OptionError(f"{first_name} and {second_name} go together: give both or neither.")
+
+
+def say(text: str) -> None:
+    """One line to the user; no part of it is markup."""
+    console.print(text, markup=False)
+
+
+def require(is_met: bool, what: str) -> None:
+    """For validators of options: what the value must be."""
+    if not is_met:
+        raise ValueError(f"must be {what}")
