@@ -210,7 +210,14 @@ def _all_boxes(data: CocoData) -> FloatArray:
 
 
 def _describe(data: CocoData) -> dict[str, Any]:
-    return {"images": len(data.records), "objects": len(_all_boxes(data)), "fingerprint": data.fingerprint}
+    """What a data set was and where it lay, so that export and compression find it again."""
+    return {
+        "images": len(data.records),
+        "objects": len(_all_boxes(data)),
+        "fingerprint": data.fingerprint,
+        "annotation_files": [str(file) for file, _ in data.sources],
+        "data_roots": [str(root) for _, root in data.sources],
+    }
 
 
 def _has_fast_bfloat16(accelerator: str) -> bool:

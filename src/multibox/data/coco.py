@@ -61,6 +61,7 @@ class CocoData:
     `category_ids`: the files' own id of each class, None for a class that they do not have. `num_clipped`: boxes that
     were cut at the border of their image. `skipped`: a line for each image and annotation that was left out because it
     is bad. `fingerprint`: the same for the same classes, names and sizes of image files, and boxes.
+    `sources`: each annotation file with the folder of its images, as absolute paths.
     """
 
     records: tuple[Record, ...] = field(repr=False)
@@ -69,6 +70,7 @@ class CocoData:
     num_clipped: int
     skipped: tuple[str, ...]
     fingerprint: str
+    sources: tuple[tuple[Path, Path], ...] = ()
 
     @cached_property
     def objects_per_class(self) -> tuple[int, ...]:
@@ -146,6 +148,7 @@ def read(
         num_clipped=sum(usable.num_clipped for usable in results),
         skipped=tuple(line for usable in results for line in usable.skipped),
         fingerprint=_fingerprint(names, records, file_sizes),
+        sources=tuple((source.file.resolve(), source.root.resolve()) for source in sources),
     )
 
 
