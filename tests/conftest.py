@@ -146,3 +146,24 @@ def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny template") / "template.yaml"
     path.write_text(config.dump(tiny), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_template_file: Path) -> Any:
+    """A network of the tiny template with two classes, in which no layer is still at its neutral start."""
+    import torch
+    from torch import nn
+
+    from multibox.model import ssd
+
+    torch.manual_seed(0)
+    model = ssd.build(config.load(tiny_template_file), num_classes=2)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model.eval()

@@ -6,7 +6,8 @@ MultiboxError                 exit code 2
 ├── DataError                 annotations or images
 ├── CheckpointError           weights, checkpoints, exported models
 ├── DependencyError           a package that is not installed
-└── TrainingError             exit code 1: a training that cannot go on
+├── TrainingError             exit code 1: a training that cannot go on
+└── ParityError               exit code 3: an exported model that is not what it was made from
 """
 
 
@@ -40,3 +41,9 @@ class TrainingError(MultiboxError):
     """A training stopped because going on would be of no use."""
 
     exit_code = 1
+
+
+class ParityError(MultiboxError):
+    """An exported model gives other results than the checkpoint that it was made from."""
+
+    exit_code = 3

@@ -1,0 +1,196 @@
+"""The network as an OpenVINO model: the convolutions from PyTorch, and one of three ends appended as OpenVINO nodes.
+
+`raw`               deltas and class probabilities of all anchors
+`boxes_labels`      decoded, class-wise non-maximum suppression, padded to a fixed number
+`detection_output`  PriorBoxClustered and DetectionOutput, as Open Model Zoo's SSDs have them
+
+What each holds precisely is in docs/deploy.md.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multibox import metadata
+from multibox.boxes import MAX_LOG_RATIO
+from multibox.export.network import take_raw_images
+from multibox.metadata import ExportInfo
+from multibox.model.ssd import SSD
+
+NAME = "multibox"
+
+
+def build(folded: SSD, info: ExportInfo) -> Any:
+    """The `openvino.Model` of a folded network, in the form and with the input that `info` says, which it carries."""
+    return finish(convert(folded, info), info)
+
+
+def convert(folded: SSD, info: ExportInfo) -> Any:
+    """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1)."""
+    import openvino
+
+    network = take_raw_images(folded, channel_order=info.channel_order, input_maximum=info.input_maximum)
+    side = info.input_size
+    # An example of one image would make the batch a constant 1, which torch does not let vary.
+    example = torch.zeros(info.batch or 2, 3, side, side)
+    dynamic = None if info.batch else {"image": {0: torch.export.Dim("batch")}}
+    with warnings.catch_warnings():
+        # What the two libraries find deprecated in each other is nothing that a user could mend.
+        warnings.simplefilter("ignore")
+        program = torch.export.export(_WithProbabilities(network).eval(), (example,), dynamic_shapes=dynamic)
+        return openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
+
+
+def finish(converted: Any, info: ExportInfo) -> Any:
+    """A copy of a converted network with the end of `info.form`, and `info` in its `rt_info`."""
+    import openvino
+
+    network = converted.clone()
+    deltas, scores = (result.input_value(0) for result in network.get_results())
+    append = {"raw": _raw, "boxes_labels": _boxes_labels, "detection_output": _detection_output}[info.form]
+    results = []
+    for name, output in append(deltas, scores, info).items():
+        output.set_names({name})
+        result = openvino.opset13.result(output)
+        result.set_friendly_name(name)
+        results.append(result)
+    model = openvino.Model(results, network.get_parameters(), NAME)
+    metadata.write_to_ir(model, info)
+    return model
+
+
+class _WithProbabilities(nn.Module):
+    """A network that gives class probabilities instead of logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) to deltas (N, A, 4) and probabilities (N, A, K + 1)."""
+        raw = self.network(image)
+        return raw.deltas, raw.logits.softmax(dim=-1)
+
+
+def _raw(deltas: Any, scores: Any, _: ExportInfo) -> dict[str, Any]:
+    return {"deltas": deltas, "scores": scores}
+
+
+def _detection_output(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, Any]:
+    from openvino import opset8 as ops
+
+    attributes = {
+        "background_label_id": len(info.classes),
+        "top_k": info.max_per_class,
+        "variance_encoded_in_target": False,
+        "keep_top_k": [info.max_detections],
+        "code_type": "caffe.PriorBoxParameter.CENTER_SIZE",
+        "share_location": True,
+        "nms_threshold": info.iou_threshold,
+        "confidence_threshold": info.score_threshold,
+        "clip_after_nms": False,
+        # Open Model Zoo's have False. Boxes over the border would then suppress others than they do everywhere else in
+        # multibox (docs/decisions/0005), and reach out of 0..1.
+        "clip_before_nms": True,
+        "decrease_label_id": False,
+        "normalized": True,
+        "input_height": 1,
+        "input_width": 1,
+        "objectness_score": 0.0,
+    }
+    flat_deltas, flat_scores = (ops.reshape(value, [0, -1], special_zero=True) for value in (deltas, scores))
+    found = ops.detection_output(flat_deltas, flat_scores, _anchors(info), attributes)
+    return {"detection_out": found.output(0)}
+
+
+def _boxes_labels(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, Any]:
+    from openvino import opset13 as ops
+
+    # Background, the last column, is not a class to look for.
+    of_classes = _columns(scores, 0, len(info.classes))
+    nms = ops.multiclass_nms(
+        _decode(deltas, info),
+        ops.transpose(of_classes, [0, 2, 1]),
+        sort_result_type="score",
+        output_type="i64",
+        score_threshold=info.score_threshold,
+        iou_threshold=info.iou_threshold,
+        nms_top_k=info.max_per_class,
+        keep_top_k=info.max_detections,
+    )
+    rows = _padded(nms.output(0), nms.output(2), info.max_detections)  # class, score, x1, y1, x2, y2
+    corners_px = ops.multiply(_columns(rows, 2, 6), np.float32(info.input_size))
+    boxes = ops.concat([corners_px, _columns(rows, 1, 2)], -1)
+    labels = ops.convert(ops.squeeze(_columns(rows, 0, 1), [2]), "i64")
+    return {"boxes": boxes.output(0), "labels": labels.output(0)}
+
+
+def _decode(deltas: Any, info: ExportInfo) -> Any:
+    """Boxes (N, A, 4) as `multibox.boxes.decode` makes them, cut at the border of the image."""
+    from openvino import opset13 as ops
+
+    # Anchors and variances come from PriorBoxClustered here as well: its attributes stay exact where the constants of a
+    # file are stored in half precision. The other constants below are exact in both.
+    anchors, variances = (
+        ops.reshape(ops.slice(_anchors(info), [row], [row + 1], [1], [1]), [1, -1, 4], special_zero=False)
+        for row in (0, 1)
+    )
+    top_left, bottom_right = _columns(anchors, 0, 2), _columns(anchors, 2, 4)
+    half = np.float32(0.5)
+    centres, sizes = ops.multiply(ops.add(top_left, bottom_right), half), ops.subtract(bottom_right, top_left)
+    scaled = ops.multiply(deltas, variances)
+    new_centres = ops.add(centres, ops.multiply(sizes, _columns(scaled, 0, 2)))
+    ratios = ops.exp(ops.clamp(_columns(scaled, 2, 4), -MAX_LOG_RATIO, MAX_LOG_RATIO))
+    half_sizes = ops.multiply(ops.multiply(sizes, ratios), half)
+    corners = [ops.subtract(new_centres, half_sizes), ops.add(new_centres, half_sizes)]
+    return ops.clamp(ops.concat(corners, -1), 0.0, 1.0)
+
+
+def _anchors(info: ExportInfo) -> Any:
+    """Anchors and variances (1, 2, 4 A) as DetectionOutput takes them, in fractions of the image."""
+    from openvino import opset8 as ops
+
+    side = info.input_size
+    centre, size = info.box_variances
+    levels = []
+    for sizes, stride in zip(info.anchors_px, info.strides, strict=True):
+        attributes = {
+            "width": np.array([width for width, _ in sizes], dtype=np.float32),
+            "height": np.array([height for _, height in sizes], dtype=np.float32),
+            "clip": False,
+            "step": float(stride),
+            "offset": 0.5,
+            "variance": np.array([centre, centre, size, size], dtype=np.float32),
+        }
+        cells, image = (ops.constant(np.array([number, number], dtype=np.int64)) for number in (side // stride, side))
+        levels.append(ops.unsqueeze(ops.prior_box_clustered(cells, image, attributes), [0]))
+    return ops.concat(levels, 2)
+
+
+def _padded(rows: Any, counts: Any, length: int) -> Any:
+    """The rows of each image, (N, `length`, 6), from the rows of all images (M, 6) one after the other.
+
+    `counts` (N,) says how many belong to each; what is missing is filled up by rows of class -1 and zeros.
+    """
+    from openvino import opset13 as ops
+
+    padding = np.array([[-1, 0, 0, 0, 0, 0]], dtype=np.float32)
+    with_padding = ops.concat([padding, rows], 0)
+    counts = ops.unsqueeze(counts, [1])
+    places = np.arange(length, dtype=np.int64)[None]
+    first = ops.cumsum(counts, np.int64(0), exclusive=True)
+    # Row 0 is the padding, so each row of an image stands one further down.
+    index = ops.add(ops.add(first, places), np.int64(1))
+    index = ops.select(ops.less(places, counts), index, np.int64(0))
+    return ops.gather(with_padding, index, np.int64(0))
+
+
+def _columns(value: Any, start: int, stop: int) -> Any:
+    from openvino import opset13 as ops
+
+    return ops.slice(value, [start], [stop], [1], [-1])

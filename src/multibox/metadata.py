@@ -1,0 +1,140 @@
+"""What an exported file says of itself: everything that running it, or asking where it came from, needs.
+
+The same entries lie in `rt_info` of an OpenVINO model and in `metadata_props` of an ONNX model, so a copied or renamed
+file still knows its classes. Beside ours stand those of OpenVINO Model API, whose client then needs no settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from multibox.errors import CheckpointError
+
+SECTION = "multibox"
+MODEL_API_SECTION = "model_info"
+
+Form = Literal["boxes_labels", "detection_output", "raw"]
+
+
+class Origin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The checkpoint that a file was made from: its name, the SHA-256 of its bytes, and its training's own record."""
+
+    checkpoint: str
+    sha256: str
+    trained_from: str = "unknown"
+
+
+class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The contract of an exported model.
+
+    `form`: what the outputs are, see docs/deploy.md. Label i is `classes[i]`; background, where scores include it, is
+    last. The input is planar, `channel_order`, `input_size` pixels square, with values from 0 to `input_maximum` (255:
+    an image as it is; 1: divided by 255). `batch`: images per call, 0 where any number goes. `anchors_px`: (width,
+    height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell. `threshold` is
+    the score from which a detection is worth showing, `score_threshold` the one below which the file leaves it out.
+    """
+
+    form: Form
+    classes: tuple[str, ...]
+    input_size: int
+    channel_order: Literal["BGR", "RGB"]
+    input_maximum: Literal[1, 255]
+    batch: int
+    precision: Literal["FP32", "FP16", "INT8"]
+    threshold: float
+    score_threshold: float
+    iou_threshold: float
+    max_per_class: int
+    max_detections: int
+    anchors_px: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    box_variances: tuple[float, float]
+    origin: Origin
+    versions: dict[str, str | None]
+    template: dict[str, Any]
+
+
+def to_entries(info: ExportInfo) -> dict[str, str]:
+    """The fields as texts: words as they are, everything else as JSON."""
+    plain = msgspec.to_builtins(info)
+    return {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in plain.items()
+    }
+
+
+def from_entries(entries: Mapping[str, str], *, source: str) -> ExportInfo:
+    """The fields again; entries that this version does not know are ignored.
+
+    Raises:
+        CheckpointError: an entry is missing or wrong; `source` names the file.
+    """
+    words = {field.name for field in msgspec.structs.fields(ExportInfo) if field.name in {"form", "channel_order"}}
+    words.add("precision")
+    try:
+        plain = {key: value if key in words else msgspec.json.decode(value) for key, value in entries.items()}
+        return msgspec.convert(plain, ExportInfo)
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{source}: its description of itself is damaged: {error}. Export it again.") from error
+
+
+def model_api_entries(info: ExportInfo) -> dict[str, str]:
+    """What OpenVINO Model API reads. It separates names by blanks, so a blank in a name becomes an underscore.
+
+    The client is given images as OpenCV reads them (BGR).
+    """
+    entries = {
+        "model_type": "ssd",
+        "task_type": "detection",
+        "labels": " ".join("_".join(name.split()) for name in info.classes),
+        "confidence_threshold": str(info.threshold),
+        "iou_threshold": str(info.iou_threshold),
+        "resize_type": "standard",
+        "interpolation_mode": "LINEAR",
+        "reverse_input_channels": str(info.channel_order == "RGB"),
+    }
+    if info.input_maximum == 1:
+        entries["scale_values"] = "255 255 255"
+    return entries
+
+
+def write_to_ir(model: Any, info: ExportInfo) -> None:
+    """Put both sets of entries into the `rt_info` of an `openvino.Model`, in place."""
+    for section, entries in _sections(info).items():
+        for key, value in entries.items():
+            model.set_rt_info(value, [section, key])
+
+
+def read_from_ir(model: Any, *, source: str) -> ExportInfo | None:
+    """The description in an `openvino.Model`; None if the file is not one of ours.
+
+    Raises:
+        CheckpointError: the description is damaged.
+    """
+    if not model.has_rt_info([SECTION]):
+        return None
+    section = model.get_rt_info([SECTION]).value
+    return from_entries({key: str(value) for key, value in section.items()}, source=source)
+
+
+def to_onnx_properties(info: ExportInfo) -> dict[str, str]:
+    """Both sets of entries as keys and values for `metadata_props`."""
+    return {f"{section} {key}": value for section, entries in _sections(info).items() for key, value in entries.items()}
+
+
+def from_onnx_properties(properties: Mapping[str, str], *, source: str) -> ExportInfo | None:
+    """The description in the `metadata_props` of an ONNX model; None if the file is not one of ours.
+
+    Raises:
+        CheckpointError: the description is damaged.
+    """
+    prefix = f"{SECTION} "
+    entries = {key.removeprefix(prefix): value for key, value in properties.items() if key.startswith(prefix)}
+    return from_entries(entries, source=source) if entries else None
+
+
+def _sections(info: ExportInfo) -> dict[str, dict[str, str]]:
+    return {SECTION: to_entries(info), MODEL_API_SECTION: model_api_entries(info)}
