@@ -1,0 +1,269 @@
+"""The network as an ONNX model of standard operators: layer by layer from PyTorch, and one of two ends.
+
+`raw`           deltas and class probabilities of all anchors
+`boxes_labels`  decoded, class-wise non-maximum suppression, padded to a fixed number
+
+The layers are written here and not by `torch.onnx`: they are of few kinds, and this way takes a tenth of a second
+instead of 17, needs no onnxscript, and gives the same bytes with any torch, without paths of this machine in them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import fx, nn
+
+import multibox
+from multibox import metadata
+from multibox.anchors import make_anchors
+from multibox.boxes import MAX_LOG_RATIO
+from multibox.errors import DependencyError
+from multibox.metadata import ExportInfo
+from multibox.structures import RawOutput
+
+OPSET = 13
+"""The oldest set in which all operators used here have their present form (Softmax got its own along one axis in 13):
+what runs ONNX at all runs this, without converting."""
+
+IR_VERSION = 7
+"""The file format of that opset's time; `onnx` would write its newest, which older runtimes refuse."""
+
+Input = str | float | Sequence[float] | NDArray[Any]
+"""Of a node: the name of a value, or a constant."""
+
+
+def build(folded: nn.Module, info: ExportInfo) -> Any:
+    """The `onnx.ModelProto` of a folded network, in the form that `info` says, which it carries.
+
+    Its input is RGB divided by 255. Equal weights and `info` give equal bytes.
+
+    Raises:
+        DependencyError: onnx is not installed.
+    """
+    assert (info.channel_order, info.input_maximum) == ("RGB", 1), "an ONNX file takes RGB divided by 255"
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise DependencyError('Exporting ONNX needs onnx. Install it with: pip install "multibox[onnx]"') from error
+    graph = _Graph()
+    deltas, logits = _Layers(folded, graph).run("image")
+    graph.rename(deltas, "deltas")
+    graph.add("Softmax", logits, axis=-1, name="scores")
+    append = {"raw": _raw, "boxes_labels": _boxes_labels}[info.form]
+    outputs, contract = append(graph, info)
+    side = info.input_size
+    batch = info.batch or "batch"
+    model = onnx.helper.make_model(
+        graph.to_proto({"image": (batch, 3, side, side)}, {name: (batch, *shape) for name, shape in outputs.items()}),
+        producer_name="multibox",
+        producer_version=multibox.__version__,
+        doc_string=f"The input `image` ({batch}, 3, {side}, {side}) is float32 RGB from 0 to 1. {contract}",
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.helper.set_model_props(model, metadata.to_onnx_properties(info))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    """A graph in the making. Values go by name; what is computed once is written once."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: dict[str, NDArray[Any]] = {}
+        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def add(self, kind: str, *inputs: Input, name: str | None = None, **attributes: Any) -> str:
+        """The name of the output of a new node."""
+        return self.add_pair(kind, *inputs, name=name, num_outputs=1, **attributes)[0]
+
+    def add_pair(
+        self, kind: str, *inputs: Input, name: str | None = None, num_outputs: int = 2, **attributes: Any
+    ) -> list[str]:
+        """The names of the outputs of a new node that has two."""
+        import onnx
+
+        name = name or f"{kind}_{len(self._nodes)}"
+        names = [name, *(f"{name}_{i}" for i in range(1, num_outputs))]
+        values = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        self._nodes.append(onnx.helper.make_node(kind, values, names, name=name, **attributes))
+        return names
+
+    def constant(self, value: Input, name: str | None = None) -> str:
+        """The name of a constant: whole numbers are int64, others float32."""
+        array = np.asarray(value)
+        array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = name or f"constant_{len(self._known)}"
+            self._constants[self._known[key]] = array
+        return self._known[key]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a value another name."""
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
+
+    def to_proto(self, inputs: Mapping[str, Sequence[int | str]], outputs: Mapping[str, Sequence[int | str]]) -> Any:
+        """The `onnx.GraphProto`; inputs and outputs are named with their shapes, `labels` are int64."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        described = [
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64 if name == "labels" else TensorProto.FLOAT, shape)
+                for name, shape in values.items()
+            ]
+            for values in (inputs, outputs)
+        ]
+        constants = [numpy_helper.from_array(array, name) for name, array in self._constants.items()]
+        return helper.make_graph(self._nodes, "multibox", *described, initializer=constants)
+
+
+class _Layers(fx.Interpreter):
+    """Runs a network on names instead of tensors: each layer adds its node to the graph and gives its output's name."""
+
+    def __init__(self, network: nn.Module, graph: _Graph) -> None:
+        super().__init__(fx.symbolic_trace(network))
+        self.extra_traceback = False  # an assertion below says which layer it is about
+        self._graph = graph
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A layer with weights or settings."""
+        module = self.fetch_attr(target)
+        assert type(module) in LAYERS, f"{target}: no ONNX is known here for {type(module).__name__}"
+        return LAYERS[type(module)](self._graph, target, module, *args)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`+`, `torch.cat`, and so on."""
+        assert target in FUNCTIONS, f"no ONNX is known here for {target}"
+        return FUNCTIONS[target](self._graph, *args, **kwargs)
+
+    def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A method of a tensor."""
+        assert target in METHODS, f"no ONNX is known here for Tensor.{target}"
+        return METHODS[target](self._graph, *args)
+
+
+def _convolution(graph: _Graph, name: str, layer: nn.Conv2d, x: str) -> str:
+    assert isinstance(layer.padding, tuple) and layer.padding_mode == "zeros", f"{name}: padding {layer.padding}"
+    weights = [
+        graph.constant(value.detach().cpu().numpy(), f"{name}.{part}")
+        for part, value in (("weight", layer.weight), ("bias", layer.bias))
+        if value is not None
+    ]
+    return graph.add(
+        "Conv",
+        x,
+        *weights,
+        name=name,
+        kernel_shape=layer.kernel_size,
+        strides=layer.stride,
+        pads=[*layer.padding, *layer.padding],
+        dilations=layer.dilation,
+        group=layer.groups,
+    )
+
+
+LAYERS: dict[type[nn.Module], Callable[..., str]] = {
+    nn.Conv2d: _convolution,
+    nn.ReLU: lambda graph, name, _, x: graph.add("Relu", x, name=name),
+    nn.ReLU6: lambda graph, name, _, x: graph.add("Clip", x, 0.0, 6.0, name=name),
+    nn.Identity: lambda graph, name, _, x: x,
+}
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    operator.add: lambda graph, a, b: graph.add("Add", a, b),
+    torch.cat: lambda graph, values, dim: graph.add("Concat", *values, axis=dim),
+    # Of a shape, only the number of images is asked. Reshape takes 0 for "as it is", which also holds for any number.
+    getattr: lambda graph, x, name: {"shape": (0,)}[name],
+    operator.getitem: lambda graph, shape, index: shape[index],
+    RawOutput: lambda graph, deltas, logits: RawOutput(deltas, logits),
+}
+
+METHODS: dict[str, Callable[..., str]] = {
+    "permute": lambda graph, x, *axes: graph.add("Transpose", x, perm=axes),
+    "reshape": lambda graph, x, *shape: graph.add("Reshape", x, shape),
+}
+
+
+def _raw(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int, ...]], str]:
+    num_anchors = len(_anchors(info))
+    return (
+        {"deltas": (num_anchors, 4), "scores": (num_anchors, len(info.classes) + 1)},
+        "Of each anchor in the metadata, `deltas` are (dx, dy, dw, dh) and `scores` the probability of each class and, "
+        "last, of background.",
+    )
+
+
+def _boxes_labels(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int, ...]], str]:
+    candidates, scores, per_class = _candidates(graph, info)
+    survivors = _suppress(graph, candidates, scores, per_class, info)
+    num_candidates = per_class * len(info.classes)
+    count = min(info.max_detections, num_candidates)
+    best, place = graph.add_pair("TopK", graph.add("Reshape", survivors, [-1, num_candidates]), [count], axis=1)
+    is_found = graph.add("Greater", best, info.score_threshold)
+    corners = graph.add("GatherND", candidates, graph.add("Unsqueeze", place, [2]), batch_dims=1)
+    corners_px = graph.add("Mul", corners, float(info.input_size))
+    boxes = graph.add("Concat", corners_px, graph.add("Unsqueeze", best, [2]), axis=2)
+    boxes = graph.add("Where", graph.add("Unsqueeze", is_found, [2]), boxes, 0.0)
+    # Candidates lie class by class, so the place of one tells its class.
+    labels = graph.add("Where", is_found, graph.add("Div", place, per_class), -1)
+    missing = info.max_detections - count
+    if missing:
+        boxes = graph.add("Pad", boxes, [0, 0, 0, 0, missing, 0], 0.0)
+        labels = graph.add("Pad", labels, [0, 0, 0, missing], -1)
+    graph.rename(boxes, "boxes")
+    graph.rename(labels, "labels")
+    return (
+        {"boxes": (info.max_detections, 5), "labels": (info.max_detections,)},
+        "`boxes` are (x1, y1, x2, y2, score) in pixels of the input, best first, and `labels` the positions of their "
+        "classes in the metadata, -1 where there is no further box.",
+    )
+
+
+def _candidates(graph: _Graph, info: ExportInfo) -> tuple[str, str, int]:
+    """The best anchors of each class: their boxes (B, K M, 4), their scores (B, K, M), best first, and M."""
+    num_classes = len(info.classes)
+    per_class = min(info.max_per_class, len(_anchors(info)))
+    # Background, the last column, is not a class to look for.
+    of_classes = graph.add("Slice", "scores", [0], [num_classes], [2])
+    scores, anchor = graph.add_pair("TopK", graph.add("Transpose", of_classes, perm=[0, 2, 1]), [per_class], axis=2)
+    index = graph.add("Reshape", anchor, [0, num_classes * per_class, 1])
+    return graph.add("GatherND", _decode(graph, info), index, batch_dims=1), scores, per_class
+
+
+def _decode(graph: _Graph, info: ExportInfo) -> str:
+    """Boxes (B, A, 4) as `multibox.boxes.decode` makes them of `deltas`, cut at the border of the image."""
+    anchors = _anchors(info)
+    centres, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    scaled = graph.add("Mul", "deltas", np.repeat(info.box_variances, 2))
+    shift = graph.add("Slice", scaled, [0], [2], [2])
+    ratio = graph.add("Clip", graph.add("Slice", scaled, [2], [4], [2]), -MAX_LOG_RATIO, MAX_LOG_RATIO)
+    centre = graph.add("Add", centres, graph.add("Mul", sizes, shift))
+    half_size = graph.add("Mul", sizes / 2, graph.add("Exp", ratio))
+    corners = [graph.add(kind, centre, half_size) for kind in ("Sub", "Add")]
+    return graph.add("Clip", graph.add("Concat", *corners, axis=2), 0.0, 1.0)
+
+
+def _suppress(graph: _Graph, candidates: str, scores: str, per_class: int, info: ExportInfo) -> str:
+    """The scores (B K, 1, M) of the candidates, 0 where a better one of the same class covers the box."""
+    # The operator gives all classes the same boxes. Here each has its own: each is an image with one class.
+    boxes = graph.add("Reshape", candidates, [-1, per_class, 4])
+    scores = graph.add("Reshape", scores, [-1, 1, per_class])
+    # A box at the IoU threshold goes, the operator would keep it.
+    iou_threshold = float(np.nextafter(np.float32(info.iou_threshold), np.float32(0)))
+    kept = graph.add("NonMaxSuppression", boxes, scores, [per_class], [iou_threshold], [info.score_threshold])
+    # How many are kept differs between images: as scores in their old places they are a batch again.
+    nothing = graph.add("ConstantOfShape", graph.add("Shape", scores))
+    return graph.add("ScatterND", nothing, kept, graph.add("GatherND", scores, kept))
+
+
+def _anchors(info: ExportInfo) -> NDArray[np.float32]:
+    return make_anchors(info.anchors_px, info.strides, info.input_size)
