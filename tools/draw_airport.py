@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from airport.dataset import draw_dataset
+from airport.pictures import draw_pictures
 
 
 def main() -> None:
@@ -18,7 +19,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--train", type=int, default=48, help="number of training pictures")
     parser.add_argument("--val", type=int, default=16, help="number of validation pictures")
+    parser.add_argument("--pictures", action="store_true", help="draw the pictures inside the package instead")
     options = parser.parse_args()
+    if options.pictures:
+        draw_pictures(options.output)
+        return
     draw_dataset(options.output, seed=options.seed, train=options.train, val=options.val)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from airport.air import random_air
+from airport.arrays import Picture
 from airport.camera import HEIGHT, WIDTH
 from airport.ground import Ground, ground_of
 from airport.placing import objects_of
@@ -66,10 +67,7 @@ def draw_part(folder: Path, part: str, count: int, seed: int, scenes: Sequence[t
         wanted = 0 if part == "train" and index % EMPTY_EVERY == EMPTY_AT else int(random.integers(4, 10))
         picture, labels = render(scene, ground, air, objects_of(scene, random, wanted), random)
         name = f"image_{index:06d}.jpg"
-        written, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
-        if not written:
-            raise OSError(f"OpenCV cannot encode {name}")
-        (folder / part / name).write_bytes(code.tobytes())
+        write_picture(folder / part / name, picture)
         images.append({"id": index, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for label in labels:
             annotations.append(annotation(len(annotations), index, label))
@@ -80,6 +78,14 @@ def draw_part(folder: Path, part: str, count: int, seed: int, scenes: Sequence[t
         "images": images,
         "annotations": annotations,
     }
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a picture as JPEG."""
+    written, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+    if not written:
+        raise OSError(f"OpenCV cannot encode {path.name}")
+    path.write_bytes(code.tobytes())
 
 
 def annotation(number: int, image: int, label: Label) -> dict[str, Any]:

@@ -1,0 +1,17 @@
+"""Six pictures of an airport apron, on which an export is compared where there is no validation set.
+
+`python tools/draw_airport.py src/multibox/pictures --pictures` drew them, and draws them again byte for byte with the
+versions in constraints.txt; other versions of numpy or OpenCV may round a few pixels differently. Nothing in them is
+real, and their licence is that of the project.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+
+def builtin_pictures() -> list[Path]:
+    """The files of the pictures, JPEGs of 640 x 360 pixels, in the order of their names."""
+    folder = Path(str(files(__package__)))
+    return sorted(folder.glob("*.jpg"))
