@@ -6,16 +6,21 @@ over the IoU thresholds 0.50 to 0.95, and over the classes that have objects.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.data.loader import evaluation_batches
+from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
 from multibox.images import Image
 from multibox.runtimes import Runtime
@@ -29,6 +34,9 @@ IOU_50, IOU_75 = 0, 5
 
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """Positions in COCO's ranges of object area: all, below 32², up to 96², above (pixels of the original image)."""
+
+
+Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +93,24 @@ def evaluate(
 ) -> Evaluation:
     """Detections and metrics of a runtime on a data set whose classes are the runtime's, in its order.
 
-    `progress` is told after each batch how many images that was; `on_image` gets each record with its full-size BGR
-    image and the detections on it, for drawing. `num_workers` threads read images ahead while the runtime works.
+    `progress` is told how many more images are done; `on_image` gets each record with its full-size
+    BGR image and the detections on it, for drawing: one after the other, in a thread of its own. `num_workers` threads
+    read images ahead. Reading, detecting and drawing go on side by side.
     """
     assert tuple(data.classes) == tuple(runtime.classes), f"data has {data.classes}, runtime {runtime.classes}"
-    found: dict[int, Detections] = {}
-    batches = evaluation_batches(data.records, batch_size=batch_size, num_workers=num_workers)
-    for indices, images in batches:
-        results = runtime(images)
-        found.update(zip(indices, results, strict=True))
-        if on_image is not None:
-            for index, image, result in zip(indices, images, results, strict=True):
-                on_image(data.records[index], image, result)
-        if progress is not None:
-            progress(len(indices))
-    detections = tuple(found[index] for index in range(len(data.records)))
-    return Evaluation(measure(detections, data), detections)
+    detections: list[Detections] = []
+    with contextlib.closing(evaluation_images(data.records, num_workers=num_workers)) as images:
+        # Part by part, so that no more full-size images than one part has can wait to be drawn.
+        for indices in cut(data.records):
+            records = [data.records[index] for index in indices]
+            part = itertools.islice(images, len(records))
+            for found in (
+                runtime.stream(part) if on_image is None else _detect_and_draw(runtime, records, part, on_image)
+            ):
+                detections.append(found)
+                if progress is not None:
+                    progress(1)
+    return Evaluation(measure(detections, data), tuple(detections))
 
 
 def measure(detections: Sequence[Detections], data: CocoData) -> Metrics:
@@ -151,6 +161,58 @@ def check_classes(model_classes: Sequence[str], requested: Sequence[str] | None)
             "Leave --classes out to use the checkpoint's."
         )
     return classes
+
+
+def _detect_and_draw(
+    runtime: Runtime,
+    records: Sequence[Record],
+    images: Iterable[Image],
+    on_image: Callable[[Record, Image, Detections], None],
+) -> Iterator[Detections]:
+    """Detections of the image of each record; when the last is out, all are drawn."""
+    kept: deque[Image] = deque()
+
+    def keep() -> Iterator[Image]:
+        for image in images:
+            kept.append(image)
+            yield image
+
+    with _in_a_thread(on_image) as draw:
+        for record, found in zip(records, runtime.stream(keep()), strict=True):
+            draw(record, kept.popleft(), found)
+            yield found
+
+
+@contextlib.contextmanager
+def _in_a_thread(work: Callable[[*Arguments], None]) -> Iterator[Callable[[*Arguments], None]]:
+    """A function that has `work` done in a thread, one call after the other, and does not wait for it.
+
+    The end of the context waits. An error comes out of a later call, or there; no work is done after it.
+    """
+    calls: deque[Future[None]] = deque()
+    stop = threading.Event()
+
+    def do(*arguments: *Arguments) -> None:
+        if stop.is_set():
+            return
+        try:
+            work(*arguments)
+        except BaseException:
+            stop.set()
+            raise
+
+    def begin(*arguments: *Arguments) -> None:
+        calls.append(pool.submit(do, *arguments))
+        while calls and calls[0].done():
+            calls.popleft().result()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="multibox-drawing") as pool:
+        try:
+            yield begin
+            for call in calls:
+                call.result()
+        finally:
+            stop.set()
 
 
 def _precision_and_recall(

@@ -17,12 +17,24 @@ def postprocess(
     variances: tuple[float, float],
     config: PostprocessConfig,
 ) -> list[Detections]:
-    """Detections of B images from deltas (B, A, 4), logits (B, A, K + 1) and anchors (A, 4).
+    """Detections of B images from deltas (B, A, 4), logits (B, A, K + 1) and anchors (A, 4): softmax, then `select`."""
+    return select(deltas, softmax(logits), anchors, variances=variances, config=config)
 
-    Softmax; per class the `max_per_class` best anchors with a score above the threshold; class-wise non-maximum
-    suppression; the `max_detections` best of all classes. Boxes are clipped to the image.
+
+def select(
+    deltas: FloatArray,
+    scores: FloatArray,
+    anchors: FloatArray,
+    *,
+    variances: tuple[float, float],
+    config: PostprocessConfig,
+) -> list[Detections]:
+    """Detections of B images from deltas (B, A, 4), scores (B, A, K + 1) after softmax and anchors (A, 4).
+
+    Per class the `max_per_class` best anchors with a score above the threshold; class-wise non-maximum suppression; the
+    `max_detections` best of all classes. Boxes are clipped to the image.
     """
-    return [_one_image(d, s, anchors, variances, config) for d, s in zip(deltas, softmax(logits), strict=True)]
+    return [_one_image(d, s, anchors, variances, config) for d, s in zip(deltas, scores, strict=True)]
 
 
 def softmax(logits: FloatArray) -> FloatArray:

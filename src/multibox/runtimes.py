@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from multibox import boxes as box
 from multibox.anchors import make_anchors
 from multibox.config import Template
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.images import Image, resize, to_input
+from multibox.onnx_runtime import OnnxRuntime
+from multibox.openvino_runtime import OpenVINORuntime
 from multibox.postprocess import postprocess
 from multibox.structures import Detections
-from multibox.weights import read_graph
 
 if TYPE_CHECKING:
     import torch
@@ -25,15 +23,8 @@ if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint
     from multibox.model.ssd import SSD
 
-# SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
-# Source: the model.yml files of Open Model Zoo 2022.1.
-VEHICLE_PERSON_BIKE = frozenset(
-    {
-        "0b386e482e98f3bc00c2726e3c8dc713f433b2dfc9066ef6bb5d39ac8669ab1df5cf791c545b7a91a84dd17c2b1106bd",
-        "aaedcef1be99a9fb5bf30b57870fefc0b61c184a88297953f1a9ab26910aa5ed958190f3e991fc018a8ffda745c9f3e2",
-        "691e4caf8161058dec0ee482cd2ac81b0beda330b733a9894adbbb1d63d3c11afb93c12e95d193722454dbb8b34d0519",
-    }
-)
+STREAM_BATCH = 8
+"""Images that PyTorch is given at a time: beyond, nothing gets faster on a processor."""
 
 
 class Runtime(Protocol):
@@ -44,6 +35,14 @@ class Runtime(Protocol):
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image (H, W, 3), uint8 BGR, of any size."""
+        ...
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each of any number of images, in order.
+
+        Images are taken as they are needed, and a few are under way at any time: reading them and using the results can
+        go on while the network runs.
+        """
         ...
 
 
@@ -61,10 +60,19 @@ class TorchRuntime:
         self._anchors = make_anchors(template.model.anchors_px, strides(model), template.input.size)
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """See `Runtime`. The model runs in evaluation mode, whatever mode it is left in."""
+        """See `Runtime`; all images are one batch. The model runs in evaluation mode, whatever mode it is left in."""
+        return self._detect([resize(image, self.input_size) for image in images])
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """See `Runtime`."""
+        iterator = iter(images)
+        while squares := [resize(image, self.input_size) for image in islice(iterator, STREAM_BATCH)]:
+            yield from self._detect(squares)
+
+    def _detect(self, squares: Sequence[Image]) -> list[Detections]:
         import torch
 
-        batch = torch.from_numpy(to_input([resize(image, self.input_size) for image in images]))
+        batch = torch.from_numpy(to_input(squares))
         batch = batch.to(self._device, memory_format=torch.channels_last)
         was_training = self._model.training
         with torch.inference_mode():
@@ -79,56 +87,6 @@ class TorchRuntime:
         )
 
 
-class OpenVINORuntime:
-    """An exported detector whose graph ends in `DetectionOutput`, run by OpenVINO; torch is not needed.
-
-    Its input is a raw image, 0..255, planar BGR; labels start at 0. Files of ours and of Open Model Zoo are such.
-    `classes` names those of a file that does not.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        classes: Sequence[str] | None = None,
-        device: str = "auto",
-        precision: str | None = None,
-    ) -> None:
-        import openvino
-
-        xml = Path(path).with_suffix(".xml")
-        model = read_graph(xml)
-        ends = [node for node in model.get_ops() if node.get_type_name() == "DetectionOutput"]
-        shape = model.input().partial_shape if len(model.inputs) == 1 else None
-        if len(ends) != 1 or shape is None or shape.is_dynamic or len(shape) != 4 or shape[2] != shape[3]:
-            raise CheckpointError(f"{path}: this is no detector with one square image as input and DetectionOutput.")
-        found = ends[0].output(0).get_shape()
-        if list(found)[3] != 7:
-            raise CheckpointError(f"{path}: this detector's output is {list(found)}, not [1, 1, N, 7].")
-        self.classes = _exported_classes(xml, ends[0], classes)
-        self.input_size = int(shape[2].get_length())
-        hints = {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
-        target = "CPU" if device in {"auto", "cpu"} else device.upper()
-        try:
-            self._model = openvino.Core().compile_model(model, target, hints)
-        except RuntimeError as error:
-            raise OptionError(f"--device {device}: OpenVINO cannot run {path} there. Try --device cpu.") from error
-
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """See `Runtime`."""
-        return [self._detect(image) for image in images]
-
-    def _detect(self, image: Image) -> Detections:
-        planar = resize(image, self.input_size).transpose(2, 0, 1)[None].astype(np.float32)
-        rows = next(iter(self._model(planar).values())).reshape(-1, 7)
-        # An image id of -1 ends the list; what follows is left over from before.
-        ends = (rows[:, 0] < 0).nonzero()[0]
-        rows = rows[: ends[0]] if len(ends) else rows
-        rows = rows[np.argsort(-rows[:, 2], kind="stable")]
-        boxes = box.clip(rows[:, 3:7]).astype(np.float32)
-        return Detections(boxes, rows[:, 2].astype(np.float32), rows[:, 1].astype(np.int64))
-
-
 def open_runtime(
     path: str | os.PathLike[str],
     *,
@@ -136,9 +94,10 @@ def open_runtime(
     classes: Sequence[str] | None = None,
     device: str = "auto",
 ) -> Runtime:
-    """The runtime for a file: a checkpoint (.pth), or an exported model (.xml, or the .bin beside it).
+    """The runtime for a file: a checkpoint (.pth), or an exported model (.onnx, .xml, or the .bin beside it).
 
-    `template` serves a snapshot that carries none, `classes` an exported model that names none.
+    `template` serves a snapshot that carries none, `classes` an exported model that names none. `device` is `auto`, the
+    name of one of PyTorch's devices for a checkpoint, or of OpenVINO's for its files (see `OpenVINORuntime`).
 
     Raises:
         CheckpointError: the file cannot be read or is of another kind.
@@ -148,8 +107,10 @@ def open_runtime(
     suffix = Path(path).suffix.lower()
     if suffix in {".xml", ".bin"}:
         return OpenVINORuntime(path, classes=classes, device=device)
+    if suffix == ".onnx":
+        return OnnxRuntime(path, classes=classes, device=device)
     if suffix != ".pth":
-        raise CheckpointError(f"{path}: expected a checkpoint (.pth) or an exported model (.xml or .bin).")
+        raise CheckpointError(f"{path}: expected a checkpoint (.pth) or an exported model (.xml, .bin or .onnx).")
     return runtime_of(load_checkpoint(path, template=template), device=device)
 
 
@@ -189,19 +150,3 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise OptionError(f"--device {name}: this machine has no such device. Try --device auto.") from error
     return device
-
-
-def known_classes(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """The classes of a public exported model, recognised by its weights; None for any other."""
-    digest = hashlib.sha384(Path(path).with_suffix(".bin").read_bytes()).hexdigest()
-    return ("vehicle", "person", "bike") if digest in VEHICLE_PERSON_BIKE else None
-
-
-def _exported_classes(xml: Path, detection_output: Any, classes: Sequence[str] | None) -> tuple[str, ...]:
-    # Deltas are four per anchor, scores one per anchor and class, background included.
-    num_deltas, num_scores = (detection_output.input_value(i).get_shape()[1] for i in (0, 1))
-    num_classes = 4 * num_scores // num_deltas - 1
-    names = tuple(classes or known_classes(xml) or (f"class {i}" for i in range(num_classes)))
-    if len(names) != num_classes:
-        raise OptionError(f"{xml} knows {num_classes} classes; --classes names {len(names)}.")
-    return names

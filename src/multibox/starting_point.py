@@ -13,7 +13,7 @@ from multibox import checkpoint
 from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.runtimes import known_classes
+from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
 
 

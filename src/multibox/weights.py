@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import CheckpointError
+from multibox.openvino_files import read_graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -368,25 +369,6 @@ def _matching_model(num_anchors: Sequence[int], *, num_classes: int) -> SSD:
     from multibox.model.ssd import BACKBONES, SSD
 
     return SSD(BACKBONES["mobilenet_v2"](), num_anchors=num_anchors, num_classes=num_classes)
-
-
-def read_graph(path: str | os.PathLike[str]) -> Any:
-    """The OpenVINO graph in an .xml, or in that beside a .bin.
-
-    Raises:
-        CheckpointError: a file of the two is missing, or OpenVINO cannot read them.
-    """
-    import openvino
-
-    xml = Path(path).with_suffix(".xml")
-    if not xml.is_file():
-        raise CheckpointError(f"{xml}: there is no such file; an OpenVINO model is a .xml with a .bin beside it.")
-    if not xml.with_suffix(".bin").is_file():
-        raise CheckpointError(f"{xml.with_suffix('.bin')}: there is no such file; it holds the weights of {xml.name}.")
-    try:
-        return openvino.Core().read_model(xml)
-    except RuntimeError as error:
-        raise CheckpointError(f"{xml}: OpenVINO cannot read this model; it is damaged or no OpenVINO model.") from error
 
 
 def _constants(graph: Any) -> dict[tuple[str, int], NDArray[Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openvino
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -14,7 +15,9 @@ from pycocotools.cocoeval import COCOeval
 from multibox.data import coco
 from multibox.errors import CheckpointError, OptionError
 from multibox.evaluate import evaluate
-from multibox.runtimes import OpenVINORuntime
+from multibox.exported import read_detection_output
+from multibox.images import resize
+from multibox.openvino_runtime import OpenVINORuntime
 
 
 def model(shared: Path, name: str, precision: str = "FP16") -> Path:
@@ -88,3 +91,35 @@ def test_detections_are_within_the_image_and_best_first(shared):
     assert (np.diff(found.scores) <= 0).all()
     assert found.boxes.min() >= 0 and found.boxes.max() <= 1
     assert set(found.labels) <= {0, 1, 2}
+
+
+@pytest.fixture(scope="module")
+def airport_images(shared):
+    return [cv2.imread(str(path)) for path in sorted((shared / "data/airport/val").glob("*.jpg"))]
+
+
+@pytest.mark.parametrize("precision", ["FP16", "FP16-INT8"])
+def test_detections_are_those_of_the_file_given_planar_floats(shared, airport_images, precision):
+    """The runtime has OpenVINO turn bytes into planes of floats; not one bit may differ for it."""
+    path = model(shared, "2000", precision)
+    runtime = OpenVINORuntime(path, precision="f32")
+    exact = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for image, found in zip(airport_images, runtime(airport_images), strict=True):
+        planar = resize(image, 256).transpose(2, 0, 1)[None].astype(np.float32)
+        [expected] = read_detection_output(exact(planar)[0], batch=1)
+        assert_equal(found, expected)
+
+
+def test_a_stream_gives_what_single_calls_give(shared, airport_images):
+    runtime = OpenVINORuntime(model(shared, "2000"), precision="f32")
+    singly = [runtime([image])[0] for image in airport_images]
+    assert len(singly) > 8
+    for found, expected in zip(runtime.stream(iter(airport_images)), singly, strict=True):
+        assert_equal(found, expected)
+
+
+def assert_equal(found, expected):
+    assert len(expected) > 0
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.labels, expected.labels)

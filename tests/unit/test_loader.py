@@ -17,7 +17,7 @@ from multibox.data import loader
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
-from multibox.data.loader import TrainLoader, evaluation_batches
+from multibox.data.loader import TrainLoader, evaluation_batches, evaluation_images
 from multibox.errors import DataError
 
 EVERYTHING = AugmentConfig(
@@ -189,6 +189,32 @@ def test_no_more_is_prepared_ahead_than_asked_for(records: list[Record]) -> None
     results.close()
 
     assert len(made) <= 4  # the one that was taken and three ahead
+
+
+def test_heavy_tasks_are_prepared_less_far_ahead() -> None:
+    made: list[int] = []
+    weights = [2, 2, 9, 1, 1, 1, 1, 1, 1]
+    results = loader._ahead(
+        made.append, weights, num_threads=1, num_ahead=4, stop=threading.Event(), weigh=lambda weight: weight
+    )
+    # Behind the one that is asked for: (2, 9), (9, 1), and with the 9 gone (1, 1, 1, 1) at most and one more.
+    for limit in (3, 3, 4, 8):
+        next(results)
+        assert len(made) <= limit
+    results.close()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.mark.parametrize("max_pixels", [100, 3000, 10**6])
+def test_evaluation_images_come_in_order(
+    records: list[Record], num_workers: int, max_pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "MAX_PIXELS_PER_BATCH", max_pixels)
+    images = list(evaluation_images(records, num_workers=num_workers))
+
+    assert [image.shape for image in images] == [(30, 40, 3)] * 10
+    assert [int(image[0, 0, 0]) for image in images] == [20 * number for number in range(10)]
+    assert loader_threads() == []
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multibox.config import PostprocessConfig
-from multibox.postprocess import postprocess, softmax
+from multibox.postprocess import postprocess, select, softmax
 from multibox.structures import Detections
 
 VARIANCES = (0.1, 0.2)
@@ -124,6 +124,13 @@ def test_deltas_move_the_boxes():
 
 def test_no_candidate_gives_no_detection():
     assert_found(detect([A, B], [[0.01, 0.01], [0.02, 0.01]], score_threshold=0.5))
+
+
+def test_scores_that_are_there_already_give_the_same():
+    deltas, anchors = np.zeros((1, 2, 4), np.float32), np.array([A, B], np.float32)
+    scores = np.array([[[0.3, 0.05, 0.65], [0.1, 0.6, 0.3]]], np.float32)
+    (found,) = select(deltas, scores, anchors, variances=VARIANCES, config=config())
+    assert_found(found, (B, 0.6, 1), (A, 0.3, 0), (B, 0.1, 0), (A, 0.05, 1))
 
 
 def test_no_image_gives_nothing():

@@ -7,6 +7,7 @@ and nothing has to be copied or started anew each epoch.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -25,6 +26,9 @@ from multibox.images import Image, to_input
 
 MAX_PIXELS_PER_BATCH = 64_000_000
 """Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""
+
+MAX_IMAGES_AHEAD = 16
+"""Images that are read before they are asked for: enough for a runtime that takes eight at a time."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -104,34 +108,41 @@ class TrainLoader:
         return Batch(to_input(squares), targets, indices)
 
 
-def evaluation_batches(
-    records: Sequence[Record], *, batch_size: int, num_workers: int
-) -> Iterator[tuple[list[int], list[Image]]]:
-    """Record indices and full-size BGR images, in order; never decoded smaller, since that would change results.
+def evaluation_images(records: Sequence[Record], *, num_workers: int) -> Generator[Image, None, None]:
+    """The full-size BGR image of each record, in order; never decoded smaller, since that would change results.
 
-    Each thread reads a batch ahead, so `num_workers` + 1 batches are in memory at most. Batches of very large images
-    are smaller than `batch_size`.
+    `num_workers` threads read `MAX_IMAGES_AHEAD` images ahead, or fewer large ones, of `MAX_PIXELS_PER_BATCH`.
 
     Raises:
         DataError: an image cannot be read any more.
     """
     stop = threading.Event()
-
-    def read(batch: list[int]) -> tuple[list[int], list[Image]]:
-        return batch, [_read_full(records[index], stop) for index in batch]
-
-    batches = _ahead(read, _cut(records, batch_size), num_threads=num_workers, num_ahead=num_workers, stop=stop)
-    with contextlib.closing(batches):
-        yield from batches
-
-
-def _read_full(record: Record, stop: threading.Event) -> Image:
-    if stop.is_set():
-        raise CancelledError
-    return images.read(record.path, expected_size=(record.width, record.height))
+    least = MAX_PIXELS_PER_BATCH // MAX_IMAGES_AHEAD
+    return _ahead(
+        lambda record: _read_full(record, stop),
+        records,
+        num_threads=num_workers,
+        num_ahead=MAX_PIXELS_PER_BATCH,
+        stop=stop,
+        weigh=lambda record: max(least, record.width * record.height),
+    )
 
 
-def _cut(records: Sequence[Record], batch_size: int) -> Iterator[list[int]]:
+def evaluation_batches(
+    records: Sequence[Record], *, batch_size: int, num_workers: int
+) -> Iterator[tuple[list[int], list[Image]]]:
+    """Record indices and full-size BGR images in batches, see `evaluation_images` and `cut`.
+
+    Raises:
+        DataError: an image cannot be read any more.
+    """
+    with contextlib.closing(evaluation_images(records, num_workers=num_workers)) as read:
+        for indices in cut(records, batch_size):
+            yield indices, list(itertools.islice(read, len(indices)))
+
+
+def cut(records: Sequence[Record], batch_size: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches, in order; a batch whose images are more than `MAX_PIXELS_PER_BATCH` together is cut short."""
     batch: list[int] = []
     num_pixels = 0
     for index, record in enumerate(records):
@@ -145,6 +156,12 @@ def _cut(records: Sequence[Record], batch_size: int) -> Iterator[list[int]]:
         yield batch
 
 
+def _read_full(record: Record, stop: threading.Event) -> Image:
+    if stop.is_set():
+        raise CancelledError
+    return images.read(record.path, expected_size=(record.width, record.height))
+
+
 def _ahead(
     work: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -152,8 +169,11 @@ def _ahead(
     num_threads: int,
     num_ahead: int,
     stop: threading.Event,
+    weigh: Callable[[Task], int] = lambda _: 1,
 ) -> Generator[Result, None, None]:
     """Results of the tasks in their order, made ahead by threads; errors come out where the result would.
+
+    Tasks that `weigh` more than `num_ahead` together, the next one aside, are not begun before they are asked for.
 
     When the iterator is closed or fails, `stop` is set, what is being made is waited for, and the threads end.
     """
@@ -163,15 +183,19 @@ def _ahead(
     # The threads are the parallelism: OpenCV's own, on top of them, would only take processors from the training.
     # It is a setting of the whole process and stays: at these sizes OpenCV gains next to nothing from threads.
     cv2.setNumThreads(1)
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[Future[Result], int]] = deque()
+    weight = 0
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-loader")
     try:
         for task in tasks:
-            pending.append(pool.submit(work, task))
-            if len(pending) > num_ahead:
-                yield pending.popleft().result()
+            pending.append((pool.submit(work, task), weigh(task)))
+            weight += pending[-1][1]
+            while weight > num_ahead:
+                future, own = pending.popleft()
+                weight -= own
+                yield future.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
