@@ -1,1 +1,1 @@
-"""Exporting: a checkpoint becomes OpenVINO and ONNX files, and each is compared with the checkpoint before it is kept."""
+"""Exporting: a checkpoint becomes OpenVINO and ONNX files, each compared with the checkpoint before it is kept."""

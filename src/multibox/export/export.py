@@ -1,0 +1,263 @@
+"""From a checkpoint to files that are proved to be it: written aside, compared, and only then put in their place."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from multibox import config, metadata
+from multibox.checkpoint import Checkpoint
+from multibox.complexity import complexity_gflops, size_mp
+from multibox.data.coco import CocoData
+from multibox.errors import OptionError
+from multibox.export import ir, parity
+from multibox.export.comparison import Tolerance
+from multibox.export.network import fold, round_to_half
+from multibox.export.parity import Form as Row
+from multibox.export.parity import Parity
+from multibox.images import read
+from multibox.metadata import ExportInfo, Form, Origin
+from multibox.model import ssd
+from multibox.model.ssd import SSD
+from multibox.onnx_runtime import OnnxRuntime
+from multibox.openvino_runtime import OpenVINORuntime
+from multibox.run_log import provenance
+from multibox.runtimes import Runtime
+
+ALTERNATIVE = "alt_ssd_export"
+RAW = "raw"
+REJECTED = ".rejected"
+CHECKPOINT = "checkpoint"
+
+ROUNDED = Tolerance(only_ap=True)
+"""Rounding weights to half precision moves single detections; what counts is that it costs no AP."""
+
+COARSE = Tolerance(box_px=4, score=0.05)
+"""What counts as the same detection in bfloat16, whose numbers have 8 bits: these rows are shown, not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to write. `batch`: images per call, 0 for any number. `precision`: of the weights in OpenVINO files."""
+
+    openvino: bool = True
+    onnx: bool = True
+    raw: bool = False
+    channel_order: Literal["BGR", "RGB"] = "BGR"
+    precision: Literal["FP32", "FP16"] = "FP32"
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file of an export: `name` is its path below the folder of the export, `path` where it is now."""
+
+    name: str
+    path: Path
+    info: ExportInfo
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on disk, weights included."""
+        return sum(path.stat().st_size for path in self.parts)
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The files that it consists of, the one to open last."""
+        return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+
+
+def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
+    """Write everything that is asked for below `folder`, and say what there is; `source` is the checkpoint's file.
+
+    Raises:
+        OptionError: a file cannot be written.
+        DependencyError: ONNX is asked for and its packages are not installed.
+    """
+    network = fold(checkpoint.build())
+    describe = _Description(checkpoint, source)
+    files = []
+    forms: dict[str, Form]
+    if request.openvino:
+        forms = {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
+        forms |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
+        infos = {name: describe.ir(form, request) for name, form in forms.items()}
+        converted = ir.convert(network, next(iter(infos.values())))
+        for name, info in infos.items():
+            path = folder / name
+            _save_ir(ir.finish(converted, info), path, compress=request.precision == "FP16")
+            files.append(ExportedFile(name, path, info))
+    if request.onnx:
+        from multibox.export import onnx_model
+
+        forms = {"model.onnx": "boxes_labels"}
+        forms |= {f"{RAW}/model.onnx": "raw"} if request.raw else {}
+        for name, form in forms.items():
+            info = describe.onnx(form, request)
+            path = folder / name
+            _write(path, onnx_model.build(network, info).SerializeToString(deterministic=True))
+            files.append(ExportedFile(name, path, info))
+    return tuple(files)
+
+
+def prove(
+    checkpoint: Checkpoint,
+    files: Sequence[ExportedFile],
+    images: CocoData | Sequence[Path],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Parity:
+    """How the detections of each file compare with the checkpoint's over images; AP where these are annotated.
+
+    OpenVINO files are judged in float32 arithmetic. Where the processor's own choice is another one, a second row shows
+    what that costs. A file with weights in half precision is judged against the network with its weights rounded so,
+    whose row says what the rounding costs.
+    """
+    template, classes = checkpoint.template, checkpoint.classes
+    forms = [Row(CHECKPOINT, CHECKPOINT, "float32", None)]
+    runtimes = dict(parity.reference_runtimes(CHECKPOINT, checkpoint.build(), template, classes))
+    for precision, rounded in _rounded_networks(checkpoint, files).items():
+        name = f"{CHECKPOINT}, weights in {precision}"
+        runtimes |= parity.reference_runtimes(name, rounded, template, classes)
+        forms.append(Row(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
+    for file in files:
+        reference = CHECKPOINT if file.info.precision == "FP32" else f"{CHECKPOINT}, weights in {file.info.precision}"
+        for runtime, name, precision in _open(file):
+            runtimes[name] = runtime
+            is_exact = precision == "float32"
+            tolerance = Tolerance() if is_exact else COARSE
+            forms.append(Row(name, file.name, precision, file.num_bytes, reference, tolerance, is_judged=is_exact))
+    data = images if isinstance(images, CocoData) else None
+    paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
+    shown = {form.name: runtimes[form.name] for form in forms}
+    return parity.check(
+        forms,
+        parity.collect(runtimes, images, progress=progress),
+        image_names=[path.name for path in paths],
+        data=data,
+        classes=classes,
+        rules=template.postprocess,
+        input_size=template.input.size,
+        median_ms=parity.median_ms(shown, read(paths[0])),
+    )
+
+
+def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, SSD]:
+    """The checkpoint's network with the weights that half precision files hold, if there are such."""
+    infos = [file.info for file in files if file.info.precision == "FP16"]
+    if not infos:
+        return {}
+    folded = fold(checkpoint.build())
+    rounded = round_to_half(folded, channel_order=infos[0].channel_order, input_maximum=infos[0].input_maximum)
+    return {"FP16": rounded}
+
+
+def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
+    """The runtimes of a file, each with the name of its row and the arithmetic that it computes in."""
+    if file.path.suffix == ".onnx":
+        yield OnnxRuntime(file.path), file.name, "float32"
+        return
+    yield OpenVINORuntime(file.path, precision="f32"), file.name, "float32"
+    usual = OpenVINORuntime(file.path)
+    if usual.inference_precision != "float32":
+        yield usual, f"{file.name}, {usual.inference_precision}", f"{usual.inference_precision}"
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """A new folder beside the files to be, on the same disk; it is gone in the end, whatever happens."""
+    folder = output / f".export-{secrets.token_hex(6)}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(files: Sequence[ExportedFile], output: Path, *, is_rejected: bool) -> tuple[Path, ...]:
+    """Move files to their place below `output`; rejected ones to `NAME.rejected.SUFFIX`, beside older good ones."""
+    # On some systems a file that a model is still mapped to cannot be moved.
+    gc.collect()
+    published = []
+    for file in files:
+        target = output / file.name
+        if is_rejected:
+            target = target.with_name(f"{target.stem}{REJECTED}{target.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for part in file.parts:  # weights first: whoever waits for the .xml finds them
+            part.replace(target.with_suffix(part.suffix))
+        published.append(target)
+    return tuple(published)
+
+
+class _Description:
+    """Makes the `ExportInfo` of each file of a checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, source: Path) -> None:
+        template, network = checkpoint.template, checkpoint.build()
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        after = template.postprocess
+        self._fields: dict[str, Any] = {
+            "classes": checkpoint.classes,
+            "input_size": template.input.size,
+            "threshold": metadata.DEFAULT_THRESHOLD,
+            "score_threshold": after.score_threshold,
+            "iou_threshold": after.iou_threshold,
+            "max_per_class": after.max_per_class,
+            "max_detections": after.max_detections,
+            "anchors_px": template.model.anchors_px,
+            "strides": tuple(ssd.strides(network)),
+            "box_variances": template.model.box_variances,
+            "origin": Origin(
+                checkpoint=source.resolve().name,
+                sha256=digest,
+                trained_from=Path(str(checkpoint.meta.get("start", "unknown"))).name,
+            ),
+            "versions": {"multibox": provenance()["multibox_version"], **provenance()["libraries"]},
+            "template": config.to_plain(template),
+            "size_mp": size_mp(network),
+            "complexity_gflops": complexity_gflops(network, template.input.size),
+        }
+
+    def ir(self, form: Form, request: Request) -> ExportInfo:
+        """Raw images."""
+        return ExportInfo(
+            form=form,
+            channel_order=request.channel_order,
+            input_maximum=255,
+            batch=request.batch,
+            precision=request.precision,
+            **self._fields,
+        )
+
+    def onnx(self, form: Form, request: Request) -> ExportInfo:
+        """RGB divided by 255, as the original's."""
+        return ExportInfo(
+            form=form, channel_order="RGB", input_maximum=1, batch=request.batch, precision="FP32", **self._fields
+        )
+
+
+def _save_ir(model: Any, path: Path, *, compress: bool) -> None:
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=compress)
+    except RuntimeError as error:
+        raise OptionError(f"{path}: OpenVINO cannot write the file; is the disk full?") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot write the file: {error.strerror}.") from error

@@ -1,0 +1,285 @@
+"""The parity gate: each exported form against the checkpoint, over real images; what fails is rejected."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multibox import config, images
+from multibox.config import PostprocessConfig, Template
+from multibox.data.coco import CocoData
+from multibox.data.loader import evaluation_batches
+from multibox.evaluate import Metrics, measure
+from multibox.export.comparison import (
+    CANDIDATES_PER_PLACE,
+    Comparison,
+    ImageComparison,
+    Tolerance,
+    compare,
+    describe,
+    summarise,
+)
+from multibox.images import Image
+from multibox.runtimes import Runtime, TorchRuntime
+from multibox.structures import Detections
+
+if TYPE_CHECKING:
+    from multibox.model.ssd import SSD
+
+CANDIDATE_SLACK = 0.01
+"""How far below the score threshold candidates are kept; more than the tolerance of a score."""
+
+NO_IOU = 2.0
+"""A threshold that no IoU reaches: nothing is suppressed."""
+
+WARM_UP_ROUNDS, LEAST_ROUNDS = 2, 5
+"""Calls that are not timed, and those that are at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Something that is compared: `name` is its key in what `collect` gives.
+
+    `precision`: what computed ("float32", "bfloat16"). `reference`: the name of the form that it must equal; None for a
+    reference itself. Where `is_judged` is False, its row is shown, whatever it says.
+    """
+
+    name: str
+    file: str
+    precision: str
+    size_bytes: int | None
+    reference: str | None = None
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    is_judged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A form and how it compares; AP is a fraction, None without annotations, `comparison` None for a reference.
+
+    `passed`: None where the row is not judged. `reason`: why it failed, in a sentence.
+    """
+
+    form: Form
+    ap: float | None
+    ap50: float | None
+    comparison: Comparison | None
+    median_ms: float | None
+    passed: bool | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The rows of all forms over `num_images` images, in their order."""
+
+    rows: tuple[Row, ...]
+    num_images: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether no judged row failed."""
+        return all(row.passed is not False for row in self.rows)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no reference found anything, so that there was nothing to compare."""
+        return not any(row.comparison and row.comparison.num_reference for row in self.rows)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """A sentence for each row that failed."""
+        return tuple(f"{row.form.name}: {row.reason}" for row in self.rows if row.passed is False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same as dictionaries and numbers, ready for JSON."""
+        return {
+            "passed": self.passed,
+            "num_images": self.num_images,
+            "rows": [dataclasses.asdict(r) for r in self.rows],
+        }
+
+
+def check(
+    forms: Sequence[Form],
+    found: Iterable[Mapping[str, Detections]],
+    *,
+    image_names: Sequence[str],
+    data: CocoData | None,
+    classes: Sequence[str],
+    rules: PostprocessConfig,
+    input_size: int,
+    median_ms: Mapping[str, float],
+) -> Parity:
+    """Each form against its reference, over images of which `found` gives, one by one, what `collect` does.
+
+    AP is measured where there are annotations: `data`, whose records are the images. `rules` and `input_size` are those
+    of the network, which all forms share.
+    """
+    kept: dict[str, list[Detections]] = {form.name: [] for form in forms}
+    compared: dict[str, list[ImageComparison]] = {form.name: [] for form in forms}
+    for of_image in found:
+        for form in forms:
+            kept[form.name].append(of_image[form.name])
+            if form.reference is not None:
+                one = compare(
+                    of_image[form.reference],
+                    of_image[form.name],
+                    candidates=of_image[candidates_of(form.reference)],
+                    rules=rules,
+                    input_size=input_size,
+                    tolerance=form.tolerance,
+                )
+                compared[form.name].append(one)
+    metrics = {name: measure(some, data) for name, some in kept.items()} if data is not None else {}
+    rows = tuple(
+        _row(form, summarise(compared[form.name]), metrics, image_names, classes, median_ms.get(form.name))
+        for form in forms
+    )
+    return Parity(rows, num_images=len(image_names))
+
+
+def collect(
+    runtimes: Mapping[str, Runtime],
+    data: CocoData | Sequence[Path],
+    *,
+    batch_size: int = 8,
+    num_workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[dict[str, Detections]]:
+    """What each runtime finds in one image after the other; each image is decoded once.
+
+    They come lazily, so that the candidates of a large data set are never all in memory. `progress` is told after each
+    batch how many images that was.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    with contextlib.closing(_batches(data, batch_size, num_workers)) as batches:
+        for batch in batches:
+            results = [runtime(batch) for runtime in runtimes.values()]
+            for of_image in zip(*results, strict=True):
+                yield dict(zip(runtimes, of_image, strict=True))
+            if progress is not None:
+                progress(len(batch))
+
+
+def reference_runtimes(name: str, model: SSD, template: Template, classes: Sequence[str]) -> dict[str, Runtime]:
+    """The two runtimes that a reference of this name needs, by their keys for `collect`.
+
+    One gives its detections; the other its candidates: all that are above the threshold or just below it, those that
+    suppression drops and that the limits cut off included.
+    """
+    rules = template.postprocess
+    loose = config.replace(
+        rules,
+        score_threshold=max(0.0, rules.score_threshold - CANDIDATE_SLACK),
+        iou_threshold=NO_IOU,
+        max_per_class=CANDIDATES_PER_PLACE * rules.max_per_class,
+        max_detections=sys.maxsize,
+    )
+    every = config.replace(template, postprocess=loose)
+    return {
+        name: TorchRuntime(model, template, classes),
+        candidates_of(name): TorchRuntime(model, every, classes),
+    }
+
+
+def candidates_of(reference: str) -> str:
+    """The key, in what `collect` gives, of the candidates of a reference."""
+    return f"{reference}, candidates"
+
+
+def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 2.0) -> dict[str, float]:
+    """The median time of a call, from one BGR image to its detections, in ms, in about so many seconds in all.
+
+    The runtimes take turns, so that whatever else the machine does meets them all alike, and turn round each time, so
+    that none always runs after the same other one, whose threads may still be winding down.
+    """
+    names = list(runtimes)
+    for _ in range(WARM_UP_ROUNDS):
+        for name in names:
+            runtimes[name]([image])
+    times: dict[str, list[float]] = {name: [] for name in names}
+    end = time.perf_counter() + seconds
+    num_rounds = 0
+    while num_rounds < LEAST_ROUNDS or time.perf_counter() < end:
+        for name in names:
+            start = time.perf_counter()
+            runtimes[name]([image])
+            times[name].append(1000 * (time.perf_counter() - start))
+        names.reverse()
+        num_rounds += 1
+    return {name: float(np.median(some)) for name, some in times.items()}
+
+
+def _row(
+    form: Form,
+    comparison: Comparison,
+    metrics: Mapping[str, Metrics],
+    image_names: Sequence[str],
+    classes: Sequence[str],
+    milliseconds: float | None,
+) -> Row:
+    own = metrics.get(form.name)
+    is_judged = form.is_judged and form.reference is not None
+    faults = _faults(form, comparison, metrics, image_names, classes) if is_judged else []
+    return Row(
+        form=form,
+        ap=None if own is None else own.ap,
+        ap50=None if own is None else own.ap50,
+        comparison=None if form.reference is None else comparison,
+        median_ms=milliseconds,
+        passed=not faults if is_judged else None,
+        reason=" ".join(faults) or None,
+    )
+
+
+def _faults(
+    form: Form,
+    comparison: Comparison,
+    metrics: Mapping[str, Metrics],
+    image_names: Sequence[str],
+    classes: Sequence[str],
+) -> list[str]:
+    """A sentence for each way in which a form is out of tolerance, the plainest first."""
+    faults = []
+    worst = "" if comparison.worst_image is None else image_names[comparison.worst_image]
+    if comparison.num_unexplained and not form.tolerance.only_ap:
+        assert comparison.worst_difference is not None
+        where = _counted(comparison.num_differing_images, "image")
+        faults.append(
+            f"{_counted(comparison.num_unexplained, 'detection')} out of tolerance in {where}, most in {worst}: "
+            f"{describe(comparison.worst_difference, classes)}."
+        )
+    elif comparison.num_undecided > comparison.max_undecided and not form.tolerance.only_ap:
+        faults.append(
+            f"{comparison.num_undecided} detections hang on rounding, more than the {comparison.max_undecided} that "
+            f"chance explains, most in {worst}."
+        )
+    measured = [metrics.get(name or "") for name in (form.name, form.reference)]
+    ap, expected = (None if one is None else one.ap for one in measured)
+    if ap is not None and expected is not None and abs(ap - expected) * 100 > form.tolerance.ap_points:
+        faults.append(f"AP is {100 * ap:.2f}, that of {form.reference} {100 * expected:.2f}.")
+    return faults
+
+
+def _batches(data: CocoData | Sequence[Path], batch_size: int, num_workers: int) -> Generator[list[Image], None, None]:
+    if isinstance(data, CocoData):
+        for _, batch in evaluation_batches(data.records, batch_size=batch_size, num_workers=num_workers):
+            yield batch
+    else:
+        for path in data:
+            yield [images.read(path)]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,180 @@
+"""How the parity gate is told: a table on the console, export.json and export.md beside the exported files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import rich.box
+from rich.markup import escape
+from rich.table import Table
+
+from multibox.errors import OptionError
+from multibox.export.comparison import Comparison, Tolerance
+from multibox.export.parity import Parity, Row
+from multibox.files import write_atomically
+from multibox.run_log import provenance
+
+COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
+LEFT = 2
+"""Columns of text; numbers stand to the right."""
+
+LEFT_OUT_IF_NARROW = {"AP50", "tied"}
+
+SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+NO_VALUE = "-"
+
+
+def table(parity: Parity, *, width: int = 100) -> Table:
+    """The rows for a console, 80 columns wide or more; a row that is not judged is dim and has no verdict.
+
+    What has no room below 100 columns is in export.md.
+    """
+    columns = [name for name in COLUMNS if width >= 100 or name not in LEFT_OUT_IF_NARROW]
+    result = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for place, name in enumerate(COLUMNS):
+        is_text = place < LEFT or name == COLUMNS[-1]
+        if name in columns:
+            result.add_column(name, justify="left" if is_text else "right", no_wrap=place > 0)
+    for row in parity.rows:
+        style = "red" if row.passed is False else "dim" if row.passed is None else None
+        cells = dict(zip(COLUMNS, _cells(row), strict=True))
+        # A second row of a file, in other arithmetic, is told by its precision. A name may hold what rich would read
+        # as markup.
+        is_file = row.form.reference is not None and row.form.size_bytes is not None
+        cells[COLUMNS[0]] = escape(row.form.file if is_file else row.form.name)
+        cells[COLUMNS[1]] = SHORT.get(row.form.precision, row.form.precision.split()[0])
+        result.add_row(*(cells[name] for name in columns), style=style)
+    return result
+
+
+def to_plain(parity: Parity, *, checkpoint: str, images: str) -> dict[str, Any]:
+    """The content of export.json: verdict, rows with unrounded numbers, and what was compared where by what.
+
+    `checkpoint` names the file, `images` says what the images are ("the 16 images of val.json").
+    """
+    return {"checkpoint": checkpoint, "images": images, **parity.to_plain(), "made_by": provenance()}
+
+
+def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
+    """The content of export.md; see `to_plain`."""
+    lines = [
+        f"# Export of {checkpoint}: {'PASSED' if parity.passed else 'REJECTED'}",
+        "",
+        f"Every form was run on {images} and compared with the checkpoint, detection by detection.",
+        *_notes(parity),
+        "",
+        "| " + " | ".join((COLUMNS[0], "file", *COLUMNS[1:])) + " |",
+        "|---|---|---|" + "---:|" * (len(COLUMNS) - LEFT - 1) + "---|",
+        *("| " + " | ".join(_escaped(cell) for cell in _with_file(row)) + " |" for row in parity.rows),
+        "",
+        *_explanations(parity),
+        "",
+        *_made_by(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: str | os.PathLike[str], parity: Parity, *, checkpoint: str, images: str) -> None:
+    """Write export.json and export.md into a folder.
+
+    Raises:
+        OptionError: a file cannot be written.
+    """
+    plain = msgspec.json.encode(to_plain(parity, checkpoint=checkpoint, images=images))
+    contents: dict[str, bytes | str] = {
+        "export.json": msgspec.json.format(plain, indent=2) + b"\n",
+        "export.md": to_markdown(parity, checkpoint=checkpoint, images=images),
+    }
+    for name, content in contents.items():
+        path = Path(folder) / name
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise OptionError(f"{path}: cannot write the file: {error.strerror}.") from error
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    megabytes = NO_VALUE if row.form.size_bytes is None else f"{row.form.size_bytes / 1e6:.1f}"
+    return (
+        row.form.name,
+        row.form.precision,
+        _percent(row.ap),
+        _percent(row.ap50),
+        *_compared(row.comparison),
+        megabytes,
+        NO_VALUE if row.median_ms is None else f"{row.median_ms:.1f}",
+        _verdict(row),
+    )
+
+
+def _with_file(row: Row) -> tuple[str, ...]:
+    name, *rest = _cells(row)
+    return (name, row.form.file, *rest)
+
+
+def _compared(comparison: Comparison | None) -> tuple[str, str, str, str]:
+    if comparison is None:
+        return NO_VALUE, NO_VALUE, NO_VALUE, NO_VALUE
+    return (
+        f"{comparison.num_matched}/{comparison.num_reference}",
+        str(comparison.num_undecided),
+        f"{comparison.largest_box_px:.4f}",
+        f"{comparison.largest_score:.1e}",
+    )
+
+
+def _verdict(row: Row) -> str:
+    if row.passed is None:
+        return NO_VALUE
+    return "passed" if row.passed else "FAILED"
+
+
+def _percent(fraction: float | None) -> str:
+    return NO_VALUE if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _notes(parity: Parity) -> list[str]:
+    notes = []
+    if parity.is_empty:
+        notes.append("The checkpoint finds nothing on them, so there was nothing to compare.")
+    notes.extend(parity.reasons)
+    return [line for note in notes for line in ("", note)]
+
+
+def _explanations(parity: Parity) -> list[str]:
+    names: dict[Tolerance, list[str]] = {}
+    for row in parity.rows:
+        if row.passed is not None:
+            names.setdefault(row.form.tolerance, []).append(row.form.name)
+    return [
+        *(f"- Tolerance of {', '.join(some)}: {_allowed(tolerance)}." for tolerance, some in names.items()),
+        "- `in`: the arithmetic that computed. AP and AP50 in percent. `matched`: detections of the reference that have a "
+        "partner. `box px` (pixels of the network input) and `score`: largest differences. `ms`: median of a call with "
+        "one image, from image to detections, all forms taking turns.",
+        "- `tied`: detections that one list has and the other not, because a score or an overlap is "
+        "within the tolerance of a threshold, or two detections are equally good. Few may be.",
+        "- A row without a verdict is a reference, or shown for information.",
+    ]
+
+
+def _allowed(tolerance: Tolerance) -> str:
+    ap = f"AP within {tolerance.ap_points:g} points"
+    if tolerance.only_ap:
+        return ap
+    return f"labels equal, boxes within {tolerance.box_px:g} px, scores within {tolerance.score:g}, {ap}"
+
+
+def _made_by() -> list[str]:
+    made_by = provenance()
+    libraries = ", ".join(f"{name} {version}" for name, version in made_by["libraries"].items() if version)
+    return [
+        f"multibox {made_by['multibox_version']}, Python {made_by['python']}, {libraries}; {made_by['machine']}.",
+    ]
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
