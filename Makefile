@@ -9,7 +9,7 @@ AIRPORT := data/airport
 .PHONY: help install quickstart test check format bench clean
 
 help:
-	@echo "make quickstart   install, then train and evaluate a detector on the toy set (about 5 minutes)"
+	@echo "make quickstart   install, then train, evaluate and export a detector on the toy set (about 6 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make bench        measure; results go to benchmarks/results"
@@ -36,6 +36,10 @@ quickstart: install
 	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
 	  --save-metrics-to metrics.yaml --save-output-to output_images
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights outputs/best.pth --save-model-to export
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights export/model.bin \
+	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
+	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" --save-metrics-to export/metrics.yaml
 	@echo "Look at the pictures in $(RUN)/output_images, and at $(RUN)/metrics.yaml"
 
 test: install

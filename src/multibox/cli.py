@@ -9,7 +9,9 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from multibox import __version__
+from multibox.commands.bench import bench
 from multibox.commands.evaluate import evaluate
+from multibox.commands.export import export
 from multibox.commands.new import new
 from multibox.commands.options import command_line
 from multibox.commands.train import train
@@ -25,8 +27,16 @@ app = App(
 app.command(new)
 app.command(train)
 app.command(evaluate, name="eval")
+app.command(export)
+app.command(bench)
 
-EXTRA_OF = {"torch": "train", "lightning_fabric": "train", "tensorboard": "train", "faster_coco_eval": "eval"}
+EXTRA_OF = {
+    "torch": "train",
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "faster_coco_eval": "eval",
+    "onnx": "onnx",
+}
 """The extra of this package that brings a library."""
 
 

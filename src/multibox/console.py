@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,7 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(soft_wrap=True, highlight=False)
+# A log file or a pipe has no width; rich would take 80 columns and cut tables.
+WIDTH_OF_FILES = 120
+
+console = Console(
+    soft_wrap=True,
+    highlight=False,
+    width=None if (sys.stdout is not None and sys.stdout.isatty()) or "COLUMNS" in os.environ else WIDTH_OF_FILES,
+)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

@@ -17,6 +17,9 @@ from multibox.errors import CheckpointError
 SECTION = "multibox"
 MODEL_API_SECTION = "model_info"
 
+DEFAULT_THRESHOLD = 0.3
+"""Score from which a detection is drawn and counted by clients, unless a better one is known."""
+
 Form = Literal["boxes_labels", "detection_output", "raw"]
 
 
@@ -36,6 +39,7 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     an image as it is; 1: divided by 255). `batch`: images per call, 0 where any number goes. `anchors_px`: (width,
     height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell. `threshold` is
     the score from which a detection is worth showing, `score_threshold` the one below which the file leaves it out.
+    `size_mp` and `complexity_gflops` are those of the network, see `multibox.complexity`.
     """
 
     form: Form
@@ -56,6 +60,8 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     origin: Origin
     versions: dict[str, str | None]
     template: dict[str, Any]
+    size_mp: float | None = None
+    complexity_gflops: float | None = None
 
 
 def to_entries(info: ExportInfo) -> dict[str, str]:

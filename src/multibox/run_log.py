@@ -12,7 +12,10 @@ from typing import Any
 from multibox import __version__
 from multibox.files import write_atomically
 
-LIBRARIES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "faster-coco-eval")
+LIBRARIES = (
+    *("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime"),
+    "faster-coco-eval",
+)
 
 
 class RunLog:

@@ -23,6 +23,14 @@ OPTIONS = {
         *("--load-weights", "--test-ann-files", "--test-data-roots", "--save-metrics-to", "--save-output-to"),
         *("--classes", "--config", "--save-detections-to", "--device", "--threshold", "--skip-bad"),
     },
+    "export": {
+        *("--load-weights", "--save-model-to", "--classes", "--openvino", "--no-openvino", "--onnx", "--no-onnx"),
+        *("--openvino-input-format", "--precision", "--batch", "--raw", "--val-ann-files", "--val-data-roots"),
+        "--config",
+    },
+    "bench": {
+        *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""Steps 1 to 8 of the original's README, as a user of it types them, in a fresh copy of the repository."""
+"""Steps 1 to 10 of the original's README, as a user of it types them, in a fresh copy of the repository."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ python eval.py \
    --save-metrics-to ${WORK_DIR}/metrics.yaml \
    --save-output-to ${WORK_DIR}/output_images \
    --classes ${CLASSES}
+
+python export.py \
+   --load-weights ${WORK_DIR}/outputs/latest.pth \
+   --save-model-to ${WORK_DIR}/export
+
+python eval.py \
+   --load-weights ${WORK_DIR}/export/model.bin \
+   --test-ann-files ${VAL_ANN_FILE} \
+   --test-data-roots ${VAL_IMG_ROOT} \
+   --save-metrics-to ${WORK_DIR}/exported_metrics.yaml \
+   --classes ${CLASSES}
 """
 
 
@@ -81,7 +92,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(os.name == "nt", reason="the steps are for bash")
-def test_steps_1_to_8(clone, tmp_path):
+def test_steps_1_to_10(clone, tmp_path):
     work = tmp_path / "my_model"
     # Nothing of the environment in which the tests run may stand in for what init_venv.sh installs.
     environment = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONPATH"}}
@@ -90,12 +101,24 @@ def test_steps_1_to_8(clone, tmp_path):
         ["bash", "-c", STEPS], cwd=clone, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {path.name for path in work.iterdir()} >= {"template.yaml", "train.py", "eval.py", "outputs", "metrics.yaml"}
+    assert {path.name for path in work.iterdir()} >= {
+        *("template.yaml", "train.py", "eval.py", "export.py", "outputs", "export", "metrics.yaml")
+    }
+    assert {str(path.relative_to(work / "export")) for path in (work / "export").rglob("*") if path.is_file()} == {
+        *("model.xml", "model.bin", "model.onnx", "alt_ssd_export/model.xml", "alt_ssd_export/model.bin"),
+        *("export.json", "export.md"),
+    }
     metrics = yaml.safe_load((work / "metrics.yaml").read_text())
     values = {metric["key"]: metric["value"] for metric in metrics["metrics"]}
     assert (values["size"], values["complexity"]) == (1.84, 0.82)
     assert values["bbox"] > 0
     assert metrics["files"][0]["name"] == "latest.pth"
+    exported = yaml.safe_load((work / "exported_metrics.yaml").read_text())
+    assert exported["files"][0]["name"] == "model.bin"
+    exported_values = {metric["key"]: metric["value"] for metric in exported["metrics"]}
+    assert (exported_values["size"], exported_values["complexity"]) == (1.84, 0.82)
+    # In the processor's own arithmetic, which may be bfloat16.
+    assert abs(exported_values["bbox"] - values["bbox"]) < 3
     pictures = sorted((work / "output_images").iterdir())
     assert len(pictures) == 16
     assert cv2.imread(str(pictures[0])).shape == (540, 960, 3)

@@ -18,7 +18,7 @@ from multibox.instantiate import bundled_templates, instantiate
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"weights " * 1000
-SCRIPTS = ["eval.py", "train.py"]
+SCRIPTS = ["eval.py", "export.py", "train.py"]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.console import console
-from multibox.errors import OptionError
+from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    from multibox.checkpoint import Checkpoint
     from multibox.config import Template
     from multibox.data.coco import CocoData
 
@@ -75,6 +76,24 @@ def read_data(
         say(f"{annotation_files}: there are no annotations of {', '.join(missing)}; nothing is measured for them.")
     if data.num_clipped:
         say(f"{annotation_files}: {data.num_clipped} boxes reach over the border of their image; clipped.")
+    return data
+
+
+def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
+    """The data set that a training recorded as `train_data` or `val_data`; None, and a word why, if it is gone."""
+    from multibox.data import coco
+
+    recorded = checkpoint.meta.get(key) or {}
+    files, roots = recorded.get("annotation_files"), recorded.get("data_roots")
+    if not files or not roots:
+        return None
+    try:
+        data = coco.read(files, roots, classes=checkpoint.classes, skip_bad=True, allow_missing_classes=True)
+    except DataError as error:
+        say(f"The data of the training cannot be read again: {error}")
+        return None
+    if data.fingerprint != recorded.get("fingerprint"):
+        say(f"{', '.join(files)}: this data set has changed since the training.")
     return data
 
 

@@ -1,0 +1,67 @@
+"""`multibox bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from multibox.commands.options import Positive, PositiveFloat, find_template, say
+from multibox.console import console, counting
+from multibox.files import write_atomically
+
+
+def bench(
+    models: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    pictures: Path | None = None,
+    device: str = "",
+    precision: Literal["f32", "default", "both"] = "both",
+    seconds: PositiveFloat = 20,
+    decode_threads: Positive | None = None,
+    json: Path | None = None,
+    classes: str = "",
+    config: str = "",
+) -> int:
+    """Measure how fast models are: the network alone, and the whole way from a JPEG on disk to boxes.
+
+    Several models take turns of a fraction of a second, and ratios are taken turn by turn: the speed of a machine
+    changes more from minute to minute than two models differ.
+
+    Args:
+        models: Files to compare, .pth, .onnx or .xml; ratios are to the first.
+        pictures: Folder of pictures. Default: six that come with multibox, of 640x360 pixels.
+        device: OpenVINO's names of devices, separated by commas. Default: all that it finds.
+        precision: What OpenVINO is asked to compute in: f32, the device's own choice, or both one after the other.
+        seconds: Time for each model, device and precision.
+        decode_threads: Threads that read pictures. Default: half of the cores.
+        json: File for all figures.
+        classes: Names of the classes of a file that names none, separated by commas.
+        config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+    """
+    from msgspec.json import encode
+    from msgspec.json import format as format_json
+
+    from multibox import bench as benchmark
+    from multibox import bench_report
+    from multibox.data import coco
+
+    with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
+        result = benchmark.measure(
+            models,
+            pictures=benchmark.find_pictures(pictures),
+            devices=coco.split_list(device) or None,
+            precisions=benchmark.PRECISIONS if precision == "both" else (precision,),
+            seconds=seconds,
+            decode_threads=decode_threads,
+            template=find_template(config),
+            classes=coco.split_list(classes) or None,
+            progress=progress,
+        )
+    console.print(bench_report.tables(result))
+    if json is not None:
+        write_atomically(json, format_json(encode(bench_report.to_plain(result)), indent=2) + b"\n")
+        say(f"All figures: {json}")
+    return 0

@@ -1,0 +1,160 @@
+"""docs/deploy.md: its Python programs, run as they are beside an export, find what our own runtime finds."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from multibox import config
+from multibox.export.export import Request, write_files
+from multibox.onnx_runtime import OnnxRuntime
+from multibox.openvino_runtime import OpenVINORuntime
+
+PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+CLASSES = ("red, tiny triangle", "square")
+SIZE = (288, 192)  # of the picture, 3 x 2 times that of the network's input
+
+pytestmark = pytest.mark.e2e
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def model_file(program: str) -> str:
+    """The exported file that a program opens first."""
+    found = re.search(r'"([\w/]+\.(?:xml|onnx))"', program)
+    assert found is not None
+    return found[1]
+
+
+PROGRAMS = blocks("python")
+DETECTORS = [program for program in PROGRAMS if "picture.jpg" in program and "model_api" not in program]
+MODEL_API = [program for program in PROGRAMS if "model_api" in program]
+OTHERS = [program for program in PROGRAMS if "picture.jpg" not in program]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, tiny_model: Any) -> Path:
+    """Every file of an export, of a network with few and clear detections, and a picture."""
+    from multibox.checkpoint import Checkpoint, save
+
+    network = copy.deepcopy(tiny_model)
+    for _, _, _, last in network.bbox_head.cls_convs:
+        # Random weights find a little of everything everywhere. Now scores are clear, and most of them background.
+        last.weight.data *= 10
+        last.bias.data.unflatten(0, (-1, len(CLASSES) + 1))[:, -1] += 10
+    folder = tmp_path_factory.mktemp("export")
+    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load(tiny_template_file))
+    save(folder / "latest.pth", checkpoint)
+    write_files(checkpoint, folder / "latest.pth", folder, Request(raw=True))
+    noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    picture = cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
+    assert cv2.imwrite(str(folder / "picture.jpg"), picture)
+    return folder
+
+
+def run(program: str, folder: Path) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def printed(output: str) -> list[tuple[str, np.ndarray]]:
+    """The class and the five numbers of each line. Class names may have blanks, which some readers make underscores."""
+    lines = [line.rsplit(maxsplit=5) for line in output.splitlines()]
+    return [(name.replace("_", " "), np.array(numbers, dtype=float)) for name, *numbers in lines]
+
+
+def found_by_runtime(path: Path, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """The same of our runtime, which like the programs computes in the precision that the device prefers."""
+    runtime = OnnxRuntime(path) if path.suffix == ".onnx" else OpenVINORuntime(path)
+    found = runtime([image])[0].above(0.3)
+    rows = zip(found.labels.tolist(), found.scores, found.boxes_px(*SIZE), strict=True)
+    return [(runtime.classes[label], np.array([score, *box])) for label, score, box in rows]
+
+
+def test_there_is_a_program_for_each_form():
+    assert {model_file(program) for program in DETECTORS} == {
+        *("model.xml", "alt_ssd_export/model.xml", "raw/model.xml", "model.onnx")
+    }
+
+
+@pytest.mark.parametrize("program", DETECTORS, ids=model_file)
+def test_a_program_prints_what_the_runtime_finds(program, folder):
+    image = cv2.imread(str(folder / "picture.jpg"))
+    assert_same(printed(run(program, folder)), found_by_runtime(folder / model_file(program), image))
+
+
+def test_the_program_for_model_api_prints_what_the_runtime_finds(folder, tmp_path):
+    (program,) = MODEL_API
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(folder / name, tmp_path)
+    # Model API resizes by a rule of its own. Where each pixel of the network's input is one of 2 x 3 equal pixels, all
+    # rules give the same; how far they differ on photographs is tested in tests/parity/test_model_api.py.
+    small = cv2.resize(cv2.imread(str(folder / "picture.jpg")), (96, 96))
+    image = small.repeat(2, axis=0).repeat(3, axis=1)
+    (tmp_path / "picture.jpg").write_bytes(cv2.imencode(".png", image)[1].tobytes())  # JPEG would blur the blocks
+    assert_same(printed(run(program, tmp_path)), found_by_runtime(folder / "model.xml", image))
+
+
+def assert_same(lines: list[tuple[str, np.ndarray]], expected: list[tuple[str, np.ndarray]]) -> None:
+    assert len(expected) >= 5 and {name for name, _ in expected} == set(CLASSES)
+    assert len(lines) == len(expected)
+    for name, numbers in expected:
+        same = [line for line in lines if line[0] == name and is_close(line[1], numbers)]
+        assert len(same) == 1, f"{name} {numbers} is not once among\n" + "\n".join(map(str, lines))
+
+
+def is_close(numbers: np.ndarray, expected: np.ndarray) -> bool:
+    difference = np.abs(numbers - expected)
+    return bool(difference[0] < 0.01 and difference[1:].max() < 1)
+
+
+def test_the_first_program_draws_on_the_whole_picture(folder):
+    run(DETECTORS[0], folder)
+    before, after = (cv2.imread(str(folder / name)) for name in ("picture.jpg", "detected.jpg"))
+    assert after.shape == before.shape
+    assert np.abs(after.astype(int) - before).max() > 100
+
+
+def test_the_program_for_the_description_prints_the_classes_of_both_kinds_of_file(folder):
+    (program,) = OTHERS
+    of_ir, checkpoint_hash, of_onnx = run(program, folder).splitlines()
+    assert of_ir == "IR ['red, tiny triangle', 'square']"
+    assert re.fullmatch("IR [0-9a-f]{64}", checkpoint_hash)
+    assert of_onnx == "ONNX ['red, tiny triangle', 'square']"
+
+
+def test_the_configuration_of_the_server_names_the_folder_that_is_shown():
+    (text,) = blocks("json")
+    (model,) = json.loads(text)["model_config_list"]
+    name = model["config"]["name"]
+    assert model["config"]["base_path"] == f"/models/{name}" and f"{name}/1/model.xml" in PAGE
+
+
+def test_the_request_to_the_server_counts_its_own_header():
+    (request,) = blocks("http")
+    length = re.search(r"Inference-Header-Content-Length: (\d+)", request)
+    header = request.splitlines()[-1].split("....")[0]
+    assert length is not None and int(length[1]) == len(header)
+    assert json.loads(header)["inputs"][0]["datatype"] == "BYTES"
