@@ -152,8 +152,8 @@ def _explanations(parity: Parity) -> list[str]:
             names.setdefault(row.form.tolerance, []).append(row.form.name)
     return [
         *(f"- Tolerance of {', '.join(some)}: {_allowed(tolerance)}." for tolerance, some in names.items()),
-        "- `in`: the arithmetic that computed. AP and AP50 in percent. `matched`: detections of the reference that have a "
-        "partner. `box px` (pixels of the network input) and `score`: largest differences. `ms`: median of a call with "
+        "- `in`: the arithmetic. AP and AP50 in percent. `matched`: detections of the reference that have a partner. "
+        "`box px` (pixels of the network input) and `score`: largest differences. `ms`: median of a call with "
         "one image, from image to detections, all forms taking turns.",
         "- `tied`: detections that one list has and the other not, because a score or an overlap is "
         "within the tolerance of a threshold, or two detections are equally good. Few may be.",
