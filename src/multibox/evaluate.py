@@ -86,7 +86,6 @@ def evaluate(
     runtime: Runtime,
     data: CocoData,
     *,
-    batch_size: int = 8,
     num_workers: int = 1,
     progress: Callable[[int], None] | None = None,
     on_image: Callable[[Record, Image, Detections], None] | None = None,

@@ -85,7 +85,12 @@ def find_fault(path: str | os.PathLike[str], *, expected_size: Size | None = Non
 
 
 def resize(image: NDArray[Any], size: int) -> NDArray[Any]:
-    """The image as a square of `size` pixels; its aspect ratio is not kept, nothing is smoothed."""
+    """The image as a square of `size` pixels; its aspect ratio is not kept, nothing is smoothed.
+
+    An image of that size is returned as it is, not copied.
+    """
+    if image.shape[:2] == (size, size):
+        return image
     square: NDArray[Any] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return square
 

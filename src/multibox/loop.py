@@ -265,7 +265,7 @@ class TrainingLoop:
         metrics = None
         if self.fabric.is_global_zero:
             started_at = time.monotonic()
-            metrics = evaluate(self.runtime, data, batch_size=self.basic.batch_size).metrics
+            metrics = evaluate(self.runtime, data).metrics
             self.pace.count_validation(time.monotonic() - started_at)
         found: Metrics | None = self.fabric.broadcast(metrics) if self.fabric.world_size > 1 else metrics
         return found

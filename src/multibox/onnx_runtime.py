@@ -47,9 +47,9 @@ class OnnxRuntime:
             )
         self._path = Path(path)
         self._session = _open(self._path)
-        self._info = _read_info(self._session, self._path)
-        self.classes = _classes(self._info, classes, self._path)
-        self._outputs = _check_outputs(self._session, self._info, self._path)
+        self.info = _read_info(self._session, self._path)
+        self.classes = _classes(self.info, classes, self._path)
+        self._outputs = _check_outputs(self._session, self.info, self._path)
         self._input, images_per_call, self.input_size = _check_input(self._session, self._path)
         # Without a batch axis, nothing would tell whose boxes are whose.
         if len(_shapes(self._session)[self._outputs[0]]) == 2:
@@ -83,8 +83,8 @@ class OnnxRuntime:
         return self._read(*self._session.run(list(self._outputs), {self._input: batch}))[: len(images)]
 
     def _read(self, first: Any, second: Any) -> list[Detections]:
-        if self._info is not None and self._info.form == "raw":
-            return exported.read_raw(first, second, self._info)
+        if self.info is not None and self.info.form == "raw":
+            return exported.read_raw(first, second, self.info)
         highest = int(second.max(initial=-1))
         # How many classes a foreign file has, only what it finds can tell.
         if highest >= len(self.classes):

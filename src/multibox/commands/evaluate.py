@@ -13,6 +13,8 @@ from multibox.console import console, counting
 if TYPE_CHECKING:
     from multibox.data.coco import Record
     from multibox.images import Image
+    from multibox.metadata import ExportInfo
+    from multibox.runtimes import Runtime
     from multibox.structures import Detections
 
 
@@ -41,7 +43,7 @@ def evaluate(
         save_detections_to: JSON file for the detections in the COCO result format.
         classes: Must name the classes of the model, in its order; default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
-        device: auto, cpu, cuda, ...
+        device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         threshold: Score from which a detection is drawn.
         skip_bad: Leave out images and annotations that cannot be used.
     """
@@ -67,7 +69,7 @@ def evaluate(
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
     console.print(report.table(found.metrics))
     if save_metrics_to is not None:
-        size, complexity = _size_and_complexity(len(names), runtime.input_size)
+        size, complexity = _size_and_complexity(runtime)
         for path, write in (
             (save_metrics_to, report.write_metrics_yaml),
             (save_metrics_to.with_suffix(".json"), report.write_metrics_json),
@@ -88,8 +90,12 @@ def evaluate(
     return 0
 
 
-def _size_and_complexity(num_classes: int, input_size: int) -> tuple[float, float] | tuple[None, None]:
-    """Mp and GFLOPs of a network of this family, whatever form it is in, as the original reported them."""
+def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, None]:
+    """Mp and GFLOPs of the network, whatever form it is in, as the original reported them."""
+    info: ExportInfo | None = getattr(runtime, "info", None)
+    if info is not None and info.size_mp is not None and info.complexity_gflops is not None:
+        return info.size_mp, info.complexity_gflops
+
     from multibox import config
     from multibox.complexity import complexity_gflops, size_mp
     from multibox.instantiate import bundled_templates
@@ -100,5 +106,5 @@ def _size_and_complexity(num_classes: int, input_size: int) -> tuple[float, floa
     except ModuleNotFoundError:
         say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
         return None, None
-    network = ssd.build(template, num_classes=num_classes)
-    return size_mp(network), complexity_gflops(network, input_size)
+    network = ssd.build(template, num_classes=len(runtime.classes))
+    return size_mp(network), complexity_gflops(network, runtime.input_size)
