@@ -2,9 +2,10 @@
 
 A file is a dictionary of plain values and tensors in PyTorch's format:
 
-    meta        CLASSES, epoch, iter, template (plain), and what describes the run; the names that the original used
-    state_dict  the weights to evaluate and export, under the published snapshots' names
-    training    what resuming needs besides (weights being trained, optimizer, counters); absent in a finished model
+    meta          CLASSES, epoch, iter, template (plain), and what describes the run; the names that the original used
+    state_dict    the weights to evaluate and export, under the published snapshots' names
+    quantization  how a compressed model rounds, see `multibox.model.quantized`; absent in any other
+    training      what resuming needs besides (weights being trained, optimizer, counters); absent in a finished model
 """
 
 from __future__ import annotations
@@ -23,23 +24,38 @@ from multibox.coco_classes import COCO_CLASSES
 from multibox.config import Template
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path
-from multibox.model import ssd
+from multibox.model import quantized, ssd
+from multibox.model.folding import fold
 
 CLASS_BRANCH = "bbox_head.cls_convs."
+
+NNCF_NAMES = ("nncf_module.", "__nncf_hooks", "external_quantizers.", ".pre_ops.", ".post_ops.")
+"""Of weights in a network that NNCF compressed as a PyTorch model, of any version: at the start or within."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with all that evaluating, exporting or resuming it needs. Label i is `classes[i]`."""
+    """A model with all that evaluating, exporting or resuming it needs. Label i is `classes[i]`.
+
+    `quantization`: what `quantized.to_plain` gives, of a compressed model.
+    """
 
     state_dict: Mapping[str, Tensor]
     classes: tuple[str, ...]
     template: Template
     meta: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None
 
     def build(self) -> ssd.SSD:
-        """The network with these weights, in evaluation mode."""
+        """The network with these weights, in evaluation mode; of a compressed model, folded and quantised."""
+        model = self.build_float()
+        if self.quantization is None:
+            return model
+        return quantized.apply(fold(model), quantized.from_plain(self.quantization)).eval()
+
+    def build_float(self) -> ssd.SSD:
+        """The network with these weights, in evaluation mode, in floating point whatever becomes of it."""
         model = ssd.build(self.template, num_classes=len(self.classes))
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
@@ -57,6 +73,8 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     }
     if checkpoint.training is not None:
         content["training"] = dict(checkpoint.training)
+    if checkpoint.quantization is not None:
+        content["quantization"] = dict(checkpoint.quantization)
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
 
@@ -68,7 +86,8 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
     80 classes is taken for one of COCO.
 
     Raises:
-        CheckpointError: the file is missing, damaged, needs code of its own, or is of another family of networks.
+        CheckpointError: the file is missing, damaged, needs code of its own, or is of another family of networks, or
+            was compressed by another toolkit.
     """
     content = _read(path)
     meta = content.get("meta")
@@ -78,6 +97,7 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
         for key, value in content["state_dict"].items()
         if isinstance(value, Tensor)
     }
+    _check_not_foreign(path, meta, weights, content)
     plain_template = meta.pop("template", None)
     if plain_template is not None:
         template = config.from_plain(plain_template, source=str(path))
@@ -91,7 +111,10 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
     expected = ssd.build(template, num_classes=num_classes).state_dict()
     _check_weights(path, weights, expected)
     weights = {key: weights.get(key, value) for key, value in expected.items()}
-    return Checkpoint(weights, classes, template, meta, content.get("training"))
+    found = Checkpoint(weights, classes, template, meta, content.get("training"), content.get("quantization"))
+    if found.quantization is not None:
+        _check_quantization(path, found)
+    return found
 
 
 def transfer(
@@ -163,6 +186,30 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(f"{path}: this file holds no model weights (no `state_dict`).")
     return content
+
+
+def _check_not_foreign(
+    path: str | os.PathLike[str], meta: Mapping[str, Any], weights: Mapping[str, Tensor], content: Mapping[str, Any]
+) -> None:
+    is_nncf = bool(meta.get("nncf_enable_compression")) and content.get("quantization") is None
+    if is_nncf or any(name in key for key in weights for name in NNCF_NAMES):
+        raise CheckpointError(
+            f"{path}: this checkpoint was compressed by another toolkit, in a form of NNCF that is not read here. "
+            "Take the one that it was made from, and compress that."
+        )
+
+
+def _check_quantization(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    try:
+        with torch.inference_mode():
+            checkpoint.build()(torch.zeros(1, 3, 64, 64))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its quantisation is damaged: {error}. Compress the model again.") from error
+    except RuntimeError as error:
+        # PyTorch, of a scale for another number of channels.
+        raise CheckpointError(
+            f"{path}: its quantisation is damaged: it does not fit the network. Compress the model again."
+        ) from error
 
 
 def _count_classes(path: str | os.PathLike[str], weights: Mapping[str, Tensor], template: Template) -> int:

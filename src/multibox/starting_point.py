@@ -45,7 +45,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
         return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path))
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
-    return StartingPoint(found.state_dict, found.classes, anchors_px, False, str(path))
+    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path))
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:

@@ -16,7 +16,9 @@ from multibox.checkpoint import Checkpoint
 from multibox.coco_classes import COCO_CLASSES
 from multibox.config import Template
 from multibox.errors import CheckpointError
-from multibox.model import ssd
+from multibox.model import quantized, ssd
+from multibox.model.folding import fold
+from multibox.model.quantized import Scale
 
 ROOT = Path(__file__).parents[2]
 COLOURS = ("red", "green", "blue")
@@ -396,3 +398,85 @@ def test_a_model_goes_on_learning_after_a_transfer(template, three):
     model = ssd.build(template, num_classes=2)
     checkpoint.transfer(model, ("blue", "pink"), three, COLOURS)
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
+
+
+FIRST = "backbone.features.init_block.conv"
+
+
+@pytest.fixture(scope="module")
+def compressed(template, three) -> Checkpoint:
+    scales = {
+        (FIRST, "input"): Scale(torch.tensor([1 / 255]), 0, 255),
+        (FIRST, "weight"): Scale(torch.full((32,), 0.25), -127, 127),
+        ("backbone.features.stage1", "output"): Scale(torch.tensor([0.125]), -128, 127),
+    }
+    meta = {"nncf_enable_compression": True, "nncf_version": "3.4.0"}
+    return Checkpoint(three, COLOURS, template, meta, quantization=quantized.to_plain(scales))
+
+
+def test_a_compressed_model_is_the_quantised_one_again(tmp_path, compressed):
+    checkpoint.save(tmp_path / "a.pth", compressed)
+    assert set(torch.load(tmp_path / "a.pth", weights_only=True)) == {"meta", "state_dict", "quantization"}
+    found = checkpoint.load(tmp_path / "a.pth")
+    assert found.meta == compressed.meta and list(found.state_dict) == list(compressed.state_dict)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        one, two, plain = (model(images).deltas for model in (compressed.build(), found.build(), found.build_float()))
+        expected = quantized.apply(fold(found.build_float()), quantized.from_plain(compressed.quantization))(images)
+    assert torch.equal(one, two) and torch.equal(one, expected.deltas)
+    assert not torch.equal(one, plain)
+    assert not found.build().training and not quantized.is_quantized(found.build_float())
+
+
+def test_a_model_that_is_not_compressed_has_no_quantisation(tmp_path, template, three):
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template))
+    found = checkpoint.load(tmp_path / "a.pth")
+    assert found.quantization is None and not quantized.is_quantized(found.build())
+
+
+STEP = {"low": 0, "high": 255}
+
+
+@pytest.mark.parametrize(
+    ("plain", "what"),
+    [
+        ("words", "it is no table of scales"),
+        ({"backbone:output": 7}, "`backbone:output` is no scale"),
+        ({"elsewhere:output": {"step": torch.ones(1), **STEP}}, "the network has no `elsewhere`"),
+        ({"backbone.features.stage1:output": {"step": torch.ones(5), **STEP}}, "it does not fit the network"),
+    ],
+)
+def test_a_damaged_quantisation_is_refused(tmp_path, template, three, plain, what):
+    content = {"meta": {"template": config.to_plain(template), "CLASSES": list(COLOURS)}, "state_dict": three}
+    torch.save({**content, "quantization": plain}, tmp_path / "a.pth")
+    assert refusal(tmp_path / "a.pth") == f"its quantisation is damaged: {what}. Compress the model again."
+
+
+NNCF = (
+    "this checkpoint was compressed by another toolkit, in a form of NNCF that is not read here. "
+    "Take the one that it was made from, and compress that."
+)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "nncf_module.backbone.features.init_block.conv.weight",
+        "module.nncf_module.backbone.features.init_block.conv.weight",
+        "backbone.features.init_block.conv.pre_ops.0.op.scale",
+        "__nncf_hooks.post_hooks.x86__conv2d__0.0._num_bits",
+    ],
+)
+def test_weights_that_another_toolkit_compressed_are_refused(tmp_path, template, three, key):
+    torch.save({"state_dict": {**three, key: torch.zeros(1)}}, tmp_path / "a.pth")
+    assert refusal(tmp_path / "a.pth", template) == NNCF
+
+
+def test_a_compressed_checkpoint_without_its_scales_is_refused(tmp_path, template, three):
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template, {"nncf_enable_compression": True}))
+    assert refusal(tmp_path / "a.pth") == NNCF
+
+
+def test_a_checkpoint_that_says_that_it_is_not_compressed_is_read(tmp_path, template, three):
+    checkpoint.save(tmp_path / "a.pth", Checkpoint(three, COLOURS, template, {"nncf_enable_compression": False}))
+    assert checkpoint.load(tmp_path / "a.pth").quantization is None

@@ -13,8 +13,9 @@ from openvino import opset13 as ops
 from multibox import config, metadata
 from multibox.anchors import make_anchors
 from multibox.export import ir
-from multibox.export.network import fold, round_to_half
+from multibox.export.network import round_to_half
 from multibox.metadata import ExportInfo, Origin
+from multibox.model.folding import fold
 from multibox.postprocess import postprocess, softmax
 
 SIDE = 96

@@ -18,9 +18,10 @@ from multibox import config, metadata
 from multibox.anchors import make_anchors
 from multibox.config import PostprocessConfig
 from multibox.export import onnx_model
-from multibox.export.network import fold
 from multibox.metadata import ExportInfo, Origin
-from multibox.model import ssd
+from multibox.model import quantized, ssd
+from multibox.model.folding import fold
+from multibox.model.quantized import Quantization, Scale
 from multibox.postprocess import postprocess
 from multibox.structures import Detections
 
@@ -328,3 +329,57 @@ def test_building_says_nothing(tiny, network, capfd):
 def test_a_normalisation_that_is_not_folded_is_refused(tiny):
     with pytest.raises(AssertionError, match=r"init_block\.bn: no ONNX is known here for BatchNorm2d"):
         onnx_model.build(ssd.build(tiny, num_classes=3).eval(), make_info(tiny, form="raw", num_classes=3))
+
+
+def some_scales(network: nn.Module) -> Quantization:
+    """For all weights, the image, what ReLU6 gives, and one value with a step for each channel."""
+    first = "backbone.features.init_block.conv"
+    found: dict[tuple[str, quantized.Place], Scale] = {(first, "input"): Scale(torch.tensor([1 / 255]), 0, 255)}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.ReLU6):
+            found[name, "output"] = Scale(torch.tensor([6 / 255]), 0, 255)
+        elif isinstance(module, nn.Conv2d):
+            found[name, "weight"] = Scale(module.weight.abs().amax(dim=(1, 2, 3)) / 127, -127, 127)
+    found["backbone.features.stage2.unit2.conv3.conv", "summand"] = Scale(torch.tensor([0.05]), -128, 127)
+    found["backbone.features.stage2.unit2", "output"] = Scale(torch.tensor([0.1]), -128, 127)
+    found["backbone.features.stage5.unit4.conv3.conv", "output"] = Scale(torch.linspace(0.05, 0.1, 320), -128, 127)
+    return found
+
+
+@pytest.fixture(scope="module")
+def quantised(network) -> nn.Module:
+    model = quantized.apply(network, some_scales(network))
+    quantized.activate_all(model)
+    return model
+
+
+def test_a_quantised_network_gives_what_it_gives_in_torch(tiny, network, quantised):
+    images = torch.randint(0, 256, (2, 3, 96, 96)) / 255
+    info = make_info(tiny, form="raw", num_classes=3, batch=2)
+    (deltas,) = session(onnx_model.build(quantised, info)).run(["deltas"], {"image": images.numpy()})
+    with torch.inference_mode():
+        expected, floating = quantised(images).deltas.numpy(), network(images).deltas.numpy()
+    # Ties are rounded one way here and the other there; most of the roundings are the same.
+    rounding = np.abs(expected - floating).mean()
+    assert 0 < np.abs(deltas - expected).mean() < 0.7 * rounding
+
+
+def test_a_quantised_network_has_weights_of_one_byte_and_a_pair_of_nodes_for_each_value(tiny, network, quantised):
+    info = make_info(tiny, form="boxes_labels", num_classes=3)
+    model = onnx_model.build(quantised, info)
+    kinds = [node.op_type for node in model.graph.node]
+    num_values = sum(place != "weight" for _, place in some_scales(network))
+    assert kinds.count("QuantizeLinear") == num_values
+    assert kinds.count("DequantizeLinear") == num_values + kinds.count("Conv")
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
+    assert len(model.SerializeToString()) < 0.3 * len(onnx_model.build(network, info).SerializeToString())
+    (tensor,) = (one for one in model.graph.initializer if one.name == "backbone.features.init_block.conv.weight")
+    integers = numpy_helper.to_array(tensor)
+    assert (integers.dtype, integers.shape) == (np.int8, (32, 3, 3, 3))
+    assert np.abs(integers).max(axis=(1, 2, 3)).tolist() == [127] * 32
+
+
+def test_two_builds_of_a_quantised_network_give_the_same_bytes(tiny, quantised):
+    info = make_info(tiny, form="raw", num_classes=3)
+    first, second = (onnx_model.build(quantised, info).SerializeToString() for _ in range(2))
+    assert first == second

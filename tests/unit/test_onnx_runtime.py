@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from multibox import config
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.export import onnx_model
-from multibox.export.network import fold
 from multibox.metadata import ExportInfo, Origin
 from multibox.model import ssd
+from multibox.model.folding import fold
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.runtimes import TorchRuntime
 from multibox.structures import Detections

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,12 +19,13 @@ from multibox.data.coco import CocoData
 from multibox.errors import OptionError
 from multibox.export import ir, parity
 from multibox.export.comparison import Tolerance
-from multibox.export.network import fold, round_to_half
+from multibox.export.network import round_to_half
 from multibox.export.parity import Form as Row
 from multibox.export.parity import Parity
 from multibox.images import read
 from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd
+from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_runtime import OpenVINORuntime
@@ -39,13 +40,19 @@ CHECKPOINT = "checkpoint"
 ROUNDED = Tolerance(only_ap=True)
 """Rounding weights to half precision moves single detections; what counts is that it costs no AP."""
 
+INT8_AP_POINTS, INT8_SCORE, INT8_BOX_SHARE = 0.2, 0.1, 1 / 32
+"""How far files that compute in 8 bits may be from the checkpoint: AP, scores, boxes as a share of the input's side."""
+
 COARSE = Tolerance(box_px=4, score=0.05)
 """What counts as the same detection in bfloat16, whose numbers have 8 bits: these rows are shown, not judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to write. `batch`: images per call, 0 for any number. `precision`: of the weights in OpenVINO files."""
+    """What to write. `batch`: images per call, 0 for any number. `precision`: of the weights in OpenVINO files.
+
+    Those of a compressed checkpoint are in 8 bits; `precision` is FP32 then.
+    """
 
     openvino: bool = True
     onnx: bool = True
@@ -78,9 +85,14 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
     """Write everything that is asked for below `folder`, and say what there is; `source` is the checkpoint's file.
 
     Raises:
-        OptionError: a file cannot be written.
+        OptionError: a file cannot be written, or half precision is asked for where weights are in 8 bits.
         DependencyError: ONNX is asked for and its packages are not installed.
     """
+    if checkpoint.quantization is not None and request.precision != "FP32":
+        raise OptionError(
+            f"--precision {request.precision}: the checkpoint is compressed, its weights are in 8 bits. "
+            "Leave --precision out."
+        )
     network = fold(checkpoint.build())
     describe = _Description(checkpoint, source)
     files = []
@@ -118,7 +130,7 @@ def prove(
 
     OpenVINO files are judged in float32 arithmetic. Where the processor's own choice is another one, a second row shows
     what that costs. A file with weights in half precision is judged against the network with its weights rounded so,
-    whose row says what the rounding costs.
+    whose row says what the rounding costs. Files that compute in 8 bits have looser rules, see `parity.Form`.
     """
     template, classes = checkpoint.template, checkpoint.classes
     forms = [Row(CHECKPOINT, CHECKPOINT, "float32", None)]
@@ -128,12 +140,15 @@ def prove(
         runtimes |= parity.reference_runtimes(name, rounded, template, classes)
         forms.append(Row(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
     for file in files:
-        reference = CHECKPOINT if file.info.precision == "FP32" else f"{CHECKPOINT}, weights in {file.info.precision}"
+        reference = f"{CHECKPOINT}, weights in FP16" if file.info.precision == "FP16" else CHECKPOINT
+        is_int8 = file.info.precision == "INT8"
         for runtime, name, precision in _open(file):
             runtimes[name] = runtime
             is_exact = precision == "float32"
-            tolerance = Tolerance() if is_exact else COARSE
-            forms.append(Row(name, file.name, precision, file.num_bytes, reference, tolerance, is_judged=is_exact))
+            tolerance = _int8_tolerance(template.input.size) if is_int8 else Tolerance() if is_exact else COARSE
+            arithmetic = "int8" if is_int8 and is_exact else precision
+            row = Row(name, file.name, arithmetic, file.num_bytes, reference, tolerance, is_judged=is_exact)
+            forms.append(replace(row, is_int8=is_int8))
     data = images if isinstance(images, CocoData) else None
     paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
     shown = {form.name: runtimes[form.name] for form in forms}
@@ -147,6 +162,10 @@ def prove(
         input_size=template.input.size,
         median_ms=parity.median_ms(shown, read(paths[0])),
     )
+
+
+def _int8_tolerance(input_size: int) -> Tolerance:
+    return Tolerance(INT8_BOX_SHARE * input_size, INT8_SCORE, INT8_AP_POINTS, only_ap=True)
 
 
 def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, SSD]:
@@ -201,7 +220,9 @@ class _Description:
     """Makes the `ExportInfo` of each file of a checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, source: Path) -> None:
-        template, network = checkpoint.template, checkpoint.build()
+        # Size and complexity are those of the network as it was trained, whatever it is compressed to.
+        template, network = checkpoint.template, checkpoint.build_float()
+        self._is_int8 = checkpoint.quantization is not None
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         after = template.postprocess
@@ -234,14 +255,19 @@ class _Description:
             channel_order=request.channel_order,
             input_maximum=255,
             batch=request.batch,
-            precision=request.precision,
+            precision="INT8" if self._is_int8 else request.precision,
             **self._fields,
         )
 
     def onnx(self, form: Form, request: Request) -> ExportInfo:
         """RGB divided by 255, as the original's."""
         return ExportInfo(
-            form=form, channel_order="RGB", input_maximum=1, batch=request.batch, precision="FP32", **self._fields
+            form=form,
+            channel_order="RGB",
+            input_maximum=1,
+            batch=request.batch,
+            precision="INT8" if self._is_int8 else "FP32",
+            **self._fields,
         )
 
 

@@ -4,7 +4,7 @@
 `boxes_labels`      decoded, class-wise non-maximum suppression, padded to a fixed number
 `detection_output`  PriorBoxClustered and DetectionOutput, as Open Model Zoo's SSDs have them
 
-What each holds precisely is in docs/deploy.md.
+What each holds precisely is in docs/deploy.md. A quantised network gives a model that computes in 8 bits.
 """
 
 from __future__ import annotations
@@ -20,21 +20,30 @@ from multibox import metadata
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.export.network import take_raw_images
 from multibox.metadata import ExportInfo
+from multibox.model.quantized import activate_all
 from multibox.model.ssd import SSD
 
 NAME = "multibox"
 
 
 def build(folded: SSD, info: ExportInfo) -> Any:
-    """The `openvino.Model` of a folded network, in the form and with the input that `info` says, which it carries."""
+    """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
+
+    It carries `info`.
+    """
     return finish(convert(folded, info), info)
 
 
 def convert(folded: SSD, info: ExportInfo) -> Any:
-    """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1)."""
+    """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1).
+
+    Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
+    whoever profiles a file, and for `quantization.read`.
+    """
     import openvino
 
     network = take_raw_images(folded, channel_order=info.channel_order, input_maximum=info.input_maximum)
+    activate_all(network)
     side = info.input_size
     # An example of one image would make the batch a constant 1, which torch does not let vary.
     example = torch.zeros(info.batch or 2, 3, side, side)
@@ -43,7 +52,11 @@ def convert(folded: SSD, info: ExportInfo) -> Any:
         # What the two libraries find deprecated in each other is nothing that a user could mend.
         warnings.simplefilter("ignore")
         program = torch.export.export(_WithProbabilities(network).eval(), (example,), dynamic_shapes=dynamic)
-        return openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
+        # OpenVINO would do this itself, and its nodes would have the names of a program that nobody else sees.
+        program = program.run_decompositions()
+        converted = openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
+    _name_by_module(converted, program)
+    return converted
 
 
 def finish(converted: Any, info: ExportInfo) -> Any:
@@ -75,6 +88,20 @@ class _WithProbabilities(nn.Module):
         """(N, 3, S, S) to deltas (N, A, 4) and probabilities (N, A, K + 1)."""
         raw = self.network(image)
         return raw.deltas, raw.logits.softmax(dim=-1)
+
+
+def _name_by_module(converted: Any, program: torch.export.ExportedProgram) -> None:
+    """Put the name of its module before that of each node, in place."""
+    modules = {
+        node.name: list(stack.values())[-1][0].removeprefix("network.")
+        for node in program.graph.nodes
+        if (stack := node.meta.get("nn_module_stack"))
+    }
+    for node in converted.get_ops():
+        name = node.get_friendly_name()
+        module = modules.get(name.split("/")[0])
+        if module:
+            node.set_friendly_name(f"{module}/{name}")
 
 
 def _raw(deltas: Any, scores: Any, _: ExportInfo) -> dict[str, Any]:

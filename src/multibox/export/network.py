@@ -1,38 +1,21 @@
-"""The network as it is deployed: batch normalisation folded into the convolutions, and the input that a file takes."""
+"""The folded network with the input that a file takes."""
 
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from multibox.model.quantized import INPUT_QUANTIZER, QuantizedConv2d, Quantizer
 from multibox.model.ssd import SSD
 
 ChannelOrder = Literal["BGR", "RGB"]
 
 
-def fold(model: SSD) -> SSD:
-    """A copy in evaluation mode, on the CPU, whose batch normalisation is folded into the convolutions before it.
-
-    It computes the same as `model` in evaluation mode up to rounding: the folding itself is done in double precision.
-    """
-    folded = copy.deepcopy(model).cpu().double().eval()
-    for module in list(folded.modules()):
-        for (_, before), (name, after) in pairwise(list(module.named_children())):
-            if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
-                fused = fuse_conv_bn_eval(before, after)
-                before.weight, before.bias = fused.weight, fused.bias
-                setattr(module, name, nn.Identity())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()), "a normalisation is left over"
-    return folded.float().requires_grad_(False)
-
-
 def take_raw_images(folded: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
-    """A copy of a folded network that takes images with values 0..`input_maximum` in this channel order.
+    """A copy of a folded network, quantised or not, that takes images 0..`input_maximum` in this channel order.
 
     The first convolution has no offset to its input, so dividing by 255 and swapping channels move into its weights:
     what runs has no layer for them.
@@ -40,10 +23,22 @@ def take_raw_images(folded: SSD, *, channel_order: ChannelOrder, input_maximum: 
     return _with_input(folded, channel_order, 1 / input_maximum)
 
 
+def take_scaled_images(raw: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
+    """`take_raw_images` undone."""
+    return _with_input(raw, channel_order, input_maximum)
+
+
 def round_to_half(folded: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
     """A copy of a folded network, RGB in 0..1, with the weights that a half precision file with this input holds."""
     stored = take_raw_images(folded, channel_order=channel_order, input_maximum=input_maximum)
-    return _with_input(stored.half().float(), channel_order, input_maximum)
+    return take_scaled_images(stored.half().float(), channel_order=channel_order, input_maximum=input_maximum)
+
+
+def name_of_first_convolution(network: SSD) -> str:
+    """The name of the module that reads the image."""
+    first = _first_convolution(network)
+    (name,) = (name for name, module in network.named_modules() if module is first)
+    return str(name)
 
 
 def _with_input(network: SSD, channel_order: ChannelOrder, factor: float) -> SSD:
@@ -51,7 +46,18 @@ def _with_input(network: SSD, channel_order: ChannelOrder, factor: float) -> SSD
     first = _first_convolution(changed)
     weight = first.weight.detach().double() * factor
     first.weight = nn.Parameter((weight.flip(1) if channel_order == "BGR" else weight).float(), requires_grad=False)
+    # The integers stay the same, so what is rounded to them changes by the same factor as their steps.
+    if isinstance(first, QuantizedConv2d):
+        _multiply_step(first.quantizer, factor)
+    for name, module in first.named_children():
+        if name == INPUT_QUANTIZER:
+            assert isinstance(module, Quantizer)
+            _multiply_step(module, 1 / factor)
     return changed
+
+
+def _multiply_step(quantizer: Quantizer, factor: float) -> None:
+    quantizer.step = (quantizer.step.double() * factor).float()
 
 
 def _first_convolution(network: SSD) -> nn.Conv2d:
@@ -64,7 +70,8 @@ def _first_convolution(network: SSD) -> nn.Conv2d:
         if isinstance(module, nn.Conv2d) and isinstance(given, Tensor) and given is image:
             found.append(module)
 
-    hooks = [module.register_forward_pre_hook(look) for module in network.modules()]
+    # First of all, before the image is rounded.
+    hooks = [module.register_forward_pre_hook(look, prepend=True) for module in network.modules()]
     try:
         with torch.no_grad():
             network(image)

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from multibox.errors import OptionError
 from multibox.export.comparison import Comparison, Tolerance
-from multibox.export.parity import Parity, Row
+from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, Row
 from multibox.files import write_atomically
+from multibox.metadata import DEFAULT_THRESHOLD
 from multibox.run_log import provenance
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
@@ -146,12 +147,13 @@ def _notes(parity: Parity) -> list[str]:
 
 
 def _explanations(parity: Parity) -> list[str]:
-    names: dict[Tolerance, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for row in parity.rows:
         if row.passed is not None:
-            names.setdefault(row.form.tolerance, []).append(row.form.name)
+            allowed = _allowed_int8(row.form.tolerance) if row.form.is_int8 else _allowed(row.form.tolerance)
+            names.setdefault(allowed, []).append(row.form.name)
     return [
-        *(f"- Tolerance of {', '.join(some)}: {_allowed(tolerance)}." for tolerance, some in names.items()),
+        *(f"- Tolerance of {', '.join(some)}: {allowed}." for allowed, some in names.items()),
         "- `in`: the arithmetic. AP and AP50 in percent. `matched`: detections of the reference that have a partner. "
         "`box px` (pixels of the network input) and `score`: largest differences. `ms`: median of a call with "
         "one image, from image to detections, all forms taking turns.",
@@ -166,6 +168,16 @@ def _allowed(tolerance: Tolerance) -> str:
     if tolerance.only_ap:
         return ap
     return f"labels equal, boxes within {tolerance.box_px:g} px, scores within {tolerance.score:g}, {ap}"
+
+
+def _allowed_int8(tolerance: Tolerance) -> str:
+    return (
+        f"computed in 8 bits, where engines that round ties differently agree to about the error of 8 bits itself. "
+        f"`matched` counts the detections of both sides with a score of {DEFAULT_THRESHOLD:g} or more: at most "
+        f"{100 * LOST_SHARE:g} % (or {LOST_ALWAYS}) may have no partner within {tolerance.box_px:g} px and a score of "
+        f"{tolerance.score:g}. AP may be {tolerance.ap_points:g} points away, or further if the 95 % interval of the "
+        "difference (bootstrap over the images) reaches there"
+    )
 
 
 def _made_by() -> list[str]:

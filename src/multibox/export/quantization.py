@@ -1,0 +1,292 @@
+"""INT8: NNCF decides, on the OpenVINO network that will be deployed, which values are rounded and with which scale.
+
+A checkpoint is compressed in three steps. `ir.convert` gives its network to OpenVINO, `quantize` puts the roundings in,
+and `read` takes what was decided back to PyTorch as a `Quantization`: a scale for each place, named by the module it
+belongs to. From then on nothing needs NNCF. A finished file is quantised by `quantize_file`, which needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from multibox import metadata
+from multibox.errors import CheckpointError, DataError, DependencyError
+from multibox.metadata import ExportInfo
+from multibox.structures import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from multibox.model.quantized import Place, Quantization, Scale
+    from multibox.model.ssd import SSD
+
+CONVOLUTIONS = {"Convolution", "GroupConvolution"}
+
+SUFFIXES: dict[str, Place] = {"fq_input_0": "input", "fq_output_0": "output"}
+"""Ends of the names that NNCF gives to what it puts in."""
+
+
+def quantize(
+    converted: Any, images: Iterable[FloatArray], *, count: int, thorough: bool, floating: Iterable[str] = ()
+) -> Any:
+    """The `openvino.Model` of a converted network (`ir.convert`) with 8-bit weights and values.
+
+    The first `count` of the images (1, 3, S, S), as the model takes them, say how large values get. `thorough` corrects
+    the biases layer by layer, at twice the cost. `floating` names modules to leave alone. Equal input gives equal
+    results.
+
+    Raises:
+        DataError: there is no image.
+        DependencyError: NNCF is not installed.
+    """
+    prefixes = tuple(f"{name}/" for name in floating)
+    left_alone = [name for name in _names(converted.get_ops()) if prefixes and name.startswith(prefixes)]
+    return _quantize(converted, images, count=count, thorough=thorough, left_alone=left_alone)
+
+
+def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
+    """The same for the `openvino.Model` of a file: one of ours in any form, or another SSD that takes raw images.
+
+    What follows the convolutions stays in floating point. What the file says of itself is kept.
+
+    Raises:
+        CheckpointError: the model computes in 8 bits already.
+        DataError: there is no image.
+        DependencyError: NNCF is not installed.
+    """
+    if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        raise CheckpointError("This model computes in 8 bits already. Take the one that it was made from.")
+    result = _quantize(model, images, count=count, thorough=thorough, left_alone=_names(_tail(model)))
+    info = metadata.read_from_ir(model, source=model.get_friendly_name())
+    if info is not None:
+        metadata.write_to_ir(result, msgspec.structs.replace(info, precision="INT8"))
+    return result
+
+
+def read(quantized: Any, folded: SSD, info: ExportInfo) -> tuple[SSD, Quantization]:
+    """What `quantize` decided: a copy of the folded network with rounded weights and corrected biases, and the scales.
+
+    `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights are
+    whole multiples of their steps. NNCF's own: it gives the largest ones of the first convolution 63.5 steps, where the
+    next engine would round the other way, and a quarter of that layer's values would be other integers (BCCD at 256).
+    """
+    import torch
+    from torch import nn
+
+    from multibox.export.network import name_of_first_convolution, take_raw_images, take_scaled_images
+
+    order, maximum = info.channel_order, info.input_maximum
+    raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)
+    first = name_of_first_convolution(folded)
+    found = {
+        _place_of(node, first): _scale(node) for node in quantized.get_ops() if node.get_type_name() == "FakeQuantize"
+    }
+    for name, module in raw.named_modules():
+        if isinstance(module, nn.Conv2d):
+            convolution, bias = _convolution(quantized, name)
+            module.bias = nn.Parameter(torch.from_numpy(bias.copy()).flatten(), requires_grad=False)
+            weights = _integers_and_scale(convolution)
+            if weights is not None:
+                integers, found[name, "weight"] = weights
+                values = integers.reshape(module.weight.shape) * found[name, "weight"].step.reshape(-1, 1, 1, 1)
+                module.weight = nn.Parameter(values, requires_grad=False)
+    corrected = take_scaled_images(raw, channel_order=order, input_maximum=maximum)
+    return corrected, _for_input(found, first, 1 / maximum)
+
+
+def rank_by_cost(folded: SSD, quantization: Quantization, images: Tensor) -> list[tuple[float, str, Place]]:
+    """How much each rounding on its own changes what the network says about images (B, 3, S, S), the worst first.
+
+    The cost is the mean squared change of the class probabilities, and of the deltas where an object is likely.
+    """
+    from multibox.model.quantized import apply
+
+    expected = _answers(folded, images)
+    costs = []
+    for key, scale in quantization.items():
+        changed = _answers(apply(folded, {key: scale}), images)
+        costs.append((float(((changed - expected) ** 2).mean()), *key))
+    return sorted(costs, reverse=True)
+
+
+def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool, left_alone: list[str]) -> Any:
+    nncf = _import_nncf()
+    batches = _batches(images, count, model.input(0).get_partial_shape()[0])
+    with _silence(nncf):
+        result = nncf.quantize(
+            model.clone(),
+            nncf.Dataset(batches),
+            # Symmetric: the other preset's zero points cost depthwise convolutions their fast kernel and gain no AP.
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            subset_size=len(batches),
+            fast_bias_correction=not thorough,
+            ignored_scope=nncf.IgnoredScope(names=left_alone, validate=False) if left_alone else None,
+            # By default NNCF takes the mean over images of the largest value, which cuts off what only images with rare
+            # or large objects cause: 0.9 AP points on BCCD at 256, against 0.0 with the largest of all.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+    _take_whole_bytes(result)
+    return result
+
+
+def _import_nncf() -> Any:
+    # At its first import NNCF decides whether to report its use to its makers, and by default it does. Running our
+    # commands is no consent to that; this is NNCF's own switch.
+    os.environ.setdefault("NNCF_CI", "1")
+    try:
+        import nncf
+        import nncf.quantization.range_estimator
+    except ModuleNotFoundError as error:
+        if error.name != "nncf":
+            raise
+        raise DependencyError('Compressing needs NNCF. Install it with: pip install "multibox[train]"') from error
+    return nncf
+
+
+@contextmanager
+def _silence(nncf: Any) -> Iterator[None]:
+    """Nothing of NNCF's own on the console: it prints bars and a log of what is the same in every run."""
+    import rich
+
+    nncf.set_log_level(logging.ERROR)
+    bars = rich.get_console()  # not ours, which is an object of its own
+    before, bars.file = bars.file, io.StringIO()
+    try:
+        yield
+    finally:
+        bars.file = before
+
+
+def _batches(images: Iterable[FloatArray], count: int, batch: Any) -> list[FloatArray]:
+    """The first images, as many at a time as the model takes; the last ones again where a batch is not full."""
+    size = 1 if batch.is_dynamic else batch.get_length()
+    chosen = list(islice(images, count))
+    if not chosen:
+        raise DataError("There is no image to measure the ranges of values on. Compressing needs training images.")
+    chosen += chosen[-1:] * (-len(chosen) % size)
+    return [np.concatenate(chosen[i : i + size]) for i in range(0, len(chosen), size)]
+
+
+def _take_whole_bytes(model: Any) -> None:
+    """Give the image the range 0..255, in place: every value that a picture can have is exact."""
+    import openvino
+
+    for node in model.get_ops():
+        if node.get_type_name() == "FakeQuantize" and node.input_value(0).get_node().get_type_name() == "Parameter":
+            for position, value in enumerate((0.0, 255.0, 0.0, 255.0), start=1):
+                shape = list(node.input_value(position).get_shape())
+                constant = openvino.opset13.constant(np.full(shape, value, dtype=np.float32))
+                node.input(position).replace_source_output(constant.output(0))
+
+
+def _tail(model: Any) -> list[Any]:
+    """The nodes that no convolution depends on."""
+    waiting = [node for node in model.get_ops() if node.get_type_name() in CONVOLUTIONS]
+    before = {node.get_friendly_name() for node in waiting}
+    while waiting:
+        for value in waiting.pop().input_values():
+            node = value.get_node()
+            if node.get_friendly_name() not in before:
+                before.add(node.get_friendly_name())
+                waiting.append(node)
+    ends = {"Parameter", "Constant", "Result"}
+    return [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() not in before and node.get_type_name() not in ends
+    ]
+
+
+def _names(nodes: Iterable[Any]) -> list[str]:
+    return [node.get_friendly_name() for node in nodes]
+
+
+def _for_input(quantization: Quantization, first: str, factor: float) -> Quantization:
+    """The scales for images with values `factor` times as large, and a first convolution that makes up for it."""
+    changed = dict(quantization)
+    places: tuple[tuple[Place, float], ...] = (("input", factor), ("weight", 1 / factor))
+    for place, by in places:
+        key = (first, place)
+        if key in changed:
+            changed[key] = replace(changed[key], step=(changed[key].step.double() * by).float())
+    return changed
+
+
+def _place_of(node: Any, first: str) -> tuple[str, Place]:
+    name = node.get_friendly_name()
+    stem, _, end = name.rpartition("/")
+    if node.input_value(0).get_node().get_type_name() == "Parameter":
+        return first, "input"
+    assert end in SUFFIXES, name
+    place = SUFFIXES[end]
+    return stem.split("/")[0], "summand" if place == "output" and _is_summand(node) else place
+
+
+def _is_summand(node: Any) -> bool:
+    """Whether all that becomes of a convolution's output is that it is added to another value."""
+    (bias,) = (value.get_node() for value in node.input_values()[:1])
+    (convolution,) = (value.get_node() for value in bias.input_values()[:1])
+    consumers = [target.get_node() for target in node.output(0).get_target_inputs()]
+    return convolution.get_type_name() in CONVOLUTIONS and [one.get_type_name() for one in consumers] == ["Add"]
+
+
+def _scale(node: Any) -> Scale:
+    """Of a FakeQuantize of values: 256 integers, unsigned where nothing is negative."""
+    import torch
+
+    from multibox.model.quantized import Scale
+
+    low, high = (node.input_value(i).get_node().get_data().flatten().astype(np.float64) for i in (1, 2))
+    assert node.get_attributes()["levels"] == 256, node.get_friendly_name()
+    limits = (0, 255) if (low >= 0).all() else (-128, 127)
+    return Scale(torch.from_numpy(((high - low) / 255).astype(np.float32)), *limits)
+
+
+def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale] | None:
+    """The weights of a convolution; None where they are left in floating point."""
+    import torch
+
+    from multibox.model.quantized import Scale
+
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() == "Reshape":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() == "Constant":
+        return None
+    integers, steps = (value.get_node() for value in node.input_values())
+    assert [one.get_type_name() for one in (node, integers, steps)] == ["Multiply", "Convert", "Constant"]
+    stored = torch.from_numpy(integers.input_value(0).get_node().get_data().astype(np.float32))
+    return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127)
+
+
+def _convolution(model: Any, name: str) -> tuple[Any, FloatArray]:
+    """The node of a module, and the bias that is added to what it gives."""
+    for node in model.get_ops():
+        if node.get_type_name() in CONVOLUTIONS and node.get_friendly_name().startswith(f"{name}/"):
+            (consumer,) = node.output(0).get_target_inputs()
+            add = consumer.get_node()
+            assert add.get_type_name() == "Add", add.get_type_name()
+            return node, add.input_value(1).get_node().get_data()
+    raise AssertionError(name)
+
+
+def _answers(network: SSD, images: Tensor) -> Tensor:
+    import torch
+
+    with torch.inference_mode():
+        raw = network(images)
+        probabilities = raw.logits.softmax(dim=-1)
+        likely = 1 - probabilities[..., -1:]
+        return torch.cat([probabilities, raw.deltas * likely], dim=-1)

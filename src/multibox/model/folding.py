@@ -1,0 +1,60 @@
+"""Batch normalisation folded into convolutions, as networks are deployed and compressed, and unfolded again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from multibox.config import Template
+from multibox.model import ssd
+from multibox.model.ssd import SSD
+
+
+def fold(model: SSD) -> SSD:
+    """A copy in evaluation mode, on the CPU, whose batch normalisation is folded into the convolutions before it.
+
+    It computes the same as `model` in evaluation mode up to rounding: the folding itself is done in double precision.
+    One without normalisation, folded before or quantised, is copied as it is.
+    """
+    folded = copy.deepcopy(model).cpu().double().eval()
+    for module in list(folded.modules()):
+        for (_, before), (name, after) in _normalised(module):
+            fused = fuse_conv_bn_eval(before, after)
+            before.weight, before.bias = fused.weight, fused.bias
+            setattr(module, name, nn.Identity())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()), "a normalisation is left over"
+    return folded.float().requires_grad_(False)
+
+
+def unfold(folded: SSD, template: Template) -> dict[str, Tensor]:
+    """The weights of a folded network under the names of an ordinary one, whose normalisations only add the biases.
+
+    Folding a network with these weights gives exactly the one that was given.
+    """
+    network = ssd.build(template, num_classes=folded.num_classes)
+    weights = network.state_dict()
+    given = {key: value.detach().cpu().clone() for key, value in folded.state_dict().items()}
+    for parent_name, parent in network.named_modules():
+        for (before_name, before), (after_name, after) in _normalised(parent):
+            before_key, after_key = f"{parent_name}.{before_name}", f"{parent_name}.{after_name}"
+            weights[f"{after_key}.weight"] = torch.ones_like(after.weight)
+            weights[f"{after_key}.bias"] = given.pop(f"{before_key}.bias")
+            weights[f"{after_key}.running_mean"] = torch.zeros_like(after.bias)
+            # Folding divides by the root of variance + eps. In single precision that sum is 1 to 3e-8, and its root to
+            # half of that: too little to change a weight's last bit.
+            weights[f"{after_key}.running_var"] = torch.ones_like(after.bias) - after.eps
+            if before.bias is not None:
+                weights[f"{before_key}.bias"] = torch.zeros_like(before.bias)
+    return {key: value.detach() for key, value in (weights | given).items()}
+
+
+def _normalised(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]]:
+    """The convolutions among a module's children that a normalisation follows, and this, each with its name."""
+    for (before_name, before), (after_name, after) in pairwise(list(parent.named_children())):
+        if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            yield (before_name, before), (after_name, after)
