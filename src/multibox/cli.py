@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 from multibox import __version__
 from multibox.commands.bench import bench
+from multibox.commands.compress import compress
 from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
 from multibox.commands.new import new
@@ -28,6 +29,7 @@ app.command(new)
 app.command(train)
 app.command(evaluate, name="eval")
 app.command(export)
+app.command(compress)
 app.command(bench)
 
 EXTRA_OF = {

@@ -34,7 +34,7 @@ from multibox.cli import main
 if __name__ == "__main__":
     sys.exit(main(["{command}", *sys.argv[1:]], template=Path(__file__).resolve().parent / "template.yaml"))
 '''
-COMMANDS = ("train", "eval", "export")
+COMMANDS = ("train", "eval", "export", "compress")
 
 
 def bundled_templates() -> dict[str, Path]:

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from multibox.files import write_atomically
 from multibox.loss import Losses, multibox_loss
 from multibox.matching import pad
 from multibox.model import ssd
+from multibox.model.folding import unfold
 from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
@@ -93,7 +94,10 @@ class _Counters:
 
 
 class TrainingLoop:
-    """One run. `run` is the loop over epochs, `_step` everything that happens to one batch."""
+    """One run. `run` is the loop over epochs, `_step` everything that happens to one batch.
+
+    `quantization` comes with a network that computes in 8 bits: what its checkpoints keep of it beside the weights.
+    """
 
     def __init__(
         self,
@@ -108,8 +112,10 @@ class TrainingLoop:
         seed: int,
         classes: tuple[str, ...],
         start_share: float,
+        quantization: Mapping[str, Any] | None = None,
     ) -> None:
         self.fabric, self.template, self.val_data = fabric, template, val_data
+        self.quantization = quantization
         self.output, self.display, self.seed, self.classes = output, display, seed, classes
         self.basic = template.hyper_parameters.basic
         self.global_batch = self.basic.batch_size * fabric.world_size
@@ -139,6 +145,8 @@ class TrainingLoop:
         self.anchors = torch.from_numpy(anchors).to(fabric.device)
         self.counters = _Counters()
         self.num_steps = self.basic.epochs * self.loader.steps_per_epoch
+        # With a deadline, `num_steps` follows from it; never more than these.
+        self.max_steps = math.inf
         # Before the first validation, a guess from above: a tenth of a second per image.
         self.pace = Pace(deadline=None, validation_seconds=0.1 * len(val_data.records) if val_data else 0.0)
         self.metrics: Metrics | None = None
@@ -184,7 +192,8 @@ class TrainingLoop:
     def restore(self, resume: Checkpoint) -> str:
         """Go on where `resume` was saved; what that is, in one line."""
         assert resume.training is not None
-        self.average.restore(resume.state_dict, resume.training["average"])
+        # As it runs, not as it is saved: of a quantised network, these are not the same weights.
+        self.average.restore(resume.build().state_dict(), resume.training["average"])
         self.optimizer.load_state_dict(resume.training["optimizer"])
         self.counters = _Counters(**resume.training["counters"])
         line = f"Resuming in epoch {self.counters.epoch + 1}, after {self.counters.step} steps."
@@ -277,7 +286,7 @@ class TrainingLoop:
         counters = self.counters
         meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
         meta["metrics"] = self.metrics.to_plain() if self.metrics else None
-        weights = {key: value.cpu() for key, value in self.average.model.state_dict().items()}
+        weights = self._weights()
         training = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -287,8 +296,19 @@ class TrainingLoop:
         }
         # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
         if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
-            checkpoint.save(self.output / "best.pth", Checkpoint(weights, self.classes, self.template, meta))
-        checkpoint.save(self.output / "latest.pth", Checkpoint(weights, self.classes, self.template, meta, training))
+            checkpoint.save(self.output / "best.pth", self._checkpoint(weights, meta))
+        checkpoint.save(self.output / "latest.pth", self._checkpoint(weights, meta, training))
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The averaged weights, under the names that every checkpoint has."""
+        model = self.average.model
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.template)
+        return {key: value.cpu() for key, value in weights.items()}
+
+    def _checkpoint(
+        self, weights: dict[str, Tensor], meta: dict[str, Any], training: dict[str, Any] | None = None
+    ) -> Checkpoint:
+        return Checkpoint(weights, self.classes, self.template, meta, training, quantization=self.quantization)
 
     def _is_done(self) -> bool:
         return self._has_lost_patience() or self._steps_left() < 1
@@ -303,8 +323,8 @@ class TrainingLoop:
         if self.pace.deadline is None:
             return self.num_steps - self.counters.step
         if not self.pace.num_steps:
-            return math.inf
-        steps_left = self.pace.steps_until_deadline()
+            return self.max_steps - self.counters.step
+        steps_left = min(self.pace.steps_until_deadline(), self.max_steps - self.counters.step)
         self.num_steps = self.counters.step + math.ceil(steps_left)
         return steps_left
 
@@ -325,8 +345,12 @@ class TrainingLoop:
             raise TrainingError(
                 f"Loss is not finite at epoch {self.counters.epoch + 1}, step {self.counters.step_in_epoch + 1} "
                 f"(boxes {losses.boxes.item():.3g}, classes {losses.classes.item():.3g}). "
-                f"Lower --base-learning-rate, now {self.basic.base_learning_rate:g}."
+                f"Lower {self._name_of_rate}, now {self.basic.base_learning_rate:g}."
             )
+
+    @property
+    def _name_of_rate(self) -> str:
+        return "--base-learning-rate" if self.quantization is None else "compress.learning_rate in the template"
 
     def _mean_over_processes(self, values: Tensor) -> Tensor:
         if self.fabric.world_size == 1:

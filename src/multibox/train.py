@@ -68,6 +68,8 @@ def train(
     started_at = time.monotonic() if started_at is None else started_at
     if resume is not None:
         assert resume.training is not None
+        if resume.quantization is not None:
+            raise OptionError("This is a run in 8 bits. Go on with it by `multibox compress --resume-from`.")
         seed = resume.training["seed"]
     torch.manual_seed(seed)
     fabric = connect(device, template.train.precision)
@@ -93,13 +95,8 @@ def train(
         start_share=template.train.refine.start_share if refine else 0.0,
     )
     training.meta = {
-        **provenance(),
-        "command": command,
-        "seed": seed,
-        "processes": fabric.world_size,
+        **_record(fabric, train_data, val_data, seed=seed, command=command),
         "start": _name_of_start(start, resume),
-        "train_data": _describe(train_data),
-        "val_data": _describe(val_data) if val_data else None,
     }
     if time_budget_minutes is not None:
         training.pace.deadline = started_at + 60 * time_budget_minutes
@@ -108,6 +105,66 @@ def train(
     elif start is not None and set(start.classes or ()) & set(train_data.classes):
         training.judge_start()
     return training.run(tensorboard_dir)
+
+
+def train_quantised(
+    start: Checkpoint,
+    train_data: CocoData,
+    output: Path,
+    *,
+    display: Display,
+    val_data: CocoData | None = None,
+    resume: Checkpoint | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    deadline: float | None = None,
+    command: str = "",
+) -> Result:
+    """Train a network on that computes in 8 bits, and write what `train` does to `output`.
+
+    `start` is a checkpoint with quantisation: its scales stay, its weights learn to live with them, for the epochs and
+    at the fixed learning rate of `template.compress`. `resume` is such a run to go on with, which had the same start.
+    With `deadline` (a time of `time.monotonic`), it is shorter if need be. One process only.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        OptionError: the device does not exist.
+    """
+    if resume is not None:
+        assert resume.training is not None
+        start, seed = resume, resume.training["seed"]
+    torch.manual_seed(seed)
+    template = start.template if resume is not None else _for_quantised(start.template, batch_size)
+    # Half precision would add to the rounding that is to be learnt.
+    fabric = connect(device, "float32")
+    dataset = _dataset(template, train_data, display.line)
+    model = start.build().requires_grad_(True)
+    if resume is not None and resume.training is not None:
+        model.load_state_dict(resume.training["model"])
+    output.mkdir(parents=True, exist_ok=True)
+    training = TrainingLoop(
+        fabric,
+        template,
+        model,
+        dataset,
+        val_data,
+        output,
+        display,
+        seed=seed,
+        classes=start.classes,
+        start_share=0.0,
+        quantization=start.quantization,
+    )
+    kept = ("start", "nncf_enable_compression", "nncf_version", "compression")
+    training.meta = {
+        **_record(fabric, train_data, val_data, seed=seed, command=command),
+        **{key: start.meta[key] for key in kept if key in start.meta},
+    }
+    training.max_steps, training.pace.deadline = training.num_steps, deadline
+    if resume is not None:
+        display.line(training.restore(resume))
+    return training.run(None)
 
 
 def connect(device: str, precision: str) -> Fabric:
@@ -130,6 +187,17 @@ def connect(device: str, precision: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def describe(data: CocoData) -> dict[str, Any]:
+    """What a data set was and where it lay, so that export and compression find it again."""
+    return {
+        "images": len(data.records),
+        "objects": len(_all_boxes(data)),
+        "fingerprint": data.fingerprint,
+        "annotation_files": [str(file) for file, _ in data.sources],
+        "data_roots": [str(root) for _, root in data.sources],
+    }
 
 
 def _with_anchors(
@@ -185,6 +253,36 @@ def _plain_batches(dataset: Dataset, count: int, size: int) -> Iterator[Tensor]:
         yield torch.from_numpy(to_input(images))
 
 
+def _for_quantised(template: Template, batch_size: int | None) -> Template:
+    """The template of a run in 8 bits, in the terms of any run."""
+    basic = config.replace(
+        template.hyper_parameters.basic,
+        batch_size=batch_size or template.hyper_parameters.basic.batch_size,
+        base_learning_rate=template.compress.learning_rate,
+        epochs=template.compress.epochs,
+    )
+    schedule = config.replace(template.train.schedule, warmup_fraction=0.0, final_factor=1.0)
+    # Decay shrinks weights, but the scales that round them stay as they are.
+    train = config.replace(template.train, schedule=schedule, weight_decay=0.0, precision="float32")
+    return config.replace(
+        template, hyper_parameters=config.replace(template.hyper_parameters, basic=basic), train=train
+    )
+
+
+def _record(
+    fabric: Fabric, train_data: CocoData, val_data: CocoData | None, *, seed: int, command: str
+) -> dict[str, Any]:
+    """What a run is made of."""
+    return {
+        **provenance(),
+        "command": command,
+        "seed": seed,
+        "processes": fabric.world_size,
+        "train_data": describe(train_data),
+        "val_data": describe(val_data) if val_data else None,
+    }
+
+
 def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> Dataset:
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     if is_launched():
@@ -207,17 +305,6 @@ def _name_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> st
 def _all_boxes(data: CocoData) -> FloatArray:
     """The boxes (N, 4) of all images."""
     return np.concatenate([record.targets.boxes for record in data.records])
-
-
-def _describe(data: CocoData) -> dict[str, Any]:
-    """What a data set was and where it lay, so that export and compression find it again."""
-    return {
-        "images": len(data.records),
-        "objects": len(_all_boxes(data)),
-        "fingerprint": data.fingerprint,
-        "annotation_files": [str(file) for file, _ in data.sources],
-        "data_roots": [str(root) for _, root in data.sources],
-    }
 
 
 def _has_fast_bfloat16(accelerator: str) -> bool:

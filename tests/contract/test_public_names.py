@@ -28,6 +28,11 @@ OPTIONS = {
         *("--openvino-input-format", "--precision", "--batch", "--raw", "--val-ann-files", "--val-data-roots"),
         "--config",
     },
+    "compress": {
+        *("--load-weights", "--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
+        *("--save-checkpoints-to", "--batch-size", "--gpu-num", "--classes", "--nncf-quantization"),
+        *("--resume-from", "--max-drop", "--method", "--time-budget", "--seed", "--config", "--skip-bad"),
+    },
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },

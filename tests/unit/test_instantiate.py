@@ -18,7 +18,7 @@ from multibox.instantiate import bundled_templates, instantiate
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"weights " * 1000
-SCRIPTS = ["eval.py", "export.py", "train.py"]
+SCRIPTS = ["compress.py", "eval.py", "export.py", "train.py"]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ def test_an_edited_file_is_kept_and_named(tmp_path, lines, name):
     assert lines == [f"{tmp_path / name} is there and differs; it is kept. Remove it to get a fresh copy."]
 
 
-@pytest.mark.parametrize("command", ["train", "eval"])
+@pytest.mark.parametrize("command", ["train", "eval", "compress"])
 def test_each_script_hands_over_the_command_that_it_is_named_after(tmp_path, command):
     folder = instantiate("256", tmp_path, load_snapshot=False, report=print)
     text = (folder / f"{command}.py").read_text(encoding="utf-8")

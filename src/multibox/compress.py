@@ -1,0 +1,140 @@
+"""INT8 within a budget of accuracy: a ladder of methods, each tried only if the one before cost too much.
+
+    ptq            quantised after training, on 64 training images, biases corrected quickly
+    ptq-thorough   on up to 300, biases corrected layer by layer
+    ptq-mixed      with the layers left in floating point whose rounding changes the output most
+    qat            trained on in 8 bits
+
+What counts is the AP of the exported file in OpenVINO, against that of the exported FP32 file on the same images.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multibox.compress_ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Method, Plan, Rungs
+from multibox.compress_models import CheckpointModel, FileModel
+from multibox.compress_report import CompressResult, Rung
+from multibox.data.coco import CocoData
+from multibox.errors import OptionError
+
+if TYPE_CHECKING:
+    from multibox.checkpoint import Checkpoint
+    from multibox.loop import Display, Result
+
+LADDERS: dict[Method, tuple[Rung, ...]] = {
+    "auto": ("ptq", "ptq-thorough", "ptq-mixed", "qat"),
+    "ptq": ("ptq", "ptq-thorough", "ptq-mixed"),
+    "qat": ("ptq", "qat"),
+}
+UNMEASURED: dict[Method, tuple[Rung, ...]] = {"auto": ("ptq",), "ptq": ("ptq",), "qat": ("ptq", "qat")}
+OF_A_FILE: tuple[Rung, ...] = ("ptq", "ptq-thorough")
+
+
+def compress(
+    checkpoint: Checkpoint,
+    source: Path,
+    train_data: CocoData,
+    val_data: CocoData | None,
+    output: Path,
+    *,
+    plan: Plan,
+    display: Display,
+    batch_size: int | None = None,
+    device: str = "auto",
+    resume: Checkpoint | None = None,
+    command: str = "",
+) -> CompressResult:
+    """Climb the ladder from a checkpoint, whose file is `source`, and write `latest.pth` and compress.json to `output`.
+
+    Both are there after the first rung, and `latest.pth` is replaced by each that is better. Training in 8 bits, with
+    `batch_size` images per step, keeps its own files in the folder `qat`; `resume` is its latest.pth, to go on from.
+    Without validation data nothing is measured, and only what the method cannot do without is made.
+
+    Raises:
+        DataError: there are no training images, or no objects to measure AP on.
+        OptionError: a file cannot be written.
+        DependencyError: NNCF is not installed.
+        TrainingError: the loss of the training is not finite.
+    """
+    from multibox.train import describe
+
+    output.mkdir(parents=True, exist_ok=True)
+    if val_data is not None:  # export compares on what the model was measured on
+        checkpoint = replace(checkpoint, meta={**checkpoint.meta, "val_data": describe(val_data)})
+    batch_size = batch_size or checkpoint.template.hyper_parameters.basic.batch_size
+    with _workplace(output) as folder:
+        model = CheckpointModel(checkpoint, source, folder, device=device)
+        ladder = Ladder(model, train_data, val_data, output, display, plan)
+
+        def train(start: Checkpoint) -> Result:
+            from multibox.train import train_quantised
+
+            return train_quantised(
+                start,
+                train_data,
+                output / "qat",
+                display=display,
+                val_data=val_data,
+                resume=resume,
+                batch_size=batch_size,
+                seed=plan.seed,
+                device=device,
+                deadline=ladder.deadline_of_training,
+                command=command,
+            )
+
+        rungs: Rungs = {
+            **_first_rungs(ladder),
+            "ptq-mixed": lambda: ladder.quantise_mixed(model),
+            "qat": lambda: model.train(ladder.best, train, num_images=len(train_data.records)),
+        }
+        names = (LADDERS if val_data is not None else UNMEASURED)[plan.method]
+        return ladder.climb({name: rungs[name] for name in names}, batch_size=batch_size)
+
+
+def compress_file(
+    path: Path,
+    train_data: CocoData,
+    val_data: CocoData | None,
+    output: Path,
+    *,
+    plan: Plan,
+    display: Display,
+    classes: Sequence[str] | None = None,
+) -> CompressResult:
+    """The same for an OpenVINO file, without PyTorch: the first two rungs, and `model.xml` with its .bin as the result.
+
+    Raises:
+        CheckpointError: the file is no detector, or computes in 8 bits already.
+        OptionError: training is asked for; a file cannot be written.
+        DataError, DependencyError: as `compress`.
+    """
+    if plan.method == "qat":
+        raise OptionError(f"{path}: training in 8 bits needs a checkpoint (.pth). Leave --method out.")
+    output.mkdir(parents=True, exist_ok=True)
+    with _workplace(output) as folder:
+        model = FileModel(path, folder, classes=classes)
+        ladder = Ladder(model, train_data, val_data, output, display, plan)
+        rungs = _first_rungs(ladder)
+        names = OF_A_FILE if val_data is not None else UNMEASURED[plan.method]
+        return ladder.climb({name: rungs[name] for name in names})
+
+
+def _first_rungs(ladder: Ladder) -> Rungs:
+    return {
+        "ptq": lambda: ladder.quantise(FAST_IMAGES, thorough=False),
+        "ptq-thorough": lambda: ladder.quantise(THOROUGH_IMAGES, thorough=True),
+    }
+
+
+@contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """A new folder on the disk of the files to be; it is gone in the end, whatever happens."""
+    with tempfile.TemporaryDirectory(dir=output, prefix=".compress-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -1,0 +1,250 @@
+"""What can be compressed: a checkpoint, or an OpenVINO file alone. Both give candidates, which are exported files.
+
+No PyTorch is needed for a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from multibox.errors import CheckpointError, OptionError
+from multibox.images import Image
+from multibox.openvino_files import read_graph
+from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtimes import Runtime, runtime_of
+from multibox.structures import FloatArray
+
+if TYPE_CHECKING:
+    from multibox.checkpoint import Checkpoint
+    from multibox.loop import Result
+
+SENSITIVE_SHARE = 0.5
+MOST_SENSITIVE = 8
+"""Layers are left in floating point until they make up this share of the damage, but no more: each costs speed."""
+
+Squares = Sequence[Image]
+"""Images (S, S, 3), uint8 BGR, of the size of the network input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model in 8 bits: its exported file, and how it was made. `checkpoint`: what the file was exported from."""
+
+    xml: Path
+    num_images: int
+    floating: tuple[str, ...] = ()
+    is_thorough: bool = False
+    checkpoint: Checkpoint | None = None
+
+
+class Model(Protocol):
+    """What is compressed. Everything that it writes on the way lies in a folder of its own."""
+
+    source: Path
+    input_size: int
+    float_xml: Path
+
+    def open(self, xml: Path) -> Runtime:
+        """An exported file, in floating point or in 8 bits, run by OpenVINO; what is not in 8 bits is in float32."""
+        ...
+
+    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
+        """A candidate with ranges measured on these images; `floating` names layers to leave alone."""
+        ...
+
+    def simulation(self, candidate: Candidate) -> Runtime | None:
+        """The candidate in PyTorch, where there is such a thing."""
+        ...
+
+    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
+        """Put a candidate into `output`, whole or not at all, with `facts` on what it is; the file to open."""
+        ...
+
+
+class CheckpointModel:
+    """A checkpoint, whose file is `source`; candidates are checkpoints with their exports in `folder`."""
+
+    def __init__(self, checkpoint: Checkpoint, source: Path, folder: Path, *, device: str) -> None:
+        from multibox.export.export import Request, write_files
+        from multibox.model.folding import fold
+
+        self.source = source
+        self.input_size = checkpoint.template.input.size
+        self._checkpoint = checkpoint
+        self._folder = folder
+        self._device = device
+        self._folded = fold(checkpoint.build_float())
+        exported = write_files(checkpoint, source, folder / "float", Request(onnx=False, raw=True))
+        self.float_xml, self._info = exported[0].path, exported[0].info
+        # The raw form ends where a converted network does, and has the same names.
+        self._converted = read_graph(exported[-1].path)
+        self._num_candidates = 0
+
+    def open(self, xml: Path) -> Runtime:
+        """See `Model`."""
+        return OpenVINORuntime(xml, precision="f32")
+
+    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
+        """See `Model`."""
+        from multibox.export import quantization
+        from multibox.model.folding import unfold
+        from multibox.model.quantized import to_plain
+
+        info = self._info
+        images = _Inputs(squares, info.channel_order, info.input_maximum)
+        quantised = quantization.quantize(
+            self._converted, images, count=len(squares), thorough=thorough, floating=floating
+        )
+        corrected, scales = quantization.read(quantised, self._folded, info)
+        made = dataclasses.replace(
+            self._checkpoint,
+            state_dict=unfold(corrected, self._checkpoint.template),
+            quantization=to_plain(scales),
+            meta={**self._checkpoint.meta, "nncf_enable_compression": True, "nncf_version": version("nncf")},
+            training=None,
+        )
+        return Candidate(self._export(made), len(squares), floating, thorough, made)
+
+    def train(self, start: Candidate, train: Callable[[Checkpoint], Result], *, num_images: int) -> Candidate | None:
+        """What training a candidate on made of it, on so many images; None if that was interrupted."""
+        from multibox import checkpoint
+
+        assert start.checkpoint is not None
+        result = train(start.checkpoint)
+        if result.is_interrupted:
+            return None
+        trained = checkpoint.load(result.best or result.latest)
+        # The template of the model, not that of the training, which had a rate and a length of its own.
+        made = dataclasses.replace(start.checkpoint, state_dict=trained.state_dict, quantization=trained.quantization)
+        return dataclasses.replace(start, xml=self._export(made), num_images=num_images, checkpoint=made)
+
+    def sensitive_layers(self, candidate: Candidate, squares: Squares) -> tuple[str, ...]:
+        """The layers whose rounding, each on its own, changes most what the network says about these images."""
+        import torch
+
+        from multibox.export.quantization import rank_by_cost
+        from multibox.images import to_input
+        from multibox.model.quantized import from_plain
+
+        assert candidate.checkpoint is not None
+        scales = from_plain(candidate.checkpoint.quantization)
+        costs = rank_by_cost(self._folded, scales, torch.from_numpy(to_input(squares)))
+        return most_sensitive([(cost, name) for cost, name, _ in costs])
+
+    def simulation(self, candidate: Candidate) -> Runtime | None:
+        """See `Model`."""
+        assert candidate.checkpoint is not None
+        return runtime_of(candidate.checkpoint, device=self._device)
+
+    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
+        """See `Model`: `latest.pth`."""
+        from multibox import checkpoint
+
+        assert candidate.checkpoint is not None
+        with self.source.open("rb") as file:
+            origin = {"checkpoint": self.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        compression = {**facts, "source": origin}
+        metrics = compression.pop("metrics", None)
+        meta = {**candidate.checkpoint.meta, "metrics": metrics, "compression": compression}
+        path = output / "latest.pth"
+        checkpoint.save(path, dataclasses.replace(candidate.checkpoint, meta=meta))
+        return path
+
+    def _export(self, made: Checkpoint) -> Path:
+        from multibox import checkpoint
+        from multibox.export.export import Request, write_files
+
+        self._num_candidates += 1
+        folder = self._folder / str(self._num_candidates)
+        folder.mkdir()
+        saved = folder / "latest.pth"
+        checkpoint.save(saved, made)
+        return write_files(made, saved, folder, Request(onnx=False))[0].path
+
+
+class FileModel:
+    """An OpenVINO file: one of ours, or another SSD that takes raw images; `classes` as `OpenVINORuntime` has them.
+
+    Raises:
+        CheckpointError: the file cannot be read, is no detector, or computes in 8 bits already.
+    """
+
+    def __init__(self, path: Path, folder: Path, *, classes: Sequence[str] | None = None) -> None:
+        self.source = self.float_xml = path.with_suffix(".xml")
+        self._folder = folder
+        self._classes = classes
+        runtime = self.open(self.source)
+        self.input_size, self.classes, self._info = runtime.input_size, runtime.classes, runtime.info
+        self._graph = read_graph(self.source)
+        if any(node.get_type_name() == "FakeQuantize" for node in self._graph.get_ops()):
+            raise CheckpointError(f"{path}: this model computes in 8 bits already. Take the one that it was made from.")
+
+    def open(self, xml: Path) -> OpenVINORuntime:
+        """See `Model`."""
+        return OpenVINORuntime(xml, classes=self._classes, precision="f32")
+
+    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
+        """See `Model`; the layers of a file have no names to choose by."""
+        import openvino
+
+        from multibox.export.quantization import quantize_file
+
+        assert not floating
+        info = self._info
+        images = _Inputs(squares, info.channel_order, info.input_maximum) if info else _Inputs(squares, "BGR", 255)
+        quantised = quantize_file(self._graph, images, count=len(squares), thorough=thorough)
+        xml = self._folder / ("thorough" if thorough else "fast") / "model.xml"
+        xml.parent.mkdir()
+        try:
+            openvino.save_model(quantised, xml, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OptionError(f"{xml}: OpenVINO cannot write the file; is the disk full?") from error
+        return Candidate(xml, len(squares), is_thorough=thorough)
+
+    def simulation(self, candidate: Candidate) -> Runtime | None:
+        """See `Model`: none."""
+        return None
+
+    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
+        """See `Model`: `model.xml` and `model.bin`; the facts are in compress.json alone."""
+        target = output / "model.xml"
+        for suffix in (".bin", ".xml"):  # weights first: whoever waits for the .xml finds them
+            candidate.xml.with_suffix(suffix).replace(target.with_suffix(suffix))
+        return target
+
+
+def most_sensitive(costs: Sequence[tuple[float, str]]) -> tuple[str, ...]:
+    """The layers (cost and name of each rounding, the worst first) that make up half of all cost, eight at most."""
+    total = sum(cost for cost, _ in costs)
+    chosen: list[str] = []
+    covered = 0.0
+    for cost, name in costs:
+        if name not in chosen:
+            if covered >= SENSITIVE_SHARE * total or len(chosen) == MOST_SENSITIVE:
+                break
+            chosen.append(name)
+        covered += cost
+    return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Squares as a network takes them, (1, 3, S, S) float32 from 0 to `maximum`; made when they are asked for."""
+
+    squares: Squares
+    channel_order: Literal["BGR", "RGB"]
+    maximum: int
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        for square in self.squares:
+            ordered = square if self.channel_order == "BGR" else square[..., ::-1]
+            planar = ordered.transpose(2, 0, 1)[None].astype(np.float32)
+            yield np.ascontiguousarray(planar * np.float32(self.maximum / 255))

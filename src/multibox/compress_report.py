@@ -1,0 +1,192 @@
+"""What a compression has to show: its rungs with their figures, a verdict in words, a table, compress.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import rich.box
+from rich.table import Table
+
+from multibox.confidence import Interval
+from multibox.errors import OptionError
+from multibox.evaluate import Metrics
+from multibox.files import write_atomically
+from multibox.run_log import provenance
+
+Rung = Literal["ptq", "ptq-thorough", "ptq-mixed", "qat"]
+
+MEANINGS: dict[Rung, str] = {
+    "ptq": "quantised after training, biases corrected quickly",
+    "ptq-thorough": "the same on more images, biases corrected layer by layer",
+    "ptq-mixed": "the same with the most sensitive layers left in floating point",
+    "qat": "trained on in 8 bits",
+}
+
+AGREEMENT = 0.2
+"""AP points by which PyTorch and the exported file may differ before a word is said."""
+
+COLUMNS = ("rung", "images", "float layers", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
+LEFT_OUT_IF_NARROW = {"images", "float layers"}
+
+NO_VALUE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a rung's exported file does on the validation images, beside the FP32 file.
+
+    `metrics`: the file's. `ap_torch`: AP, a fraction, of the same network simulated by PyTorch. `drop`: AP points that
+    the file loses against FP32; `apart`: those that it is above PyTorch.
+    """
+
+    metrics: Metrics
+    drop: Interval
+    drop_per_class: Mapping[str, float | None]
+    ap_torch: float | None = None
+    apart: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A rung that was tried: on how many training images, with which layers in floating point, and what came of it."""
+
+    rung: Rung
+    num_images: int
+    floating: tuple[str, ...]
+    minutes: float
+    measured: Measured | None
+
+    def is_within(self, max_drop: float) -> bool:
+        """Whether it is measured and loses no more points than that; the estimate decides, not its interval."""
+        return self.measured is not None and self.measured.drop.value <= max_drop
+
+
+@dataclass(frozen=True, slots=True)
+class CompressResult:
+    """All rungs that were tried, in order, and which of them `path` holds.
+
+    `ap_float`: of the FP32 file, None without validation data. `left_out`: a line for each rung that had no time.
+    """
+
+    path: Path
+    attempts: tuple[Attempt, ...]
+    chosen: Attempt
+    max_drop: float
+    ap_float: float | None
+    num_val_images: int
+    left_out: tuple[str, ...] = ()
+    is_interrupted: bool = False
+
+    @property
+    def is_within_budget(self) -> bool | None:
+        """None where nothing was measured."""
+        return None if self.chosen.measured is None else self.chosen.is_within(self.max_drop)
+
+    @property
+    def minutes(self) -> float:
+        """Of all rungs."""
+        return sum(one.minutes for one in self.attempts)
+
+
+def verdict(result: CompressResult) -> str:
+    """One line: whether the budget was kept, by what, and how sure that is."""
+    chosen, measured = result.chosen, result.chosen.measured
+    if measured is None:
+        return (
+            "Without validation data nothing was measured: what the 8 bits cost is not known. "
+            "Name a validation set with --val-ann-files."
+        )
+    drop = measured.drop
+    loses = f"{'loses' if drop.value >= 0 else 'gains'} {abs(drop.value):.2f} AP points "
+    loses += f"(95 % of draws of the {result.num_val_images} images lose {drop.low:.2f} to {drop.high:.2f})"
+    if result.is_within_budget:
+        return f"Within the budget of {result.max_drop:g}: {chosen.rung}, {MEANINGS[chosen.rung]}, {loses}."
+    return f"The budget of {result.max_drop:g} AP points is missed: the best that was reached, {chosen.rung}, {loses}."
+
+
+def notes(result: CompressResult) -> list[str]:
+    """Lines that belong under the table: what was left out, which layers are in floating point, what does not agree."""
+    lines = [*result.left_out]
+    if result.chosen.floating:
+        lines.append(f"Left in floating point: {', '.join(result.chosen.floating)}.")
+    measured = result.chosen.measured
+    if measured is None:
+        return lines
+    worst = max(((drop, name) for name, drop in measured.drop_per_class.items() if drop is not None), default=None)
+    if worst is not None and len(measured.drop_per_class) > 1:
+        lines.append(f"The class that loses most: {worst[1]}, {worst[0]:.2f} points.")
+    if measured.apart is not None and abs(measured.apart.value) > AGREEMENT:
+        lines.append(
+            f"The file and PyTorch's simulation of it are {abs(measured.apart.value):.2f} AP points apart "
+            f"({measured.apart.low:+.2f} to {measured.apart.high:+.2f}): some values round to the next integer there. "
+            "The file's figure counts."
+        )
+    return lines
+
+
+def table(result: CompressResult, *, width: int = 100) -> Table:
+    """The rungs for a console, 80 columns wide or more; the one that was taken is bold. AP in percent, drop in points.
+
+    What has no room below 100 columns is in compress.json.
+    """
+    columns = [name for name in COLUMNS if width >= 100 or name not in LEFT_OUT_IF_NARROW]
+    found = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for name in columns:
+        found.add_column(name, justify="left" if name == COLUMNS[0] else "right", no_wrap=True)
+    for attempt in result.attempts:
+        cells = dict(zip(COLUMNS, _cells(attempt, result.ap_float), strict=True))
+        found.add_row(*(cells[name] for name in columns), style="bold" if attempt is result.chosen else None)
+    return found
+
+
+def to_plain(result: CompressResult, *, source: str, images: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of compress.json: verdict, rungs with unrounded numbers, and what was made of what by what.
+
+    `source` names the file that was compressed; `images` says what calibration and validation sets were.
+    """
+    return {
+        "source": source,
+        "verdict": verdict(result),
+        "is_within_budget": result.is_within_budget,
+        "max_drop": result.max_drop,
+        "chosen": result.chosen.rung,
+        "ap_float": result.ap_float,
+        "rungs": [dataclasses.asdict(attempt) for attempt in result.attempts],
+        "notes": notes(result),
+        "images": dict(images),
+        "made_by": provenance(),
+    }
+
+
+def write(folder: Path, result: CompressResult, *, source: str, images: Mapping[str, Any]) -> None:
+    """Write compress.json into a folder; see `to_plain`.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
+    path = folder / "compress.json"
+    plain = msgspec.json.encode(to_plain(result, source=source, images=images))
+    try:
+        write_atomically(path, msgspec.json.format(plain, indent=2) + b"\n")
+    except OSError as error:
+        raise OptionError(f"{path}: cannot write the file: {error.strerror}.") from error
+
+
+def _cells(attempt: Attempt, ap_float: float | None) -> tuple[str, ...]:
+    measured = attempt.measured
+    figures: tuple[str, ...] = (NO_VALUE,) * 5
+    if measured is not None:
+        drop = measured.drop
+        aps = (_percent(ap) for ap in (ap_float, measured.ap_torch, measured.metrics.ap))
+        figures = (*aps, f"{drop.value:+.2f}", f"{drop.low:+.2f} {drop.high:+.2f}")
+    floating = str(len(attempt.floating)) if attempt.floating else NO_VALUE
+    return (attempt.rung, str(attempt.num_images), floating, *figures, f"{attempt.minutes:.1f}")
+
+
+def _percent(fraction: float | None) -> str:
+    return NO_VALUE if fraction is None else f"{100 * fraction:.2f}"
