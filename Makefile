@@ -9,7 +9,7 @@ AIRPORT := data/airport
 .PHONY: help install quickstart test check format bench clean
 
 help:
-	@echo "make quickstart   install, then train, evaluate and export a detector on the toy set (about 6 minutes)"
+	@echo "make quickstart   install, then train, evaluate, export and compress a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make bench        measure; results go to benchmarks/results"
@@ -40,6 +40,10 @@ quickstart: install
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights export/model.bin \
 	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" --save-metrics-to export/metrics.yaml
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" compress.py --load-weights outputs/best.pth --nncf-quantization \
+	  --method ptq --save-checkpoints-to compressed
+	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights compressed/latest.pth --save-model-to export_int8
+	$(BIN)/python tools/compare_exports.py $(RUN)/export $(RUN)/export_int8
 	@echo "Look at the pictures in $(RUN)/output_images, and at $(RUN)/metrics.yaml"
 
 test: install

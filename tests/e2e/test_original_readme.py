@@ -1,4 +1,4 @@
-"""Steps 1 to 10 of the original's README, as a user of it types them, in a fresh copy of the repository."""
+"""Steps 1 to 11 of the original's README, as a user of it types them, in a fresh copy of the repository."""
 
 from __future__ import annotations
 
@@ -67,6 +67,33 @@ python eval.py \
    --test-data-roots ${VAL_IMG_ROOT} \
    --save-metrics-to ${WORK_DIR}/exported_metrics.yaml \
    --classes ${CLASSES}
+
+python compress.py \
+   --load-weights ${WORK_DIR}/outputs/latest.pth \
+   --train-ann-files ${TRAIN_ANN_FILE} \
+   --train-data-roots ${TRAIN_IMG_ROOT} \
+   --val-ann-files ${VAL_ANN_FILE} \
+   --val-data-roots ${VAL_IMG_ROOT} \
+   --save-checkpoints-to ${WORK_DIR}/compressed \
+   --nncf-quantization
+
+python eval.py \
+   --load-weights ${WORK_DIR}/compressed/latest.pth \
+   --test-ann-files ${VAL_ANN_FILE} \
+   --test-data-roots ${VAL_IMG_ROOT} \
+   --save-metrics-to ${WORK_DIR}/compressed/metrics.yaml \
+   --classes ${CLASSES}
+
+python export.py \
+   --load-weights ${WORK_DIR}/compressed/latest.pth \
+   --save-model-to ${WORK_DIR}/compressed/export
+
+python eval.py \
+   --load-weights ${WORK_DIR}/compressed/export/model.bin \
+   --test-ann-files ${VAL_ANN_FILE} \
+   --test-data-roots ${VAL_IMG_ROOT} \
+   --save-metrics-to ${WORK_DIR}/compressed/exported_metrics.yaml \
+   --classes ${CLASSES}
 """
 
 
@@ -92,7 +119,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(os.name == "nt", reason="the steps are for bash")
-def test_steps_1_to_10(clone, tmp_path):
+def test_steps_1_to_11(clone, tmp_path):
     work = tmp_path / "my_model"
     # Nothing of the environment in which the tests run may stand in for what init_venv.sh installs.
     environment = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONPATH"}}
@@ -119,6 +146,12 @@ def test_steps_1_to_10(clone, tmp_path):
     assert (exported_values["size"], exported_values["complexity"]) == (1.84, 0.82)
     # In the processor's own arithmetic, which may be bfloat16.
     assert abs(exported_values["bbox"] - values["bbox"]) < 3
+    compressed = yaml.safe_load((work / "compressed/exported_metrics.yaml").read_text())
+    compressed_values = {metric["key"]: metric["value"] for metric in compressed["metrics"]}
+    assert (compressed_values["size"], compressed_values["complexity"]) == (1.84, 0.82)
+    assert abs(compressed_values["bbox"] - values["bbox"]) < 3
+    # A byte for each weight instead of four, and little else.
+    assert (work / "compressed/export/model.bin").stat().st_size < 0.35 * (work / "export/model.bin").stat().st_size
     pictures = sorted((work / "output_images").iterdir())
     assert len(pictures) == 16
     assert cv2.imread(str(pictures[0])).shape == (540, 960, 3)
