@@ -185,6 +185,20 @@ def test_ap_that_differs_on_one_image_passes(val):
     assert parity.passed and parity.rows[0].ap - parity.rows[1].ap > 0.002
 
 
+def test_where_objects_are_known_they_decide_and_not_what_else_is_found(val):
+    # Confident detections in a corner without objects, on one side only: fewer than 0.2 points of AP.
+    clutter = listed(*((0.0, 0.0, 0.01 * i, 0.01, 0.31, 0) for i in range(1, 9)))
+    expected = [truth(record, score=0.9) for record in val.records]
+    found = [
+        Detections(
+            *(np.concatenate([getattr(one, name), getattr(clutter, name)]) for name in ("boxes", "scores", "labels"))
+        )
+        for one in expected
+    ]
+    assert judged(expected, found, val).passed
+    assert not judged(expected, found).passed
+
+
 def test_the_report_says_the_rules(tmp_path: Path):
     text = parity_report.to_markdown(judged([many(20)], [many(20)]), checkpoint="a.pth", images="an image")
     assert "- Tolerance of f: computed in 8 bits" in text

@@ -173,10 +173,10 @@ def _allowed(tolerance: Tolerance) -> str:
 def _allowed_int8(tolerance: Tolerance) -> str:
     return (
         f"computed in 8 bits, where engines that round ties differently agree to about the error of 8 bits itself. "
-        f"`matched` counts the detections of both sides with a score of {DEFAULT_THRESHOLD:g} or more: at most "
-        f"{100 * LOST_SHARE:g} % (or {LOST_ALWAYS}) may have no partner within {tolerance.box_px:g} px and a score of "
-        f"{tolerance.score:g}. AP may be {tolerance.ap_points:g} points away, or further if the 95 % interval of the "
-        "difference (bootstrap over the images) reaches there"
+        f"AP may be {tolerance.ap_points:g} points away, or further if the 95 % interval of the difference (bootstrap "
+        f"over the images) reaches there. `matched` counts the detections of both sides with a score of "
+        f"{DEFAULT_THRESHOLD:g} or more; without annotations they decide: at most {100 * LOST_SHARE:g} % (or "
+        f"{LOST_ALWAYS}) may have no partner within {tolerance.box_px:g} px and a score of {tolerance.score:g}"
     )
 
 
