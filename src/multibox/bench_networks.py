@@ -5,18 +5,18 @@ With what suppression their graphs hold: a checkpoint's is in numpy, a `raw` fil
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from multibox import images
 from multibox.bench_report import Precision, usable_cores
+from multibox.data.loader import ahead
 from multibox.errors import OptionError
 from multibox.images import Image
 from multibox.openvino_files import read_graph
@@ -27,9 +27,6 @@ TORCH_BATCH = 8
 
 Setting = tuple[Path, str, Precision]
 """A file, a device, and what OpenVINO is asked to compute in."""
-
-Task = TypeVar("Task")
-Made = TypeVar("Made")
 
 
 def open_network(setting: Setting, runtime: Runtime, squares: Sequence[Image]) -> tuple[Part, str]:
@@ -163,15 +160,3 @@ def _computes_in(compiled: Any) -> str:
 def _planar(square: Image) -> FloatArray:
     """(1, 3, S, S), values from 0 to 255, of a picture (S, S, 3)."""
     return np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)
-
-
-def ahead(work: Callable[[Task], Made], tasks: Iterable[Task], *, num_threads: int) -> Generator[Made, None, None]:
-    """Results in the order of the tasks, two for each thread made ahead; closing it finishes what is under way."""
-    pending: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-bench") as pool:
-        for task in tasks:
-            pending.append(pool.submit(work, task))
-            if len(pending) > 2 * num_threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

@@ -6,7 +6,6 @@ No PyTorch is needed for a file.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from multibox.errors import CheckpointError, OptionError
+from multibox.errors import CheckpointError
+from multibox.files import sha256
 from multibox.images import Image
-from multibox.openvino_files import read_graph
+from multibox.openvino_files import read_graph, write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.runtimes import Runtime, runtime_of
 from multibox.structures import FloatArray
@@ -149,9 +149,7 @@ class CheckpointModel:
         from multibox import checkpoint
 
         assert candidate.checkpoint is not None
-        with self.source.open("rb") as file:
-            origin = {"checkpoint": self.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-        compression = {**facts, "source": origin}
+        compression = {**facts, "source": {"checkpoint": self.source.name, "sha256": sha256(self.source)}}
         metrics = compression.pop("metrics", None)
         meta = {**candidate.checkpoint.meta, "metrics": metrics, "compression": compression}
         path = output / "latest.pth"
@@ -193,8 +191,6 @@ class FileModel:
 
     def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
         """See `Model`; the layers of a file have no names to choose by."""
-        import openvino
-
         from multibox.export.quantization import quantize_file
 
         assert not floating
@@ -202,11 +198,7 @@ class FileModel:
         images = _Inputs(squares, info.channel_order, info.input_maximum) if info else _Inputs(squares, "BGR", 255)
         quantised = quantize_file(self._graph, images, count=len(squares), thorough=thorough)
         xml = self._folder / ("thorough" if thorough else "fast") / "model.xml"
-        xml.parent.mkdir()
-        try:
-            openvino.save_model(quantised, xml, compress_to_fp16=False)
-        except RuntimeError as error:
-            raise OptionError(f"{xml}: OpenVINO cannot write the file; is the disk full?") from error
+        write_graph(quantised, xml)
         return Candidate(xml, len(squares), is_thorough=thorough)
 
     def simulation(self, candidate: Candidate) -> Runtime | None:

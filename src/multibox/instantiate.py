@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from multibox import config
 from multibox.config import Dependency
 from multibox.errors import TemplateError
-from multibox.files import atomic_path, write_atomically
+from multibox.files import atomic_path, sha256, write_atomically
 
 SNAPSHOT = "snapshot.pth"
 TIMEOUT_SECONDS = 20
@@ -151,8 +150,7 @@ def _mismatch(path: Path, dependency: Dependency) -> str | None:
         return f"{size} bytes instead of {dependency.size}"
     if dependency.sha256 is None:
         return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     return (
         None
         if digest == dependency.sha256.lower()

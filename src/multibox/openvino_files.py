@@ -1,4 +1,4 @@
-"""Opening OpenVINO files."""
+"""Opening and writing OpenVINO files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from multibox.errors import CheckpointError
+from multibox.errors import CheckpointError, OptionError
 
 
 def read_graph(path: str | os.PathLike[str]) -> Any:
@@ -26,3 +26,18 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
         return openvino.Core().read_model(xml)
     except RuntimeError as error:
         raise CheckpointError(f"{xml}: OpenVINO cannot read this model; it is damaged or no OpenVINO model.") from error
+
+
+def write_graph(model: Any, xml: Path, *, half_precision: bool = False) -> None:
+    """Write an `openvino.Model` as a .xml with a .bin beside it, in a folder that is made if it is not there.
+
+    Raises:
+        OptionError: that cannot be done.
+    """
+    import openvino
+
+    xml.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        openvino.save_model(model, xml, compress_to_fp16=half_precision)
+    except RuntimeError as error:
+        raise OptionError(f"{xml}: OpenVINO cannot write the file; is the disk full?") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from multibox.errors import OptionError
 from multibox.evaluate import Metrics, corner_and_size_px
-from multibox.files import write_atomically
+from multibox.files import sha256, write_atomically
 from multibox.structures import Detections
 
 if TYPE_CHECKING:
@@ -137,12 +136,11 @@ def _cell(fraction: float | None) -> str:
 def _file_facts(weights_path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(weights_path)
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
         # latest.pth is a link to epoch_15.pth: the report names the file that lasts.
         while path.is_symlink():
             path = path.parent / path.readlink()
-        return {"name": path.name, "sha256": sha256, "size": path.stat().st_size, "source": str(path)}
+        return {"name": path.name, "sha256": digest, "size": path.stat().st_size, "source": str(path)}
     except OSError as error:
         raise OptionError(f"{path}: cannot read the weights: {error.strerror}.") from error
 

@@ -38,3 +38,22 @@ def train_arguments(shapes_data: Any, tiny_template_file: Path) -> list[str]:
         *("--train-ann-files", str(shapes_data.train_file), "--train-data-roots", str(shapes_data.train_root)),
         *("--val-ann-files", str(shapes_data.val_file), "--val-data-roots", str(shapes_data.val_root)),
     ]
+
+
+@pytest.fixture(scope="session")
+def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that finds most shapes, in a folder with a blank in its name."""
+    output = tmp_path_factory.mktemp("trained model")
+    command = [
+        *(sys.executable, "-m", "multibox", "train", "--config", tiny_template_file, "--device", "cpu"),
+        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+        *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
+    ]
+    subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
+    return output / "latest.pth"
+
+
+def files_below(folder: Path) -> set[str]:
+    """All files of a folder and those in it, as paths from there."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

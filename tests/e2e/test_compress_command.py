@@ -16,32 +16,18 @@ import yaml
 
 from multibox import checkpoint, config
 from multibox.export.export import Request, write_files
-from tests.e2e.conftest import ENVIRONMENT
+from tests.e2e.conftest import ENVIRONMENT, files_below
 
 RUNGS = ["ptq", "ptq-thorough", "ptq-mixed", "qat"]
 
 
 @pytest.fixture(scope="module")
-def model(shapes_data, tiny_template_file, tmp_path_factory):
-    """A checkpoint that finds most shapes, in a folder with a blank in its name."""
-    output = tmp_path_factory.mktemp("trained model")
-    command = [
-        *(sys.executable, "-m", "multibox", "train", "--config", tiny_template_file, "--device", "cpu"),
-        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
-        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
-        *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
-    ]
-    subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
-    return output / "latest.pth"
-
-
-@pytest.fixture(scope="module")
-def compressed(model, tmp_path_factory):
+def compressed(trained, tmp_path_factory):
     """A budget that nothing meets: every rung is tried, on a machine on which nothing can be compiled."""
     folder = tmp_path_factory.mktemp("compressed")
     nowhere = folder / "extensions"
     command = [
-        *(sys.executable, "-m", "multibox", "compress", "--load-weights", str(model), "--nncf-quantization"),
+        *(sys.executable, "-m", "multibox", "compress", "--load-weights", str(trained), "--nncf-quantization"),
         *("--save-checkpoints-to", str(folder / "new folder"), "--max-drop", "-100", "--gpu-num", "2"),
     ]
     environment = {**ENVIRONMENT, "PATH": "", "TORCH_EXTENSIONS_DIR": str(nowhere), "COLUMNS": "100"}
@@ -51,10 +37,6 @@ def compressed(model, tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not nowhere.exists(), "something was compiled"
     return folder / "new folder", done.stdout + done.stderr
-
-
-def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_it_writes_exactly_these_files(compressed):
@@ -90,8 +72,8 @@ def test_it_says_what_it_does_in_lines_that_fit(compressed):
     assert "nncf" not in said.lower() and "warning" not in said.lower()
 
 
-def test_the_result_is_a_checkpoint_with_the_originals_keys(compressed, model):
-    made, origin = checkpoint.load(compressed[0] / "latest.pth"), checkpoint.load(model)
+def test_the_result_is_a_checkpoint_with_the_originals_keys(compressed, trained):
+    made, origin = checkpoint.load(compressed[0] / "latest.pth"), checkpoint.load(trained)
     assert made.meta["nncf_enable_compression"] is True and made.meta["nncf_version"]
     facts = made.meta["compression"]
     assert facts["method"] in RUNGS and facts["source"]["checkpoint"] == "latest.pth"
@@ -119,8 +101,8 @@ def test_the_result_is_evaluated_and_exported_as_any_checkpoint(multibox, compre
     assert (tmp_path / "export/model.bin").stat().st_size < 0.35 * 4 * 1.84e6
 
 
-def test_a_file_is_compressed_without_torch(model, shapes_data, tmp_path):
-    (exported, *_) = write_files(checkpoint.load(model), model, tmp_path / "export", Request(onnx=False))
+def test_a_file_is_compressed_without_torch(trained, shapes_data, tmp_path):
+    (exported, *_) = write_files(checkpoint.load(trained), trained, tmp_path / "export", Request(onnx=False))
     command = [
         *("compress", "--load-weights", str(exported.path.with_suffix(".bin")), "--max-drop", "100"),
         *("--train-ann-files", str(shapes_data.train_file), "--train-data-roots", str(shapes_data.train_root)),
@@ -139,9 +121,9 @@ def test_a_file_is_compressed_without_torch(model, shapes_data, tmp_path):
 
 
 @pytest.fixture
-def alone(model, tmp_path):
+def alone(trained, tmp_path):
     """The checkpoint where nobody knows its validation images any more, and training in 8 bits takes for ever."""
-    content = torch.load(model, weights_only=True)
+    content = torch.load(trained, weights_only=True)
     content["meta"]["val_data"] = None
     content["meta"]["template"]["compress"]["epochs"] = 1_000_000
     torch.save(content, tmp_path / "alone.pth")
@@ -189,21 +171,21 @@ def test_an_interrupted_training_leaves_whole_files_and_says_how_to_go_on(alone,
         (["--method", "magic"], "auto"),
     ],
 )
-def test_bad_input_gets_one_line(multibox, model, tmp_path, options, words):
-    options = [{"MODEL": model, "FOLDER": model.parent}.get(option, option) for option in options]
-    weights = [] if "--load-weights" in options else ["--load-weights", model]
+def test_bad_input_gets_one_line(multibox, trained, tmp_path, options, words):
+    options = [{"MODEL": trained, "FOLDER": trained.parent}.get(option, option) for option in options]
+    weights = [] if "--load-weights" in options else ["--load-weights", trained]
     output = [] if "--save-checkpoints-to" in options else ["--save-checkpoints-to", tmp_path / "new"]
     done = multibox("compress", *weights, *output, *options)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_stopped_training_goes_on_in_its_own_folder_and_with_its_own_model(multibox, compressed, model, tmp_path):
+def test_a_stopped_training_goes_on_in_its_own_folder_and_with_its_own_model(multibox, compressed, trained, tmp_path):
     resume = ["--resume-from", compressed[0] / "qat/latest.pth"]
-    done = multibox("compress", "--load-weights", model, *resume, "--save-checkpoints-to", tmp_path)
+    done = multibox("compress", "--load-weights", trained, *resume, "--save-checkpoints-to", tmp_path)
     assert done.returncode == 2
     assert f"goes on in its own folder: --save-checkpoints-to {compressed[0]}" in done.stderr
-    content = torch.load(model, weights_only=True)
+    content = torch.load(trained, weights_only=True)
     content["meta"]["CLASSES"] = ["a", "b", "c"]
     torch.save(content, tmp_path / "other.pth")
     done = multibox("compress", "--load-weights", tmp_path / "other.pth", *resume)

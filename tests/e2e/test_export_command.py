@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from tests.e2e.conftest import ENVIRONMENT
+from tests.e2e.conftest import ENVIRONMENT, files_below
 
 FILES = {
     *("model.xml", "model.bin", "model.onnx", "alt_ssd_export/model.xml", "alt_ssd_export/model.bin"),
@@ -20,30 +19,21 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def model(shapes_data, tiny_template_file, tmp_path_factory):
-    """A checkpoint that finds most shapes, in a folder with a blank in its name."""
-    output = tmp_path_factory.mktemp("trained model")
-    command = [
-        *(sys.executable, "-m", "multibox", "train", "--config", tiny_template_file, "--device", "cpu"),
-        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
-        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
-        *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
-    ]
-    subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
-    return output / "latest.pth"
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
+def exported(trained, tmp_path_factory):
     """The folder of an export on the images that the training validated on, and what the command said."""
     folder = tmp_path_factory.mktemp("exported") / "new folder"
-    command = [sys.executable, "-m", "multibox", "export", "--load-weights", str(model), "--save-model-to", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "multibox",
+        "export",
+        "--load-weights",
+        str(trained),
+        "--save-model-to",
+        str(folder),
+    ]
     done = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True)
     return folder, done.stdout
-
-
-def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_it_writes_exactly_these_files(exported):
@@ -68,10 +58,10 @@ def test_every_form_is_compared_on_the_validation_set_of_the_training(exported, 
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "alt_ssd_export/model.bin", "model.onnx"])
-def test_an_export_is_evaluated_like_its_checkpoint(multibox, model, exported, shapes_data, tmp_path, name):
+def test_an_export_is_evaluated_like_its_checkpoint(multibox, trained, exported, shapes_data, tmp_path, name):
     on_val = ["--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root]
     results = []
-    for weights in (model, exported[0] / name):
+    for weights in (trained, exported[0] / name):
         folder = tmp_path / weights.suffix[1:]
         done = multibox(
             *("eval", "--load-weights", weights, *on_val, "--save-metrics-to", folder / "metrics.yaml"),
@@ -100,22 +90,22 @@ def test_an_export_is_evaluated_without_torch(exported, shapes_data, tmp_path):
         assert values[:2] == [1.84, 0.12] and values[2] > 5
 
 
-def test_forms_can_be_switched_off_and_on(multibox, model, tmp_path):
+def test_forms_can_be_switched_off_and_on(multibox, trained, tmp_path):
     folder = tmp_path / "export"
-    done = multibox("export", "--load-weights", model, "--save-model-to", folder, "--no-openvino", "--raw")
+    done = multibox("export", "--load-weights", trained, "--save-model-to", folder, "--no-openvino", "--raw")
     assert done.returncode == 0, done.stderr
     assert files_below(folder) == {"model.onnx", "raw/model.onnx", "export.json", "export.md"}
     folder = tmp_path / "other"
     options = ["--no-onnx", "--precision", "FP16", "--batch", "dynamic", "--openvino-input-format", "RGB"]
-    done = multibox("export", "--load-weights", model, "--save-model-to", folder, *options)
+    done = multibox("export", "--load-weights", trained, "--save-model-to", folder, *options)
     assert done.returncode == 0, done.stderr
     assert files_below(folder) == FILES - {"model.onnx"}
     # 1.8 million parameters at two bytes each, and next to nothing else.
     assert (folder / "model.bin").stat().st_size < 3.8e6
 
 
-def test_without_a_validation_set_built_in_pictures_serve(multibox, model, tmp_path):
-    content = torch.load(model, weights_only=True)
+def test_without_a_validation_set_built_in_pictures_serve(multibox, trained, tmp_path):
+    content = torch.load(trained, weights_only=True)
     content["meta"]["val_data"]["annotation_files"] = [str(tmp_path / "gone.json")]
     torch.save(content, tmp_path / "model.pth")
     command = ["export", "--load-weights", tmp_path / "model.pth", "--save-model-to", tmp_path / "e", "--no-openvino"]
@@ -125,8 +115,8 @@ def test_without_a_validation_set_built_in_pictures_serve(multibox, model, tmp_p
     assert json.loads((tmp_path / "e/export.json").read_text())["rows"][0]["ap"] is None
 
 
-def test_an_export_that_differs_is_rejected(multibox, model, tmp_path):
-    content = torch.load(model, weights_only=True)
+def test_an_export_that_differs_is_rejected(multibox, trained, tmp_path):
+    content = torch.load(trained, weights_only=True)
     weights = content["state_dict"]
     # The same network, but half precision has no number as large as these weights.
     for level in (0, 1):
@@ -162,27 +152,36 @@ def test_an_export_that_differs_is_rejected(multibox, model, tmp_path):
         (["--load-weights", __file__], "no PyTorch checkpoint"),
     ],
 )
-def test_bad_input_gets_one_line(multibox, model, tmp_path, options, words):
-    weights = [] if "--load-weights" in options else ["--load-weights", model]
+def test_bad_input_gets_one_line(multibox, trained, tmp_path, options, words):
+    weights = [] if "--load-weights" in options else ["--load-weights", trained]
     done = multibox("export", *weights, "--save-model-to", tmp_path / "export", *options)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "export").exists()
 
 
-def test_a_folder_that_cannot_be_made_gets_one_line(multibox, model, tmp_path):
+def test_a_folder_that_cannot_be_made_gets_one_line(multibox, trained, tmp_path):
     (tmp_path / "file").write_text("")
-    done = multibox("export", "--load-weights", model, "--save-model-to", tmp_path / "file/export")
+    done = multibox("export", "--load-weights", trained, "--save-model-to", tmp_path / "file/export")
     assert done.returncode == 2
     assert "cannot make this folder" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to set")
-def test_a_full_disk_leaves_nothing_half_written(model, tmp_path):
+def test_a_full_disk_leaves_nothing_half_written(trained, tmp_path):
     import resource
 
     folder = tmp_path / "export"
-    command = [sys.executable, "-m", "multibox", "export", "--load-weights", str(model), "--save-model-to", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "multibox",
+        "export",
+        "--load-weights",
+        str(trained),
+        "--save-model-to",
+        str(folder),
+    ]
     done = subprocess.run(
         [*command, "--no-onnx"],
         env=ENVIRONMENT,

@@ -19,7 +19,7 @@ from multibox.data import coco
 from multibox.errors import OptionError
 from multibox.export import export, parity_report
 from multibox.export.comparison import Tolerance
-from multibox.export.parity import Form, Parity, candidates_of, check
+from multibox.export.parity import ComparedForm, Parity, candidates_of, check
 from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.layers import InvertedResidual
@@ -111,7 +111,10 @@ def listed(*rows: tuple[float, float, float, float, float, int]) -> Detections:
 
 def judged(reference, found, data=None) -> Parity:
     """`reference`, `found`: a list of detections for each image."""
-    forms = [Form("checkpoint", "", "float32", None), Form("f", "f", "int8", 1, "checkpoint", INT8, is_int8=True)]
+    forms = [
+        ComparedForm("checkpoint", "", "float32", None),
+        ComparedForm("f", "f", "int8", 1, "checkpoint", INT8, is_int8=True),
+    ]
     names = {"checkpoint": reference, candidates_of("checkpoint"): reference, "f": found}
     rows = ({name: lists[i] for name, lists in names.items()} for i in range(len(reference)))
     images = [str(i) for i in range(len(reference))]

@@ -184,7 +184,7 @@ def test_how_much_is_prepared_ahead_does_not_change_results(records: list[Record
 
 def test_no_more_is_prepared_ahead_than_asked_for(records: list[Record]) -> None:
     made: list[int] = []
-    results = loader._ahead(made.append, range(100), num_threads=2, num_ahead=3, stop=threading.Event())
+    results = loader.ahead(made.append, range(100), num_threads=2, num_ahead=3, stop=threading.Event())
     next(results)
     results.close()
 
@@ -194,7 +194,7 @@ def test_no_more_is_prepared_ahead_than_asked_for(records: list[Record]) -> None
 def test_heavy_tasks_are_prepared_less_far_ahead() -> None:
     made: list[int] = []
     weights = [2, 2, 9, 1, 1, 1, 1, 1, 1]
-    results = loader._ahead(
+    results = loader.ahead(
         made.append, weights, num_threads=1, num_ahead=4, stop=threading.Event(), weigh=lambda weight: weight
     )
     # Behind the one that is asked for: (2, 9), (9, 1), and with the 9 gone (1, 1, 1, 1) at most and one more.

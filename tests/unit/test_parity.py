@@ -14,7 +14,7 @@ from multibox.data import coco
 from multibox.data.coco import CocoData, Record
 from multibox.errors import DataError
 from multibox.export.comparison import ImageComparison, Tolerance, compare, describe, summarise
-from multibox.export.parity import Form, Parity, candidates_of, check, collect, median_ms, reference_runtimes
+from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, median_ms, reference_runtimes
 from multibox.images import Image, read
 from multibox.model.ssd import build
 from multibox.pictures import builtin_pictures
@@ -280,12 +280,12 @@ def annotated(*records: Record) -> CocoData:
     )
 
 
-CHECKPOINT = Form("checkpoint", "latest.pth", "float32", 100)
-ONNX = Form("ONNX", "model.onnx", "float32", 200, reference="checkpoint")
+CHECKPOINT = ComparedForm("checkpoint", "latest.pth", "float32", 100)
+ONNX = ComparedForm("ONNX", "model.onnx", "float32", 200, reference="checkpoint")
 
 
 def checked(
-    forms: Sequence[Form],
+    forms: Sequence[ComparedForm],
     reference: Sequence[Sequence[Row]],
     found: Sequence[Sequence[Row]],
     *,
@@ -328,7 +328,7 @@ def test_failed_form_names_the_image_and_what_differs():
 
 
 def test_form_that_is_only_shown_does_not_fail():
-    shown = Form("bf16", "model.xml", "bfloat16", 200, "checkpoint", is_judged=False)
+    shown = ComparedForm("bf16", "model.xml", "bfloat16", 200, "checkpoint", is_judged=False)
     parity = checked([CHECKPOINT, shown], [[A, B]], [[A]])
     assert parity.passed
     assert (parity.rows[1].passed, parity.rows[1].reason) == (None, None)
@@ -348,14 +348,14 @@ def test_too_many_undecided_detections_fail():
 
 def test_a_difference_of_average_precision_fails_by_itself():
     # Quantised: single detections are not judged. One of two classes is lost: AP 0.5 instead of 1.
-    int8 = Form("INT8", "model.xml", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
+    int8 = ComparedForm("INT8", "model.xml", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
     parity = checked([CHECKPOINT, int8], [[A, B]], [[A]], data=annotated(record(A, B)))
     assert parity.reasons == ("INT8: AP is 50.00, that of checkpoint 100.00.",)
     assert [row.ap for row in parity.rows] == [pytest.approx(1), pytest.approx(0.5)]
 
 
 def test_only_ap_lets_single_detections_differ():
-    int8 = Form("INT8", "model.xml", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
+    int8 = ComparedForm("INT8", "model.xml", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
     # IoU with the annotation 39/41 = 0.951, so AP stays 1.
     parity = checked([CHECKPOINT, int8], [[A]], [[moved(1, 0.9)]], data=annotated(record(A)))
     assert parity.passed
@@ -363,8 +363,8 @@ def test_only_ap_lets_single_detections_differ():
 
 
 def test_each_form_has_its_own_reference():
-    halved = Form("checkpoint FP16", "latest.pth", "float32", 100)
-    form = Form("FP16", "model.xml", "float32", 100, reference="checkpoint FP16")
+    halved = ComparedForm("checkpoint FP16", "latest.pth", "float32", 100)
+    form = ComparedForm("FP16", "model.xml", "float32", 100, reference="checkpoint FP16")
     images = [
         {
             "checkpoint": listed(A),

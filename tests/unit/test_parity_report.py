@@ -10,9 +10,11 @@ from rich.console import Console
 from multibox.errors import OptionError
 from multibox.export import parity_report
 from multibox.export.comparison import Comparison, Tolerance
-from multibox.export.parity import Form, Parity, Row
+from multibox.export.parity import ComparedForm, Parity, Row
 
-CHECKPOINT = Row(Form("checkpoint", "latest.pth", "float32", 12_345_678), 0.72351, 0.9412, None, 40.04, None, None)
+CHECKPOINT = Row(
+    ComparedForm("checkpoint", "latest.pth", "float32", 12_345_678), 0.72351, 0.9412, None, 40.04, None, None
+)
 
 
 def row(
@@ -37,7 +39,9 @@ def row(
         worst_image=None,
         worst_difference=None,
     )
-    form = Form(name, file, precision, 6_200_000, "checkpoint", tolerance or Tolerance(), is_judged=passed is not None)
+    form = ComparedForm(
+        name, file, precision, 6_200_000, "checkpoint", tolerance or Tolerance(), is_judged=passed is not None
+    )
     return Row(form, 0.72352, 0.9412, comparison, 12.34, passed, reason)
 
 
@@ -66,7 +70,7 @@ def test_narrow_terminals_get_fewer_columns_and_every_row():
 
 
 def test_table_has_dashes_for_what_does_not_exist():
-    unmeasured = Row(Form("checkpoint", "latest.pth", "float32", None), None, None, None, None, None, None)
+    unmeasured = Row(ComparedForm("checkpoint", "latest.pth", "float32", None), None, None, None, None, None, None)
     assert "checkpoint f32 - - - - - - - - -" in " ".join(printed(Parity((unmeasured,), 6)).split())
 
 

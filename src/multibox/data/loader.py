@@ -84,7 +84,7 @@ class TrainLoader:
             return self._batch(number, range(start, start + self.batch_size), order, stop)
 
         steps = range(first_step, self.steps_per_epoch)
-        return _ahead(make, steps, num_threads=self.num_workers, num_ahead=self.prefetch, stop=stop)
+        return ahead(make, steps, num_threads=self.num_workers, num_ahead=self.prefetch, stop=stop)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Record indices of all samples of an epoch, over all processes."""
@@ -118,7 +118,7 @@ def evaluation_images(records: Sequence[Record], *, num_workers: int) -> Generat
     """
     stop = threading.Event()
     least = MAX_PIXELS_PER_BATCH // MAX_IMAGES_AHEAD
-    return _ahead(
+    return ahead(
         lambda record: _read_full(record, stop),
         records,
         num_threads=num_workers,
@@ -162,16 +162,18 @@ def _read_full(record: Record, stop: threading.Event) -> Image:
     return images.read(record.path, expected_size=(record.width, record.height))
 
 
-def _ahead(
+def ahead(
     work: Callable[[Task], Result],
     tasks: Iterable[Task],
     *,
     num_threads: int,
-    num_ahead: int,
-    stop: threading.Event,
+    num_ahead: int | None = None,
+    stop: threading.Event | None = None,
     weigh: Callable[[Task], int] = lambda _: 1,
 ) -> Generator[Result, None, None]:
     """Results of the tasks in their order, made ahead by threads; errors come out where the result would.
+
+    By default, two for each thread are made ahead.
 
     Tasks that `weigh` more than `num_ahead` together, the next one aside, are not begun before they are asked for.
 
@@ -185,17 +187,19 @@ def _ahead(
     cv2.setNumThreads(1)
     pending: deque[tuple[Future[Result], int]] = deque()
     weight = 0
+    limit = 2 * num_threads if num_ahead is None else num_ahead
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-loader")
     try:
         for task in tasks:
             pending.append((pool.submit(work, task), weigh(task)))
             weight += pending[-1][1]
-            while weight > num_ahead:
+            while weight > limit:
                 future, own = pending.popleft()
                 weight -= own
                 yield future.result()
         while pending:
             yield pending.popleft()[0].result()
     finally:
-        stop.set()
+        if stop is not None:
+            stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,14 +19,15 @@ from multibox.errors import OptionError
 from multibox.export import ir, parity
 from multibox.export.comparison import Tolerance
 from multibox.export.network import round_to_half
-from multibox.export.parity import Form as Row
-from multibox.export.parity import Parity
+from multibox.export.parity import ComparedForm, Parity
+from multibox.files import sha256
 from multibox.images import read
 from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.onnx_runtime import OnnxRuntime
+from multibox.openvino_files import write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.run_log import provenance
 from multibox.runtimes import Runtime
@@ -104,7 +104,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         converted = ir.convert(network, next(iter(infos.values())))
         for name, info in infos.items():
             path = folder / name
-            _save_ir(ir.finish(converted, info), path, compress=request.precision == "FP16")
+            write_graph(ir.finish(converted, info), path, half_precision=request.precision == "FP16")
             files.append(ExportedFile(name, path, info))
     if request.onnx:
         from multibox.export import onnx_model
@@ -130,15 +130,15 @@ def prove(
 
     OpenVINO files are judged in float32 arithmetic. Where the processor's own choice is another one, a second row shows
     what that costs. A file with weights in half precision is judged against the network with its weights rounded so,
-    whose row says what the rounding costs. Files that compute in 8 bits have looser rules, see `parity.Form`.
+    whose row says what the rounding costs. Files that compute in 8 bits have looser rules, see `parity.ComparedForm`.
     """
     template, classes = checkpoint.template, checkpoint.classes
-    forms = [Row(CHECKPOINT, CHECKPOINT, "float32", None)]
+    forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
     runtimes = dict(parity.reference_runtimes(CHECKPOINT, checkpoint.build(), template, classes))
     for precision, rounded in _rounded_networks(checkpoint, files).items():
         name = f"{CHECKPOINT}, weights in {precision}"
         runtimes |= parity.reference_runtimes(name, rounded, template, classes)
-        forms.append(Row(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
+        forms.append(ComparedForm(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
     for file in files:
         reference = f"{CHECKPOINT}, weights in FP16" if file.info.precision == "FP16" else CHECKPOINT
         is_int8 = file.info.precision == "INT8"
@@ -147,8 +147,18 @@ def prove(
             is_exact = precision == "float32"
             tolerance = _int8_tolerance(template.input.size) if is_int8 else Tolerance() if is_exact else COARSE
             arithmetic = "int8" if is_int8 and is_exact else precision
-            row = Row(name, file.name, arithmetic, file.num_bytes, reference, tolerance, is_judged=is_exact)
-            forms.append(replace(row, is_int8=is_int8))
+            forms.append(
+                ComparedForm(
+                    name,
+                    file.name,
+                    arithmetic,
+                    file.num_bytes,
+                    reference,
+                    tolerance,
+                    is_judged=is_exact,
+                    is_int8=is_int8,
+                )
+            )
     data = images if isinstance(images, CocoData) else None
     paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
     shown = {form.name: runtimes[form.name] for form in forms}
@@ -223,8 +233,6 @@ class _Description:
         # Size and complexity are those of the network as it was trained, whatever it is compressed to.
         template, network = checkpoint.template, checkpoint.build_float()
         self._is_int8 = checkpoint.quantization is not None
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         after = template.postprocess
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
@@ -239,7 +247,7 @@ class _Description:
             "box_variances": template.model.box_variances,
             "origin": Origin(
                 checkpoint=source.resolve().name,
-                sha256=digest,
+                sha256=sha256(source),
                 trained_from=Path(str(checkpoint.meta.get("start", "unknown"))).name,
             ),
             "versions": {"multibox": provenance()["multibox_version"], **provenance()["libraries"]},
@@ -269,16 +277,6 @@ class _Description:
             precision="INT8" if self._is_int8 else "FP32",
             **self._fields,
         )
-
-
-def _save_ir(model: Any, path: Path, *, compress: bool) -> None:
-    import openvino
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        openvino.save_model(model, path, compress_to_fp16=compress)
-    except RuntimeError as error:
-        raise OptionError(f"{path}: OpenVINO cannot write the file; is the disk full?") from error
 
 
 def _write(path: Path, content: bytes) -> None:

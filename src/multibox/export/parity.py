@@ -53,7 +53,7 @@ WARM_UP_ROUNDS, LEAST_ROUNDS = 2, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ComparedForm:
     """Something that is compared: `name` is its key in what `collect` gives.
 
     `precision`: what computed ("float32", "bfloat16"). `reference`: the name of the form that it must equal; None for a
@@ -82,7 +82,7 @@ class Row:
     `passed`: None where the row is not judged. `reason`: why it failed, in a sentence.
     """
 
-    form: Form
+    form: ComparedForm
     ap: float | None
     ap50: float | None
     comparison: Comparison | None
@@ -123,7 +123,7 @@ class Parity:
 
 
 def check(
-    forms: Sequence[Form],
+    forms: Sequence[ComparedForm],
     found: Iterable[Mapping[str, Detections]],
     *,
     image_names: Sequence[str],
@@ -239,7 +239,11 @@ def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float =
 
 
 def _row(
-    form: Form, comparison: Comparison, metrics: Metrics | None, faults: Sequence[str], milliseconds: float | None
+    form: ComparedForm,
+    comparison: Comparison,
+    metrics: Metrics | None,
+    faults: Sequence[str],
+    milliseconds: float | None,
 ) -> Row:
     is_judged = form.is_judged and form.reference is not None
     return Row(
@@ -286,7 +290,7 @@ def _compare_confident(
 
 
 def _faults_of_int8(
-    form: Form,
+    form: ComparedForm,
     comparison: Comparison,
     kept: Mapping[str, Sequence[Detections]],
     metrics: Mapping[str, Metrics],
@@ -313,7 +317,7 @@ def _faults_of_int8(
 
 
 def _faults(
-    form: Form,
+    form: ComparedForm,
     comparison: Comparison,
     metrics: Mapping[str, Metrics],
     image_names: Sequence[str],
