@@ -38,6 +38,9 @@ EXTRA_OF = {
     "tensorboard": "train",
     "faster_coco_eval": "eval",
     "onnx": "onnx",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "labelformat": "formats",
 }
 """The extra of this package that brings a library."""
 

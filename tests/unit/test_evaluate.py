@@ -17,13 +17,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from multibox import report
+from multibox import results
 from multibox.data import coco, loader
 from multibox.data.coco import CocoData, Record
 from multibox.errors import DataError, OptionError
 from multibox.evaluate import ClassMetrics, Metrics, check_classes, evaluate, measure
 from multibox.images import Image
-from multibox.report import detections_to_coco, table, write_detections, write_metrics_json, write_metrics_yaml
+from multibox.results import detections_to_coco, table, write_detections, write_metrics_json, write_metrics_yaml
 from multibox.structures import Detections
 
 SIDE = 200  # pixels of the square images below; boxes are typed in pixels
@@ -690,4 +690,4 @@ def weights(folder: Path) -> Path:
 def write_some_yaml(path: Path, metrics: Metrics) -> None:
     (path.parent.parent / "weights").mkdir(parents=True, exist_ok=True)
     weights_path = weights(path.parent.parent / "weights")
-    report.write_metrics_yaml(path, weights_path=weights_path, metrics=metrics, size_mp=1.84, complexity_gflops=0.82)
+    results.write_metrics_yaml(path, weights_path=weights_path, metrics=metrics, size_mp=1.84, complexity_gflops=0.82)

@@ -48,7 +48,7 @@ def evaluate(
         skip_bad: Leave out images and annotations that cannot be used.
     """
     from multibox import evaluate as evaluation
-    from multibox import report
+    from multibox import results
     from multibox.data import coco
     from multibox.draw import draw, save_drawing
     from multibox.runtimes import open_runtime
@@ -67,12 +67,12 @@ def evaluate(
 
     with counting("Evaluating", len(data.records)) as progress:
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(report.table(found.metrics))
+    console.print(results.table(found.metrics))
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
         for path, write in (
-            (save_metrics_to, report.write_metrics_yaml),
-            (save_metrics_to.with_suffix(".json"), report.write_metrics_json),
+            (save_metrics_to, results.write_metrics_yaml),
+            (save_metrics_to.with_suffix(".json"), results.write_metrics_json),
         ):
             write(
                 path,
@@ -83,7 +83,7 @@ def evaluate(
             )
         say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
     if save_detections_to is not None:
-        report.write_detections(save_detections_to, found.detections, data)
+        results.write_detections(save_detections_to, found.detections, data)
         say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
         say(f"Pictures: {save_output_to}")
