@@ -185,10 +185,14 @@ class RefineConfig(Strict, frozen=True):
     start_share: Fraction
 
 
-class TrainConfig(Strict, frozen=True):
-    """Everything else that a training needs; the reasons stand beside the values in the template."""
+class TrainConfig(Strict, frozen=True, kw_only=True):
+    """Everything else that a training needs; the reasons stand beside the values in the template.
+
+    `frozen_stride`: stages up to this stride keep the weights that they start with; random ones always train.
+    """
 
     refine: RefineConfig
+    frozen_stride: Literal[0, 2, 4, 8, 16] = 0
     momentum: Fraction
     weight_decay: NotNegative
     max_gradient_norm: Positive

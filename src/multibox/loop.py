@@ -30,6 +30,7 @@ from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
 from multibox.evaluate import Metrics, evaluate
 from multibox.files import write_atomically
+from multibox.frozen import freeze, frozen_stages
 from multibox.loss import Losses, multibox_loss
 from multibox.matching import pad
 from multibox.model import ssd
@@ -38,6 +39,7 @@ from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
+from multibox.structures import FloatArray, RawOutput
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -131,18 +133,22 @@ class TrainingLoop:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if fabric.world_size > 1:
             synchronise_batch_norm(model.to(fabric.device))
+        # Before the devices are set up: several processes share the gradients of what trains.
+        self.num_frozen = freeze(model, template.train.frozen_stride)
         optimizer = torch.optim.SGD(
-            model.parameters(),
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=self.basic.base_learning_rate,
             momentum=template.train.momentum,
             weight_decay=template.train.weight_decay,
         )
         self.model = model.train()
+        freeze(model, template.train.frozen_stride)
         self.network, self.optimizer = fabric.setup(model, optimizer)
         self.average = WeightAverage(model, decay=template.train.ema_decay, start_share=start_share)
         self.runtime = TorchRuntime(self.average.model, template, classes, device=fabric.device)
         anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
         self.anchors = torch.from_numpy(anchors).to(fabric.device)
+        self.run_frozen = self._frozen_stages() if self.num_frozen else None
         self.counters = _Counters()
         self.num_steps = self.basic.epochs * self.loader.steps_per_epoch
         # With a deadline, `num_steps` follows from it; never more than these.
@@ -235,9 +241,8 @@ class TrainingLoop:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
-        images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
         losses = multibox_loss(
-            self.network(images),
+            self._forward(batch),
             pad(batch.targets, self.fabric.device),
             self.anchors,
             self.model.bbox_head.loss_weights,
@@ -252,6 +257,29 @@ class TrainingLoop:
         self.optimizer.step()
         self.average.update(self.counters.step)
         return losses
+
+    def _forward(self, batch: Batch) -> RawOutput:
+        if self.run_frozen is None:
+            images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
+        else:
+            images = self.run_frozen(batch.images)
+        raw: RawOutput = self.network(images, self.num_frozen)
+        return raw
+
+    def _frozen_stages(self) -> Callable[[FloatArray], Tensor]:
+        return frozen_stages(
+            self.model,
+            self.template.train.frozen_stride,
+            input_size=self.template.input.size,
+            device=self.fabric.device,
+            precision=self._precision(),
+        )
+
+    def _precision(self) -> torch.dtype:
+        """Of the arithmetic of convolutions."""
+        device = self.fabric.device.type
+        with self.fabric.autocast():
+            return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
     def _end_epoch(self, losses: _MeanLosses, speed: float, log: RunLog | None) -> None:
         counters, metrics = self.counters, None

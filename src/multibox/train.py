@@ -75,6 +75,7 @@ def train(
     fabric = connect(device, template.train.precision)
     say = display.line if fabric.is_global_zero else _say_nothing
     template = _with_anchors(template, train_data, start, resume, seed=seed, say=say)
+    template = _with_frozen_stages(template, start, resume)
     output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
     model = ssd.build(template, num_classes=len(train_data.classes))
@@ -231,6 +232,14 @@ def _with_anchors(
     return config.replace(template, model=config.replace(template.model, anchors_px=given))
 
 
+def _with_frozen_stages(template: Template, start: StartingPoint | None, resume: Checkpoint | None) -> Template:
+    """The template with the stages that this run freezes: those it began with, or none if its weights are random."""
+    stride = template.train.frozen_stride if start is not None else 0
+    if resume is not None:
+        stride = resume.template.train.frozen_stride
+    return config.replace(template, train=config.replace(template.train, frozen_stride=stride))
+
+
 def _apply(start: StartingPoint, model: ssd.SSD, classes: Sequence[str], dataset: Dataset, template: Template) -> str:
     """Put the starting weights into the model; what was carried over, in one line."""
     if start.anchors_px and [len(level) for level in start.anchors_px] != [
@@ -263,7 +272,7 @@ def _for_quantised(template: Template, batch_size: int | None) -> Template:
     )
     schedule = config.replace(template.train.schedule, warmup_fraction=0.0, final_factor=1.0)
     # Decay shrinks weights, but the scales that round them stay as they are.
-    train = config.replace(template.train, schedule=schedule, weight_decay=0.0, precision="float32")
+    train = config.replace(template.train, schedule=schedule, weight_decay=0.0, precision="float32", frozen_stride=0)
     return config.replace(
         template, hyper_parameters=config.replace(template.hyper_parameters, basic=basic), train=train
     )

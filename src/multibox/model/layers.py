@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from multibox.model.depthwise import DepthwiseConv2d
+
 
 class ConvBlock(nn.Module):
     """Convolution without bias, batch normalisation and, unless `activation` is false, ReLU6."""
@@ -15,13 +17,14 @@ class ConvBlock(nn.Module):
         *,
         kernel_size: int = 1,
         stride: int = 1,
-        groups: int = 1,
+        is_depthwise: bool = False,
         activation: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
-        )
+        if is_depthwise:
+            self.conv: nn.Conv2d = DepthwiseConv2d(in_channels, stride=stride)
+        else:
+            self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
         self.activ = nn.ReLU6(inplace=True) if activation else nn.Identity()
 
@@ -41,7 +44,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.has_residual = stride == 1 and in_channels == out_channels
         self.conv1 = ConvBlock(in_channels, hidden_channels)
-        self.conv2 = ConvBlock(hidden_channels, hidden_channels, kernel_size=3, stride=stride, groups=hidden_channels)
+        self.conv2 = ConvBlock(hidden_channels, hidden_channels, kernel_size=3, stride=stride, is_depthwise=True)
         self.conv3 = ConvBlock(hidden_channels, out_channels, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import operator
+
 from torch import Tensor, nn
 
 from multibox.model.layers import ConvBlock, InvertedResidual
@@ -35,11 +39,18 @@ class MobileNetV2(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to [(B, 96, H / 16, W / 16), (B, 320, H / 32, W / 32)]."""
-        *early, stage4, stage5 = self.features
-        x = images
-        for block in early:
+    def forward(self, x: Tensor, first_block: int = 0) -> list[Tensor]:
+        """(B, 3, H, W) to [(B, 96, H / 16, W / 16), (B, 320, H / 32, W / 32)].
+
+        With `first_block`, `x` is what the blocks before that one make of the images.
+        """
+        *early, stage5 = self.features
+        for block in early[first_block:]:
             x = block(x)
-        stride_16 = stage4(x)
-        return [stride_16, stage5(stride_16)]
+        return [x, stage5(x)]
+
+    def blocks_up_to(self, stride: int) -> list[nn.Module]:
+        """The blocks, from the first, that shrink the image to 1 / `stride` at most."""
+        block_strides = (2, *(math.prod(stride for _, _, stride in units) for units in STAGES))
+        count = sum(total <= stride for total in itertools.accumulate(block_strides, operator.mul))
+        return list(self.features)[:count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +30,19 @@ class SSD(nn.Module):
         self.backbone = backbone
         self.bbox_head = Head(channels, num_anchors, num_classes)
 
-    def forward(self, images: Tensor) -> RawOutput:
-        """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
-        raw: RawOutput = self.bbox_head(self.backbone(images))
+    def forward(self, images: Tensor, first_block: int = 0) -> RawOutput:
+        """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1).
+
+        With `first_block`, `images` are what the blocks of the backbone before that one made of them.
+        """
+        raw: RawOutput = self.bbox_head(self.backbone(images, first_block))
         return raw
+
+    def blocks_up_to(self, stride: int) -> list[nn.Module]:
+        """The blocks of the backbone, from the first, that shrink the image to 1 / `stride` at most."""
+        backbone: Any = self.backbone
+        blocks: list[nn.Module] = backbone.blocks_up_to(stride)
+        return blocks
 
 
 class Head(nn.Module):
