@@ -122,11 +122,15 @@ class PostprocessConfig(Strict, frozen=True):
     max_detections: Count
 
 
-class LossConfig(Strict, frozen=True):
-    """Matching and MultiBox loss."""
+class LossConfig(Strict, frozen=True, kw_only=True):
+    """Matching and MultiBox loss.
+
+    `learn_balance`: whether the weight of the class loss is learnt, as in the original, or 1.
+    """
 
     match_iou_threshold: Fraction
     negatives_per_positive: NotNegative
+    learn_balance: bool = True
 
 
 class PhotometricConfig(Strict, frozen=True):

@@ -31,7 +31,7 @@ def frozen_stages(
     """A function from images (B, 3, S, S), RGB in 0..1, to what the stages up to this stride make of them.
 
     It has the weights of now. On a processor, OpenVINO runs it, at 2.5 times the speed of PyTorch without gradients
-    (`benchmarks/train_speed.py`); elsewhere, PyTorch does.
+    (`benchmarks/train_speed.py --parts`); elsewhere, PyTorch does.
     """
     if device.type != "cpu":
         stages = nn.Sequential(*model.blocks_up_to(stride))

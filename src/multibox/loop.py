@@ -134,6 +134,7 @@ class TrainingLoop:
         if fabric.world_size > 1:
             synchronise_batch_norm(model.to(fabric.device))
         # Before the devices are set up: several processes share the gradients of what trains.
+        model.bbox_head.loss_weights.requires_grad_(template.train.loss.learn_balance)
         self.num_frozen = freeze(model, template.train.frozen_stride)
         optimizer = torch.optim.SGD(
             [parameter for parameter in model.parameters() if parameter.requires_grad],

@@ -44,9 +44,9 @@ def multibox_loss(
     processes, `average_over_processes` makes that the mean over them, so that averaged gradients are those of one
     process with all images.
 
-    The class loss is balanced as exp(-w) * loss + w / 2 (Kendall et al., "Multi-Task Learning Using Uncertainty",
-    2018, eq. 10). The box loss is not: the original computed its balanced value and then returned the plain one, and
-    its published weights were learnt that way.
+    With `config.learn_balance`, the class loss is balanced as exp(-w) * loss + w / 2 (Kendall et al., "Multi-Task
+    Learning Using Uncertainty", 2018, eq. 10). The box loss is not: the original computed its balanced value and then
+    returned the plain one, and its published weights were learnt that way.
     """
     deltas, logits = raw.deltas.float(), raw.logits.float()
     matched = match(targets, anchors, iou_threshold=config.match_iou_threshold)
@@ -65,6 +65,8 @@ def multibox_loss(
     is_hard = hard_negatives(errors.detach(), is_positive, ratio=config.negatives_per_positive)
     raw_classes = (errors * (is_positive | is_hard)).sum() / normaliser
 
+    if not config.learn_balance:
+        return Losses(raw_classes, box_loss, raw_classes)
     weight = loss_weights[0]
     return Losses(torch.exp(-weight) * raw_classes + 0.5 * weight, box_loss, raw_classes)
 

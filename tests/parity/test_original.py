@@ -35,7 +35,7 @@ def losses_of(model, raw, targets, anchors, template):
         pad(targets, "cpu"),
         torch.from_numpy(anchors),
         model.bbox_head.loss_weights,
-        config=template.train.loss,
+        config=configuration.replace(template.train.loss, learn_balance=True),
         variances=template.model.box_variances,
     )
 

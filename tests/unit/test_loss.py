@@ -43,9 +43,16 @@ def batch(num_objects: list[int], *, seed: int = 0) -> tuple[RawOutput, list[Tar
     return RawOutput(deltas, logits), images
 
 
-def losses_of(raw: RawOutput, images: list[Targets], *, weights: tuple[float, float] = (0, 0), **options) -> Losses:
+def losses_of(
+    raw: RawOutput,
+    images: list[Targets],
+    *,
+    weights: tuple[float, float] = (0, 0),
+    config: LossConfig = CONFIG,
+    **options,
+) -> Losses:
     balance = torch.tensor(weights)
-    return multibox_loss(raw, pad(images, "cpu"), ANCHORS, balance, config=CONFIG, variances=VARIANCES, **options)
+    return multibox_loss(raw, pad(images, "cpu"), ANCHORS, balance, config=config, variances=VARIANCES, **options)
 
 
 def slow_iou(a: list[float], b: list[float]) -> float:
@@ -241,3 +248,12 @@ def test_of_equally_hard_negatives_the_first_are_taken():
 
 def test_no_negatives_are_taken_when_none_are_asked_for():
     assert not hard_negatives(torch.ones(1, 4), torch.tensor([[True, False, False, False]]), ratio=0).any()
+
+
+def test_without_a_learnt_balance_the_class_loss_counts_as_it_is():
+    raw, images = batch([3, 1])
+    config = LossConfig(match_iou_threshold=0.4, negatives_per_positive=3, learn_balance=False)
+    losses = losses_of(raw, images, weights=(1.5, 0), config=config)
+    assert losses.classes == losses.raw_classes
+    assert losses.total == losses.raw_classes + losses.boxes
+    assert losses.raw_classes == losses_of(raw, images, weights=(1.5, 0)).raw_classes

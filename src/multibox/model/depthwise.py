@@ -12,7 +12,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """A depthwise 3x3 convolution that computes what `nn.Conv2d` does, also as a part of exported graphs.
 
     PyTorch's gradient of one with stride 2 takes 20 times as long in bfloat16 on a processor as that of one with stride
-    1, which has four times the arithmetic (`benchmarks/train_speed.py --layers`). There, it is computed as that of
+    1, which has four times the arithmetic (`benchmarks/train_speed.py --parts`). There, it is computed as that of
     stride 1, with zeros between the gradients.
     """
 

@@ -1,0 +1,256 @@
+"""How fast training is on this machine, beside a plain loop, as ratios of one interleaved run.
+
+    python benchmarks/train_speed.py FOLDER --start FILE [--rounds 3]   whole trainings, and the plain loop
+    python benchmarks/train_speed.py --parts [--rounds 9]               single parts of a step, on random numbers
+    python benchmarks/train_speed.py --table                            the recorded results as Markdown
+
+FOLDER holds train/ and annotations_train.json. In each round, all run one after the other in processes of their own:
+the plain loop, `multibox train` with all stages training, and with those up to stride 8 frozen. Speeds are images per
+second from the second epoch on, everything included but validation. The plain loop is what a tutorial would write: the
+same network and loss, float32, PyTorch's DataLoader, Pillow for decoding and augmentation, no average of weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from accuracy import annotations, machine  # the benchmark beside this one
+
+RESULTS = Path(__file__).parent / "results"
+MODEL = "mobilenet_v2-2s_ssd-256x256"
+VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
+WARM_UP_STEPS = 4
+
+
+def main() -> int:
+    """Measure, record, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--start", default="", help="pretrained weights: without them, nothing can be frozen")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=20, help="of an epoch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table())
+        return 0
+    if arguments.parts:
+        measure_parts(arguments.rounds)
+        return 0
+    if arguments.folder is None:
+        parser.error("name a folder, or --parts, or --table")
+    if arguments.plain:
+        print(plain_loop(arguments.folder, arguments.batch_size, arguments.steps))
+        return 0
+    if not arguments.start:
+        parser.error("--start: name pretrained weights")
+    result = measure_trainings(arguments)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{result['date']}-train-speed-{result['data']}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(table())
+    return 0
+
+
+def measure_trainings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of each variant in each round."""
+    speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    options = ["--batch-size", str(arguments.batch_size), "--steps", str(arguments.steps), "--plain"]
+    for _ in range(arguments.rounds):
+        plain = subprocess.run(
+            [sys.executable, __file__, str(arguments.folder), *options], check=True, capture_output=True, text=True
+        )
+        speeds["plain loop"].append(float(plain.stdout))
+        for name, stride in (("all stages train", 0), ("frozen to stride 8", 8)):
+            speeds[name].append(real_training(arguments, stride))
+        print({name: round(values[-1], 1) for name, values in speeds.items()}, flush=True)
+    return {
+        "date": date.today().isoformat(),
+        "data": arguments.folder.resolve().name,
+        "batch_size": arguments.batch_size,
+        "images_per_second": {name: [round(value, 2) for value in values] for name, values in speeds.items()},
+        "machine": machine(),
+    }
+
+
+def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
+    """Images per second of the second epoch of `multibox train`."""
+    from multibox import config
+    from multibox.instantiate import bundled_templates
+
+    template = config.load(bundled_templates()[MODEL])
+    schedule = config.replace(template.train.schedule, min_steps_per_epoch=arguments.steps)
+    train = config.replace(template.train, schedule=schedule, frozen_stride=frozen_stride)
+    annotation_file, folder = annotations(arguments.folder, "train")
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "template.yaml"
+        file.write_text(config.dump(config.replace(template, train=train, tensorboard=False)))
+        command = [
+            *(sys.executable, "-m", "multibox", "train", "--config", str(file), "--load-weights", arguments.start),
+            *("--train-ann-files", annotation_file, "--train-data-roots", folder, "--save-checkpoints-to", work),
+            *("--batch-size", str(arguments.batch_size), "--epochs", "2"),
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        lines = (Path(work) / "metrics.jsonl").read_text().splitlines()
+    return float(json.loads(lines[-1])["images_per_second"])
+
+
+def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
+    """Images per second of an ordinary training of the same network."""
+    import random
+
+    import numpy as np
+    import torch
+    from PIL import Image, ImageEnhance
+    from torch.utils.data import DataLoader, Dataset
+
+    from multibox import config
+    from multibox.anchors import make_anchors
+    from multibox.data import coco
+    from multibox.instantiate import bundled_templates
+    from multibox.loss import multibox_loss
+    from multibox.matching import pad
+    from multibox.model import ssd
+    from multibox.structures import Targets
+
+    template = config.load(bundled_templates()[MODEL])
+    size = template.input.size
+    annotation_file, root = annotations(folder, "train")
+    data = coco.read([annotation_file], [root])
+
+    class Pictures(Dataset):  # type: ignore[type-arg]
+        """Decoded anew each time, as PyTorch's tutorials do."""
+
+        def __len__(self) -> int:
+            return 1_000_000
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, Targets]:
+            record = data.records[index % len(data.records)]
+            image = Image.open(record.path).convert("RGB")
+            boxes, labels = record.targets.boxes.copy(), record.targets.labels
+            share = random.uniform(0.7, 1)
+            left, top = random.uniform(0, 1 - share), random.uniform(0, 1 - share)
+            width, height = image.size
+            corners = (left * width, top * height, (left + share) * width, (top + share) * height)
+            image = image.crop(tuple(map(round, corners)))
+            moved = (boxes - np.array([left, top, left, top], np.float32)) / np.float32(share)
+            kept = ((moved[:, :2] + moved[:, 2:]) / 2 > 0).all(1) & ((moved[:, :2] + moved[:, 2:]) / 2 < 1).all(1)
+            boxes, labels = moved[kept].clip(0, 1), labels[kept]
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                image = enhance(image).enhance(random.uniform(0.7, 1.3))
+            pixels = np.asarray(image, np.float32) / 255
+            if random.random() < 0.5:
+                pixels = pixels[:, ::-1]
+                boxes[:, [0, 2]] = 1 - boxes[:, [2, 0]]
+            return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), Targets(boxes, labels)
+
+    def collate(samples: list[tuple[torch.Tensor, Targets]]) -> tuple[torch.Tensor, list[Targets]]:
+        return torch.stack([image for image, _ in samples]), [targets for _, targets in samples]
+
+    loader = DataLoader(Pictures(), batch_size, num_workers=2, collate_fn=collate)
+    model = ssd.build(template, num_classes=len(data.classes)).train()
+    anchors = torch.from_numpy(make_anchors(template.model.anchors_px, ssd.strides(model), size))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=0.0005)
+    started_at = 0.0
+    for step, (images, targets) in enumerate(loader):
+        if step == WARM_UP_STEPS:
+            started_at = time.perf_counter()
+        if step == WARM_UP_STEPS + num_steps:
+            break
+        losses = multibox_loss(
+            model(images),
+            pad(targets, "cpu"),
+            anchors,
+            model.bbox_head.loss_weights,
+            config=template.train.loss,
+            variances=template.model.box_variances,
+        )
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+    return num_steps * batch_size / (time.perf_counter() - started_at)
+
+
+def measure_parts(rounds: int) -> None:
+    """Print what single choices gain: the ratio of each way to the one before it, medians over interleaved rounds."""
+    import torch
+    from torch import nn
+
+    from multibox import config
+    from multibox.frozen import frozen_stages
+    from multibox.instantiate import bundled_templates
+    from multibox.model import ssd
+    from multibox.model.depthwise import DepthwiseConv2d
+
+    def gradient_of(convolution: nn.Module, channels: int, side: int) -> Callable[[], None]:
+        x = torch.rand(16, channels, side, side, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+
+        def run() -> None:
+            convolution(x).sum().backward()
+
+        return run
+
+    for channels, side in ((96, 128), (144, 64), (192, 32), (576, 16)):
+        ordinary = nn.Conv2d(channels, channels, 3, 2, padding=1, groups=channels, bias=False).bfloat16()
+        ours = DepthwiseConv2d(channels, stride=2).bfloat16()
+        pair = [gradient_of(each, channels, side) for each in (ordinary, ours)]
+        compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
+    template = config.load(bundled_templates()[MODEL])
+    model = ssd.build(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    images = torch.rand(16, 3, 256, 256).numpy()
+    by_openvino = frozen_stages(model, 8, input_size=256, device=torch.device("cpu"), precision=torch.bfloat16)
+    stages = nn.Sequential(*model.blocks_up_to(8))
+
+    def by_torch() -> None:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            stages(torch.from_numpy(images).contiguous(memory_format=torch.channels_last))
+
+    compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(images)], rounds)
+
+
+def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> None:
+    """Print the time of two ways in turns."""
+    seconds: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):
+        for times, run in zip(seconds, pair, strict=True):
+            started_at = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - started_at)
+    first, second = (times[1:] for times in seconds)
+    ratio = statistics.median(a / b for a, b in zip(first, second, strict=True))
+    print(
+        f"{what}: PyTorch {1000 * statistics.median(first):.1f} ms, ours {1000 * statistics.median(second):.1f} ms, "
+        f"{ratio:.1f} times as fast"
+    )
+
+
+def table() -> str:
+    """All recorded results, one row each: medians, and the ratios to the plain loop of the same round."""
+    rows = ["| date | data | batch | way | img/s | times the plain loop (of each round) |", "|---|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*-train-speed-*.json")):
+        r = json.loads(path.read_text())
+        plain = r["images_per_second"]["plain loop"]
+        for name, speeds in r["images_per_second"].items():
+            ratios = sorted(speed / base for speed, base in zip(speeds, plain, strict=True))
+            facts = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            median = f"{statistics.median(speeds):.1f}"
+            rows.append("| " + " | ".join([r["date"], r["data"], str(r["batch_size"]), name, median, facts]) + " |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
