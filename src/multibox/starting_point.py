@@ -13,6 +13,7 @@ from multibox import checkpoint, starting_weights
 from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
+from multibox.initial_weights import BUNDLED
 from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
 
@@ -39,7 +40,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     Raises:
         CheckpointError: the file cannot be read or holds another network.
     """
-    if os.fspath(path) == starting_weights.BUNDLED or Path(path).suffix.lower() == starting_weights.SUFFIX:
+    if os.fspath(path) == BUNDLED or Path(path).suffix.lower() == starting_weights.SUFFIX:
         return _of_starting_weights(path, template)
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
@@ -52,7 +53,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
 
 def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> StartingPoint:
     size, name = template.input.size, os.fspath(path)
-    if name == starting_weights.BUNDLED:
+    if name == BUNDLED:
         path = starting_weights.bundled_file(size)
         name = f"{name} ({path.name})"
     found = starting_weights.read(path)

@@ -20,9 +20,6 @@ from multibox.anchors import LevelSizes
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path
 
-BUNDLED = "bundled"
-"""What stands for the package's own file where a path is expected."""
-
 SUFFIX = ".safetensors"
 
 CLASS_LAYERS = "bbox_head.cls_convs."

@@ -12,7 +12,7 @@ import multibox
 from multibox.cli import app
 
 OPTIONS = {
-    "new": {"--do-not-load-snapshot", "--verbose", "-v"},
+    "new": {"--do-not-load-snapshot", "--offline", "--verbose", "-v"},
     "train": {
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
         *("--load-weights", "--resume-from", "--save-checkpoints-to", "--epochs", "--batch-size"),

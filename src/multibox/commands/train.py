@@ -61,7 +61,8 @@ def train(
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
-        load_weights: Weights to start from: a .pth, or an OpenVINO model of this family (.xml).
+        load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, `bundled`
+            for those that come with multibox, or `random`. Default: those of the work directory, else `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
@@ -161,7 +162,7 @@ def _open_start(
     template: Template, config: str, load_weights: str, resume_from: str
 ) -> tuple[StartingPoint | None, Checkpoint | None]:
     """What a run starts from, and what it goes on with; a resumed snapshot that holds no run is only a start."""
-    from multibox import checkpoint
+    from multibox import checkpoint, initial_weights
     from multibox.starting_point import open_starting_point
 
     if resume_from:
@@ -170,12 +171,14 @@ def _open_start(
             return None, resume
         say(f"{resume_from} holds weights but no run to go on with: starting a new run from these weights.")
         load_weights = resume_from
-    if not load_weights:
+    if load_weights == initial_weights.RANDOM:
         return None, None
-    snapshot = Path(config or TEMPLATE_NAME).resolve().parent / template.initial_weights
-    if not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot:
-        say(f"{load_weights} was never downloaded: starting from random weights.")
-        return None, None
+    folder = Path(config or TEMPLATE_NAME).resolve().parent
+    snapshot = folder / template.initial_weights
+    if not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot):
+        found = initial_weights.find(folder, template)
+        say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
+        load_weights = found
     return open_starting_point(load_weights, template), None
 
 
