@@ -29,6 +29,7 @@ from multibox.files import write_atomically
 if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint
     from multibox.config import Template
+    from multibox.data.coco import CocoData
     from multibox.loop import Result
     from multibox.starting_point import StartingPoint
 
@@ -115,6 +116,7 @@ def train(
     val_data = None
     if val_ann_files:
         val_data = read_data(val_ann_files, val_data_roots, train_data.classes, skip_bad, allow_missing_classes=True)
+    _warn(train_data, val_data)
     make_folder(save_checkpoints_to)
     skipped = [*train_data.skipped, *(val_data.skipped if val_data else ())]
     if skipped:
@@ -148,6 +150,18 @@ def train(
     if distributed.is_main_process():
         _report(result, time.monotonic() - started_at)
     return 130 if result.is_interrupted else 0
+
+
+def _warn(train_data: CocoData, val_data: CocoData | None) -> None:
+    """The checks of `multibox doctor` that look at no picture."""
+    from multibox.doctor.findings import cheap
+
+    found = cheap({"train": train_data, **({"val": val_data} if val_data else {})})
+    for finding in found:
+        example = f"; for one, {finding.examples[0]}" if finding.examples else ""
+        say(f"{finding.split}: {finding.text}{example}")
+    if found:
+        say("`multibox doctor` tells more of this.")
 
 
 def _with_basic(template: Template, changes: dict[str, int | float]) -> Template:
