@@ -28,10 +28,8 @@ def convert(source: Path, /, *, save_to: Path) -> int:
         # Read as training reads it: what is wrong is told now, not after a night.
         data = coco.read([split.annotation_file], [split.root], skip_bad=True)
         left_out = f"; {len(data.skipped)} bad ones left out (`multibox doctor` names them)" if data.skipped else ""
-        objects = sum(data.objects_per_class)
-        say(
-            f"{split.annotation_file}: {len(data.records)} images, {objects} objects of {len(data.classes)} classes{left_out}"
-        )
+        counts = f"{len(data.records)} images, {sum(data.objects_per_class)} objects of {len(data.classes)} classes"
+        say(f"{split.annotation_file}: {counts}{left_out}")
         options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
     say(f"Train with: multibox train {shlex.join(options)}")
     return 0

@@ -96,17 +96,17 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
     few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW_OBJECTS]
     if never:
         text = f"no object to train on: {_list(never)}"
-        yield Finding("warning", "classes-without-objects", "train", len(never), text, _first(never))
+        yield Finding("warning", "classes-without-objects", "train", len(never), text)
     if few:
         text = f"fewer than {FEW_OBJECTS} objects to train on: {_list(few)}"
-        yield Finding("warning", "classes-with-few-objects", "train", len(few), text, _first(few))
+        yield Finding("warning", "classes-with-few-objects", "train", len(few), text)
     val = splits.get("val")
     if val is not None:
         measured = dict(zip(val.classes, val.objects_per_class, strict=True))
         unmeasured = [name for name, count in counts.items() if count and not measured.get(name)]
         if unmeasured:
             text = f"no object to measure on: {_list(unmeasured)}"
-            yield Finding("warning", "classes-not-measured", "val", len(unmeasured), text, _first(unmeasured))
+            yield Finding("warning", "classes-not-measured", "val", len(unmeasured), text)
 
 
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:

@@ -97,8 +97,8 @@ def advise(fits: Mapping[int, Fit]) -> Advice:
         if found.small[1] > TOLERATED_SMALL or found.worst_recall < LEAST_RECALL:
             continue
         reason = (
-            f"at {size} px, {found.small[1]:.0%} of the objects are under {FINEST_STRIDE} px, the finest cell, and anchors "
-            f"meet {found.worst_recall:.0%} or more of each class"
+            f"at {size} px, {found.small[1]:.0%} of the objects are under {FINEST_STRIDE} px, the finest cell, and "
+            f"anchors meet {found.worst_recall:.0%} or more of each class"
         )
         if position:
             smaller = fits[sizes[position - 1]]
