@@ -127,6 +127,9 @@ def _videos(
         count = 0
         with closing(read(source, capture, stop)) as items:
             for item in items:
+                if isinstance(item, Failure):
+                    yield item
+                    return
                 count += 1
                 yield item
         if stop.is_set():
@@ -164,6 +167,8 @@ def _live_frames(source: Source, capture: Any, stop: Stop) -> Generator[Item, No
     try:
         for index, taken_s, image in latest.frames(stop):
             yield _frame(source, image, index, taken_s, rate), image
+        if not stop.is_set() and (source.kind == "camera" or not latest.has_ended):
+            yield Failure(source, f"{source.title}: it gives no more frames.")
     finally:
         latest.close()
 
@@ -175,7 +180,8 @@ class _Latest:
         self._capture = capture
         self._changed = threading.Condition()
         self._newest: tuple[int, float, Image] | None = None
-        self._has_ended = False
+        self.has_ended = False
+        """Whether the source came to its end, or the reading was closed."""
         # A read that hangs must not keep the program from ending.
         self._thread = threading.Thread(target=self._read, name="multibox-live", daemon=True)
         self._thread.start()
@@ -186,10 +192,10 @@ class _Latest:
         while not stop.is_set():
             with self._changed:
                 # Not without an end: a signal is only looked at between two waits.
-                if self._newest is None and not self._has_ended:
+                if self._newest is None and not self.has_ended:
                     self._changed.wait(POLL_S)
                 newest, self._newest = self._newest, None
-                has_ended = self._has_ended
+                has_ended = self.has_ended
             if newest is not None:
                 yield newest
                 given_up_at = time.monotonic() + LIVE_TIMEOUT_S
@@ -198,7 +204,7 @@ class _Latest:
 
     def close(self) -> None:
         """Have the reading end; what hangs in the driver is left to itself."""
-        self._has_ended = True
+        self.has_ended = True
         self._thread.join(1)
         if not self._thread.is_alive():
             self._capture.release()
@@ -210,12 +216,12 @@ class _Latest:
             now_s = time.monotonic()
             first_s = now_s if first_s is None else first_s
             with self._changed:
-                if is_there and not self._has_ended:
+                if is_there and not self.has_ended:
                     self._newest = (index, now_s - first_s, image)
                 else:
-                    self._has_ended = True
+                    self.has_ended = True
                 self._changed.notify()
-                if self._has_ended:
+                if self.has_ended:
                     return
 
 
@@ -237,7 +243,8 @@ def _capture(source: Source) -> Any | None:
         capture = cv2.VideoCapture(source.address)
     else:
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * LIVE_TIMEOUT_S]
-        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * LIVE_TIMEOUT_S]
+        # For the frames themselves our own comes first.
+        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, 2000 * LIVE_TIMEOUT_S]
         # FFmpeg would take a name with a colon for a protocol; another reader would take one with a number for the
         # first of a series of images.
         address = str(source.address) if source.is_live else os.path.abspath(str(source.address))  # noqa: PTH100

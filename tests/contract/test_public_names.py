@@ -22,6 +22,7 @@ OPTIONS = {
     "eval": {
         *("--load-weights", "--test-ann-files", "--test-data-roots", "--save-metrics-to", "--save-output-to"),
         *("--classes", "--config", "--save-detections-to", "--device", "--threshold", "--skip-bad"),
+        *("--tile", "--tile-overlap"),
     },
     "export": {
         *("--load-weights", "--save-model-to", "--classes", "--openvino", "--no-openvino", "--onnx", "--no-onnx"),
@@ -32,6 +33,10 @@ OPTIONS = {
         *("--load-weights", "--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
         *("--save-checkpoints-to", "--batch-size", "--gpu-num", "--classes", "--nncf-quantization"),
         *("--resume-from", "--max-drop", "--method", "--time-budget", "--seed", "--config", "--skip-bad"),
+    },
+    "predict": {
+        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file", "--show"),
+        *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
     },
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),

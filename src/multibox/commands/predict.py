@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, find_template, require, say
+from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
 from multibox.console import errors, tracking
 from multibox.errors import DataError, OptionError
 
@@ -40,6 +40,8 @@ def predict(
     coco: Path | None = None,
     ann_file: Path | None = None,
     show: Flag = False,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
     device: str = "auto",
     classes: str = "",
     config: str = "",
@@ -54,12 +56,15 @@ def predict(
             of a stream (rtsp://..., http://...).
         load_weights: The model.
         threshold: Score from which a detection counts. Default: what the model's file recommends, else 0.3.
-        save_to: Folder for images and videos (mp4) with their detections drawn; for a single source, or a file.
-        json: JSON file for all detections; if its name ends in .jsonl, a line for each image or frame, at once.
+        save_to: Folder for images and videos (mp4) with their detections drawn; of a single source, a file as well.
+        json: JSON file for all detections; if its name ends in .jsonl, a line for each image or frame as it is done.
         csv: CSV file for all detections, a row for each.
         coco: JSON file for all detections in the COCO result format.
         ann_file: COCO annotation file whose ids of images and categories --coco is to use.
         show: Show detections in a window.
+        tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
+            a half of the network's input.
+        tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         classes: Names of the classes of a file that names none, separated by commas.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
@@ -77,12 +82,16 @@ def predict(
     outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
     outputs.refuse_overwriting(load_weights)
 
-    runtime = open_runtime(
-        load_weights, template=find_template(config), classes=split_list(classes) or None, device=device
+    runtime = with_tiles(
+        open_runtime(load_weights, template=find_template(config), classes=split_list(classes) or None, device=device),
+        tile,
+        tile_overlap,
     )
     chosen, reason = _threshold(threshold, runtime)
     say(f"Score threshold {chosen:g}, {reason}.")
-    run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen)
+    run = Run(
+        model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=getattr(runtime, "tile_px", None)
+    )
     with interruption() as stop:
         tally = _run(runtime, found, run, outputs, stop, show=show)
         if stop.is_set():
@@ -197,6 +206,7 @@ def _run(
             )
         if tally.num_read == 0:  # inside, so that files with nothing in them replace none
             if stop.is_set():
+                errors.print("Interrupted before anything was seen; no file is written.", markup=False)
                 raise KeyboardInterrupt
             raise DataError(
                 tally.failures[0].reason if len(sources) == 1 else f"None of the {len(sources)} sources can be read."
