@@ -127,10 +127,11 @@ def detect(
     """The results of every frame of every source, in order, and its failures where they belong.
 
     Of files, several frames are under way at any time. A live source is handled frame by frame: all cores for the
-    latest one, and its result before the next is taken.
+    latest one, and its result before the next is taken. So is a single image, whose result then comes soonest.
     """
+    is_single_image = len(sources) == 1 and sources[0].kind == "image"
     with closing(read_frames(sources, stop=stop, on_open=on_open)) as items:
-        if any(source.is_live for source in sources):
+        if is_single_image or any(source.is_live for source in sources):
             yield from _one_by_one(runtime, items, threshold, keep_images)
         else:
             yield from _side_by_side(runtime, items, threshold, keep_images)

@@ -88,14 +88,13 @@ def predict(
         tile_overlap,
     )
     chosen, reason = _threshold(threshold, runtime)
-    say(f"Score threshold {chosen:g}, {reason}.")
-    run = Run(
-        model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=getattr(runtime, "tile_px", None)
-    )
+    tile_px = getattr(runtime, "tile_px", None)
+    say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
+    run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
         tally = _run(runtime, found, run, outputs, stop, show=show)
         if stop.is_set():
-            errors.print("Interrupted: the files hold what was found until then.", markup=False)
+            errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
             return stop.exit_code
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
 
