@@ -12,19 +12,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Whether, and by which signal, the end was asked for."""
+    """Whether the end was asked for, by a signal or by the program itself."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Ask for the end without a signal."""
+        self._is_asked = True
 
     def is_set(self) -> bool:
-        """True from the first signal on."""
-        return self.signal_number is not None
+        """True from the first signal or question on."""
+        return self._is_asked or self.signal_number is not None
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that a signal ended: 130 for Ctrl-C, 143 for a request to terminate."""
-        return 128 + (self.signal_number or 0)
+        """What a shell expects of a program that a signal ended: 130 for Ctrl-C, 143 for a request to terminate.
+
+        0 without a signal.
+        """
+        return 0 if self.signal_number is None else 128 + self.signal_number
 
 
 @contextmanager

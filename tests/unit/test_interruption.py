@@ -34,6 +34,12 @@ def test_the_second_signal_ends_the_program_at_once() -> None:
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
 
 
+def test_a_program_that_ends_itself_has_not_failed() -> None:
+    told = Interruption()
+    told.ask()
+    assert (told.is_set(), told.exit_code) == (True, 0)
+
+
 def test_outside_the_main_thread_nothing_is_told() -> None:
     def work() -> Interruption:
         with interruption() as told:

@@ -77,6 +77,10 @@ def predict(
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
+    if show:
+        from multibox.window import require_screen
+
+        require_screen()
     found, problems = find_sources(sources, output_folder=save_to)
     _report(problems, is_all=not found)
     outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
@@ -95,6 +99,7 @@ def predict(
         tally = _run(runtime, found, run, outputs, stop, show=show)
         if stop.is_set():
             errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
+        if stop.exit_code:
             return stop.exit_code
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
 
