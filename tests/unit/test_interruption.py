@@ -1,6 +1,7 @@
+"""In processes of their own: what a signal does to a process that runs tests depends on what it ran before."""
+
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,27 +11,31 @@ import pytest
 
 from multibox.interruption import Interruption, interruption
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself these signals")
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    code = f"import signal; from multibox.interruption import interruption\n{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_is_told_and_the_handlers_come_back(number: signal.Signals, code: int) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with interruption() as told:
-        assert not told.is_set()
-        os.kill(os.getpid(), number)
-        assert (told.is_set(), told.exit_code) == (True, code)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_the_second_signal_ends_the_program_at_once() -> None:
-    code = (
-        "import os, signal; from multibox.interruption import interruption\n"
-        "with interruption():\n"
-        "    os.kill(os.getpid(), signal.SIGINT); print('still here', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT); print('not any more', flush=True)\n"
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_first_signal_is_told_and_the_handlers_come_back(name: str, code: int) -> None:
+    done = run(
+        "before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)\n"
+        "with interruption() as told:\n"
+        f"    print(told.is_set()); signal.raise_signal(signal.{name}); print(told.is_set(), told.exit_code)\n"
+        "print(before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["False", "True", str(code), "True"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_the_second_signal_ends_the_program_at_once() -> None:
+    done = run(
+        "with interruption():\n"
+        "    signal.raise_signal(signal.SIGINT); print('still here', flush=True)\n"
+        "    signal.raise_signal(signal.SIGINT); print('not any more', flush=True)"
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
 
 

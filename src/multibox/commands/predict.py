@@ -259,7 +259,7 @@ def _summarise(tally: Tally, classes: Sequence[str]) -> None:
     if tally.num_dropped:
         text += f"; {_counted(tally.num_dropped, 'frame')} came faster than the detector and were left out"
     if tally.failures:
-        text += f"; {_counted(len(tally.failures), 'source')} could not be read"
+        text += f"; {_counted(len(tally.failures), 'source')} could not be read, or not to the end"
     say(text)
 
 
