@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 
 from multibox import images
+from multibox.background import ahead
 from multibox.bench_networks import Part, Setting, open_network
 from multibox.bench_report import Precision, ProcessorTime, Result, Row, Speed, Spread, usable_cores
 from multibox.config import Template
-from multibox.data.loader import ahead
 from multibox.errors import OptionError
 from multibox.images import Image
 from multibox.openvino_runtime import OpenVINORuntime

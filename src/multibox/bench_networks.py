@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from multibox import images
+from multibox.background import ahead
 from multibox.bench_report import Precision, usable_cores
-from multibox.data.loader import ahead
 from multibox.errors import OptionError
 from multibox.images import Image
 from multibox.openvino_files import read_graph

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVarTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox.background import in_a_thread
 from multibox.data.coco import CocoData, Record
 from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
@@ -34,9 +33,6 @@ IOU_50, IOU_75 = 0, 5
 
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """Positions in COCO's ranges of object area: all, below 32², up to 96², above (pixels of the original image)."""
-
-
-Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,42 +172,10 @@ def _detect_and_draw(
             kept.append(image)
             yield image
 
-    with _in_a_thread(on_image) as draw:
+    with in_a_thread(on_image) as draw:
         for record, found in zip(records, runtime.stream(keep()), strict=True):
             draw(record, kept.popleft(), found)
             yield found
-
-
-@contextlib.contextmanager
-def _in_a_thread(work: Callable[[*Arguments], None]) -> Iterator[Callable[[*Arguments], None]]:
-    """A function that has `work` done in a thread, one call after the other, and does not wait for it.
-
-    The end of the context waits. An error comes out of a later call, or there; no work is done after it.
-    """
-    calls: deque[Future[None]] = deque()
-    stop = threading.Event()
-
-    def do(*arguments: *Arguments) -> None:
-        if stop.is_set():
-            return
-        try:
-            work(*arguments)
-        except BaseException:
-            stop.set()
-            raise
-
-    def begin(*arguments: *Arguments) -> None:
-        calls.append(pool.submit(do, *arguments))
-        while calls and calls[0].done():
-            calls.popleft().result()
-
-    with ThreadPoolExecutor(1, thread_name_prefix="multibox-drawing") as pool:
-        try:
-            yield begin
-            for call in calls:
-                call.result()
-        finally:
-            stop.set()
 
 
 def _precision_and_recall(
@@ -276,7 +240,7 @@ def _detection_entries(
 ) -> list[dict[str, Any]]:
     keep = np.isin(found.labels, labels)
     rows = zip(
-        corner_and_size_px(found, record)[keep].tolist(),
+        found.corner_and_size_px(record.width, record.height)[keep].tolist(),
         found.scores[keep].tolist(),
         found.labels[keep].tolist(),
         strict=True,
@@ -285,12 +249,6 @@ def _detection_entries(
         {"image_id": image_id, "category_id": label, "bbox": box, "area": box[2] * box[3], "score": score, "iscrowd": 0}
         for box, score, label in rows
     ]
-
-
-def corner_and_size_px(found: Detections, record: Record) -> NDArray[np.float64]:
-    """(N, 4): x, y, width, height in pixels of the original image, as COCO has them."""
-    corners = found.boxes.astype(np.float64) * [record.width, record.height, record.width, record.height]
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

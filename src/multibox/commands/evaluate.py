@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, find_template, read_data, require, say
+from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
 from multibox.console import console, counting
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def evaluate(
     config: str = "",
     device: str = "auto",
     threshold: Annotated[float, Parameter(validator=lambda _, v: require(0 <= v <= 1, "from 0 to 1"))] = 0.3,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
     skip_bad: Flag = False,
 ) -> int:
     """Measure a detector on COCO data: average precision, in total and of each class.
@@ -45,6 +47,8 @@ def evaluate(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         threshold: Score from which a detection is drawn.
+        tile: Look at overlapping tiles of this side in pixels as well, or of auto; see docs/predict.md.
+        tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         skip_bad: Leave out images and annotations that cannot be used.
     """
     from multibox import evaluate as evaluation
@@ -55,7 +59,9 @@ def evaluate(
 
     template = find_template(config)
     wanted = coco.split_list(classes)
-    runtime = open_runtime(load_weights, template=template, classes=wanted or None, device=device)
+    runtime = with_tiles(
+        open_runtime(load_weights, template=template, classes=wanted or None, device=device), tile, tile_overlap
+    )
     names = evaluation.check_classes(runtime.classes, wanted)
     data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 

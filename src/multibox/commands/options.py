@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,12 +16,25 @@ if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint
     from multibox.config import Template
     from multibox.data.coco import CocoData
+    from multibox.runtimes import Runtime
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 Flag = Annotated[bool, Parameter(negative=())]
+Tile = Annotated[
+    int | Literal["auto"] | None,
+    Parameter(
+        validator=lambda _, value: require(value in (None, "auto") or value >= MIN_TILE_PX, "auto, or 32 or more")
+    ),
+]
+TileOverlap = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 0.9, "from 0 to 0.9"))
+]
+
+MIN_TILE_PX = 32
+"""Below, a picture would fall into thousands of tiles, each blown up beyond recognition."""
 
 command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
@@ -95,6 +108,22 @@ def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
     if data.fingerprint != recorded.get("fingerprint"):
         say(f"{', '.join(files)}: this data set has changed since the training.")
     return data
+
+
+def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: float | None) -> Runtime:
+    """The runtime, looking at tiles of `tile` pixels if that is given."""
+    if tile is None:
+        if overlap is not None:
+            raise OptionError("--tile-overlap has no effect without --tile, which is the side of a tile or auto.")
+        return runtime
+
+    from multibox.tiling_runtime import DEFAULT_OVERLAP, TilingRuntime
+
+    return TilingRuntime(
+        runtime,
+        tile_px=None if tile == "auto" else tile,
+        overlap=DEFAULT_OVERLAP if overlap is None else overlap,
+    )
 
 
 def make_folder(path: Path) -> None:
