@@ -22,6 +22,7 @@ from multibox.config import Template
 from multibox.data.cache import ImageCache, free_memory_bytes
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
+from multibox.data.summary import describe
 from multibox.distributed import is_launched
 from multibox.errors import OptionError
 from multibox.images import resize, to_input
@@ -188,17 +189,6 @@ def connect(device: str, precision: str) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def describe(data: CocoData) -> dict[str, Any]:
-    """What a data set was and where it lay, so that export and compression find it again."""
-    return {
-        "images": len(data.records),
-        "objects": len(_all_boxes(data)),
-        "fingerprint": data.fingerprint,
-        "annotation_files": [str(file) for file, _ in data.sources],
-        "data_roots": [str(root) for _, root in data.sources],
-    }
 
 
 def _with_anchors(

@@ -95,6 +95,7 @@ def export(
     else:
         data = recorded_data(checkpoint, "val_data")
     make_folder(save_model_to)
+    checkpoint = exporting.with_threshold(checkpoint, data)
 
     from multibox.export import parity_report
     from multibox.pictures import builtin_pictures
@@ -116,6 +117,7 @@ def export(
         )
     if parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
+    say(f"The files suggest to show detections from a score of {files[0].info.threshold:g} on.")
     say(f"Exported: {', '.join(str(path) for path in published)}. The table above is also in export.md, export.json.")
     return 0
 
