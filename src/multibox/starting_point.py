@@ -15,6 +15,7 @@ from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
+from multibox.weights_origin import WeightsOrigin, origin_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class StartingPoint:
     """Weights to start from. `classes` is None where the file names none; `anchors_px` are for the template's input.
 
     `is_folded`: batch normalisation is folded away and needs statistics before training (see `multibox.calibration`).
+    `origin`: what is known of the file.
     """
 
     weights: Mapping[str, Tensor]
@@ -29,6 +31,7 @@ class StartingPoint:
     anchors_px: LevelSizes
     is_folded: bool
     name: str
+    origin: WeightsOrigin | None = None
 
 
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
@@ -42,10 +45,11 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
-        return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path))
+        return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
-    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path))
+    origin = origin_of(path, recorded=found.meta.get("start_origin"))
+    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path), origin)
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:
