@@ -15,6 +15,7 @@ from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
 from multibox.commands.new import new
 from multibox.commands.options import command_line
+from multibox.commands.report import report
 from multibox.commands.train import train
 from multibox.console import errors
 from multibox.errors import MultiboxError
@@ -31,6 +32,7 @@ app.command(evaluate, name="eval")
 app.command(export)
 app.command(compress)
 app.command(bench)
+app.command(report)
 
 EXTRA_OF = {
     "torch": "train",

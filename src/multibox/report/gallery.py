@@ -81,7 +81,7 @@ def galleries(findings: Findings) -> tuple[tuple[Gallery, ...], int]:
     wanted = (
         (
             "Worst false positives",
-            "Detections that hit no object, the surest first. Is there really nothing? Then the model needs more such "
+            "Boxes that hit no object, the surest first. Is there really nothing? Then the training needs more such "
             "pictures; else the annotations lack an object.",
             _false_positives(findings),
         ),
@@ -151,14 +151,14 @@ class _Reader:
 def _false_positives(findings: Findings) -> list[_Case]:
     names = findings.classes
     found = findings.evaluation.detections
-    wrong = [one for one in findings.mistakes if one.row is not None and one.kind != "class"]
+    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind != "class"]
     return [
         _Case(
             one.image,
             one.row,
             one.item,
             f"{names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
-            "nothing there" if one.kind == "background" else KIND_NAMES[one.kind],
+            "nothing is annotated there" if one.kind == "background" else KIND_NAMES[one.kind],
         )
         for one in sorted(wrong, key=lambda one: -one.score)
         if one.row is not None
@@ -185,7 +185,7 @@ def _misses(findings: Findings) -> list[_Case]:
 def _confusions(findings: Findings) -> list[_Case]:
     names, data = findings.classes, findings.evaluation.data
     found = findings.evaluation.detections
-    wrong = [one for one in findings.mistakes if one.kind == "class"]
+    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind == "class"]
     return [
         _Case(
             one.image,
