@@ -31,9 +31,11 @@ def confusion_matrix(
     """Counts (K + 1, K + 1): row, what an object is; column, what it is taken for; the last of each is background.
 
     Only detections of at least `threshold` are looked at. First, each takes an object of its own class, as for AP: the
-    diagonal is what recall counts. What is left over on either side pairs up regardless of class, best score first,
-    with the free object that it overlaps most, from IoU 0.5. An object that stays alone is missed (last column), a
-    detection that does is on background (last row). What lies in a crowd of its class counts nowhere.
+    diagonal is what recall counts. What is left over pairs up regardless of class, best score first, with the object
+    that it overlaps most, from IoU 0.5: a free one if there is any, else one of another class that is taken already. So
+    an object that is found, and called something else too, counts in both cells. An object that nothing is on is missed
+    (last column); a detection that is on none, or on one of its class that is taken, is on background (last row). What
+    lies in a crowd of its class counts nowhere.
     """
     num_classes = len(data.classes)
     table = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
@@ -50,7 +52,7 @@ def confusion_matrix(
     confusions: list[Confusion] = []
     for image, (found, record) in enumerate(zip(detections, data.records, strict=True)):
         rows = [row for _, row in sorted(left_over[image])]
-        pairs = _pairs(found, rows, record, ~is_hit[image] & ~record.is_crowd)
+        pairs = _pairs(found, rows, record, is_hit[image])
         for row in rows:
             item = pairs.get(row, NO_OBJECT)
             truth = num_classes if item == NO_OBJECT else int(record.labels[item])
@@ -63,13 +65,18 @@ def confusion_matrix(
     return table, tuple(confusions)
 
 
-def _pairs(found: Detections, rows: Sequence[int], record: Record, is_free: NDArray[np.bool_]) -> dict[int, int]:
-    free = np.flatnonzero(is_free)
-    shared = overlaps(corners_px(found, record)[list(rows)], record.boxes_px[free], np.zeros(len(free), dtype=bool))
+def _pairs(found: Detections, rows: Sequence[int], record: Record, is_hit: NDArray[np.bool_]) -> dict[int, int]:
+    """The object of each detection in `rows` that has one."""
+    is_taken = is_hit.copy()
+    shared = overlaps(corners_px(found, record)[list(rows)], record.boxes_px, np.zeros(len(is_hit), dtype=bool))
+    shared = np.where(record.is_crowd, -1.0, shared)
     pairs: dict[int, int] = {}
     for place, row in enumerate(rows):
-        if free.size and shared[place].max() >= IOU:
-            best = int(shared[place].argmax())
-            pairs[row] = int(free[best])
-            shared[:, best] = -1
+        is_other = record.labels != found.labels[row]
+        for allowed in (~is_taken & ~record.is_crowd, is_taken & is_other):
+            rated = np.where(allowed, shared[place], -1.0)
+            if rated.max(initial=-1.0) >= IOU:
+                pairs[row] = int(rated.argmax())
+                is_taken[pairs[row]] = True
+                break
     return pairs

@@ -168,8 +168,9 @@ def _bench(one: Found) -> dict[str, Any]:
         "rows": rows,
         "sentence": (
             f"Measured on {machine.get('processor')}, {machine.get('usable_cores')} cores, "
-            f"{str(content.get('date', ''))[:10]}: medians of one picture at a time, and pictures per second from files of "
-            f"{width}x{height} pixels with several under way. The last column is throughput against the first row, measured in turns."
+            f"{str(content.get('date', ''))[:10]}: medians of one picture at a time, and pictures per second from "
+            f"files of {width}x{height} pixels with several under way. The last column is throughput against the first "
+            "row, measured in turns."
         ),
     }
 

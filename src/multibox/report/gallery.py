@@ -158,7 +158,7 @@ def _false_positives(findings: Findings) -> list[_Case]:
             one.row,
             one.item,
             f"{names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
-            "nothing is annotated there" if one.kind == "background" else KIND_NAMES[one.kind],
+            "nothing annotated" if one.kind == "background" else KIND_NAMES[one.kind],
         )
         for one in sorted(wrong, key=lambda one: -one.score)
         if one.row is not None

@@ -216,8 +216,8 @@ def _errors(findings: Findings) -> dict[str, Any]:
         "confusion": confusion_table(*reduced(table, findings.classes, limit=SHOWN_CLASSES)),
         "confusion_full": confusion_table(table, findings.classes) if len(findings.classes) > SHOWN_CLASSES else None,
         "confusion_sentence": (
-            f"At the threshold of {findings.threshold:.2f}: {counted(num_wrong, 'object')} taken for another class, "
-            f"{missed:,} missed, {counted(false, 'box') if false == 1 else f'{false:,} boxes'} on background."
+            f"At the threshold of {findings.threshold:.2f}, {num_wrong:,} of the boxes shown are on an object of another "
+            f"class, {false:,} are on background, and {missed:,} objects have no box on them."
         ),
     }
 

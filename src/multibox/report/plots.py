@@ -37,14 +37,14 @@ COLOURS = {
     GREEN: "var(--green)",
 }
 
-WIDTH, HEIGHT = 4.6, 2.7
-"""Inches of 72 points; a letter of 9 points is about as large on a phone and half as large again on a desk."""
+WIDTH, HEIGHT = 4.3, 2.7
+"""Inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on a desk."""
 
 SETTINGS: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "multibox",
     "text.parse_math": False,
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
@@ -195,7 +195,7 @@ def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> t
 
     The page moves the line, whose class is `chosen`, and redraws the curves, `precision`, `recall`, `f1`.
     """
-    with _figure("Precision, recall and F1 against the threshold", width=5.2, height=3.0) as drawing:
+    with _figure("Precision, recall and F1 against the threshold", width=4.7, height=3.0) as drawing:
         axes = drawing.axes
         for (name, values), colour, style in zip(curves.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True):
             axes.plot(THRESHOLDS, values, style, color=colour, label=name, gid=f"live-{name.lower()}", clip_on=False)

@@ -35,8 +35,8 @@ REMEDIES: Mapping[str, str] = {
     "localisation": "Check that the annotated boxes are tight and all drawn alike; a larger input gives finer boxes.",
     "both": "Add examples of the classes that are near each other.",
     "duplicate": "Lower postprocess.iou_threshold in the template.",
-    "background": "Look at the worst false positives below: some may be objects that nobody annotated; for the others, add "
-    "pictures of such background.",
+    "background": "Look at the worst false positives below: some may be objects that nobody annotated; for the others, "
+    "add pictures of such background.",
     "missed": "Add examples like the misses below; small ones ask for a larger input.",
 }
 
@@ -97,7 +97,7 @@ def summary(findings: Findings) -> list[str]:
     ap50 = findings.intervals.ap50
     lines = [
         f"On {counted(metrics.num_images, 'picture')} with {counted(total, 'object')} of {listed(measured)}, AP50 is "
-        f"{percent(metrics.ap50)}: with other pictures of the same kind, expect {ap50.low:.0f} to {ap50.high:.0f}.",
+        f"{percent(metrics.ap50)}; the pictures allow anything from {ap50.low:.0f} to {ap50.high:.0f}.",
     ]
     if shown:
         wrong = shown - hits
@@ -174,9 +174,9 @@ def size_sentence(findings: Findings) -> str:
 def threshold_sentence(findings: Findings, exports: Sequence[Mapping[str, Any]]) -> str:
     """What is suggested, by which rule, and whether exported files know it."""
     text = (
-        f"Suggested is {findings.threshold:.2f}: there, the mean F1 over the classes is best, each counting the same. Take "
-        "more if wrong boxes are expensive, less if missed objects are. Shares are means over the classes, numbers are "
-        "sums. "
+        f"Suggested is {findings.threshold:.2f}: there, the mean F1 over the classes is best, each counting the same. "
+        "Take more if wrong boxes are expensive, less if missed objects are. Shares are means over the classes, "
+        "numbers are sums. "
     )
     known = {round(float(one["threshold"]), 2) for one in exports if one.get("threshold")}
     if known:
