@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from multibox.analysis.object_size import sides_px
-from multibox.analysis.thresholds import THRESHOLDS
+from multibox.analysis.thresholds import THRESHOLDS, Counts
 from multibox.evaluate import IOU_50, measure
 from multibox.evaluation_record import RecordedEvaluation
 from multibox.report import deployment, plots, provenance, words
@@ -128,7 +128,7 @@ def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Seque
         for name, one, two in totals
     ]
     plot = None
-    if evaluation is not None and sum(evaluation.data.objects_per_class):
+    if evaluation is not None and any(evaluation.data.objects_per_class):
         plot = svg(plots.object_sides(sides_px(evaluation.data, input_size=evaluation.input_size)))
     return {
         "data_rows": rows if train or evaluation is not None else [],
@@ -216,8 +216,8 @@ def _errors(findings: Findings) -> dict[str, Any]:
         "confusion": confusion_table(*reduced(table, findings.classes, limit=SHOWN_CLASSES)),
         "confusion_full": confusion_table(table, findings.classes) if len(findings.classes) > SHOWN_CLASSES else None,
         "confusion_sentence": (
-            f"At the threshold of {findings.threshold:.2f}, {num_wrong:,} of the boxes shown are on an object of another "
-            f"class, {false:,} are on background, and {missed:,} objects have no box on them."
+            f"At the threshold of {findings.threshold:.2f}, {num_wrong:,} of the boxes shown are on an object of "
+            f"another class, {false:,} are on background, and {missed:,} objects have no box on them."
         ),
     }
 
@@ -241,15 +241,7 @@ def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
     drawing, frame = plots.thresholds(means, findings.threshold)
     hits, shown, objects = counts.hits[:, column], counts.shown[:, column], counts.num_objects
     rows = [
-        {
-            "label": label,
-            "cells": [
-                *(f"{value:,}" for value in (objects[label], hits[label], objects[label] - hits[label])),
-                f"{shown[label] - hits[label]:,}",
-                *(words.share(value[label, column]) for value in (counts.precision, counts.recall, counts.f1)),
-            ],
-        }
-        for label in range(len(findings.classes))
+        {"label": label, "cells": _threshold_cells(counts, label, column)} for label in range(len(findings.classes))
     ]
     live = {
         "thresholds": THRESHOLDS.tolist(),
@@ -277,6 +269,16 @@ def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
         },
         "chooser_json": as_json(live),
     }
+
+
+def _threshold_cells(counts: Counts, label: int, column: int) -> list[str]:
+    """A row of the table below the chooser: objects, found, missed, wrong boxes; precision, recall, F1."""
+    objects = int(counts.num_objects[label])
+    hits, shown = int(counts.hits[label, column]), int(counts.shown[label, column])
+    precision, recall, f1 = (float(some[label, column]) for some in (counts.precision, counts.recall, counts.f1))
+    numbers = [f"{value:,}" for value in (objects, hits, objects - hits, shown - hits)]
+    shares = [(shown, precision), (objects, recall), (objects, f1)]
+    return numbers + [words.share(value) if of else words.NO_VALUE for of, value in shares]
 
 
 def _pictures(findings: Findings) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def facts(work: WorkDir, evaluation: RecordedEvaluation | None, how: str) -> lis
     rows: list[tuple[str, str]] = []
     if run is not None:
         rows += _of_run(run)
+    else:
+        rows.append(("licence of the weights", UNKNOWN_LICENCE))
     if evaluation is not None:
         rows += _of_evaluation(evaluation, how)
     recorded: Mapping[str, Any] = run.facts if run is not None else evaluation.made_by if evaluation is not None else {}

@@ -27,6 +27,7 @@
   const whose = document.getElementById("whose");
   const plot = document.querySelector(".wide-plot .plot");
 
+  const none = "\u2013";
   function share(part, whole, ifNone) { return whole > 0 ? part / whole : ifNone; }
   function measures(one, at) {
     const hits = one.hits[at], shown = one.shown[at];
@@ -73,7 +74,8 @@
     document.querySelectorAll("#live-table tbody tr").forEach(function (row) {
       const one = measures(data.classes[Number(row.dataset.label)], at);
       const values = [one.objects, one.hits, one.objects - one.hits, one.shown - one.hits].map(function (value) { return value.toLocaleString("en"); });
-      values.push(percent(one.precision), percent(one.recall), percent(one.f1));
+      values.push(one.shown ? percent(one.precision) : none, one.objects ? percent(one.recall) : none);
+      values.push(one.objects ? percent(one.f1) : none);
       values.forEach(function (value, i) { row.children[i + 1].textContent = value; });
     });
   }
