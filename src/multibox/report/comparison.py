@@ -72,7 +72,7 @@ def compare(first: Contender, other: Contender) -> Answer:
         return Answer(other.name, f"{first.name} and {other.name} cannot be compared: {why_not}", None)
     assert first.findings is not None and other.findings is not None
     one, two = first.findings.evaluation, other.findings.evaluation
-    draws = num_draws_for([len(found) for found in (*one.detections, *two.detections)])
+    draws = num_draws_for((*one.detections, *two.detections), one.data)
     differences = ap_differences(one.detections, two.detections, one.data, resamples=draws)
     return Answer(other.name, verdict(first.name, other.name, differences.ap), differences)
 

@@ -13,12 +13,14 @@ from multibox.analysis.confusion import Confusion, confusion_matrix
 from multibox.analysis.error_kinds import KindOfError, Mistake, find_mistakes, gains
 from multibox.analysis.matches import Matches, match
 from multibox.analysis.object_size import SizeRange, ap_by_size
-from multibox.confidence import Intervals, ap_intervals
+from multibox.confidence import RESAMPLES, Intervals, ap_intervals
+from multibox.data.coco import CocoData
 from multibox.evaluate import Metrics, measure
 from multibox.evaluation_record import RecordedEvaluation
 from multibox.metadata import DEFAULT_THRESHOLD
+from multibox.structures import Detections
 
-MANY_DETECTIONS = 20_000
+MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
 """From so many on, 200 draws have to do: 1,000 would take minutes."""
 
 
@@ -65,7 +67,7 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
     threshold = thresholds.suggest(counts) or DEFAULT_THRESHOLD
     confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
     mistakes = find_mistakes(detections, data, matches)
-    num_draws = num_draws_for([len(found) for found in detections])
+    num_draws = num_draws_for(detections, data)
     return Findings(
         evaluation=evaluation,
         metrics=measure(detections, data),
@@ -83,6 +85,7 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
     )
 
 
-def num_draws_for(detections_per_image: Sequence[int]) -> int:
+def num_draws_for(detections: Sequence[Detections], data: CocoData) -> int:
     """How many draws of the bootstrap a report can afford."""
-    return 1000 if sum(detections_per_image) < MANY_DETECTIONS else 200
+    is_small = sum(map(len, detections)) < MANY_DETECTIONS and len(data.classes) < MANY_CLASSES
+    return 1000 if is_small else RESAMPLES

@@ -40,6 +40,9 @@ COLOURS = {
 WIDTH, HEIGHT = 4.3, 2.7
 """Inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on a desk."""
 
+PANEL = (0.19, 0.27, 0.77, 0.69)
+"""Place of the axes in a small plot, of which there may be 80: fitting each to its texts would double the time."""
+
 SETTINGS: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "multibox",
@@ -129,7 +132,7 @@ def average_precision(epochs: Sequence[Mapping[str, Any]]) -> str:
 
 def precision_recall(precision: NDArray[np.float64], name: str) -> str:
     """The interpolated precision (101,) of one class against recall, at IoU 0.5; the area below is its AP50."""
-    with _figure(f"Precision against recall of {name}", width=2.3, height=1.75) as drawing:
+    with _figure(f"Precision against recall of {name}", width=2.3, height=1.75, place=PANEL) as drawing:
         axes = drawing.axes
         axes.fill_between(RECALLS, precision, color=BLUE, alpha=0.15, linewidth=0)
         axes.plot(RECALLS, precision, color=BLUE)
@@ -228,16 +231,25 @@ def range_name(one: SizeRange) -> str:
 
 
 @contextmanager
-def _figure(title: str, *, width: float = WIDTH, height: float = HEIGHT) -> Iterator[_Drawing]:
-    """Axes to draw on; afterwards there are the SVG and the frame too."""
+def _figure(
+    title: str,
+    *,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    place: tuple[float, float, float, float] | None = None,
+) -> Iterator[_Drawing]:
+    """Axes to draw on; afterwards there are the SVG and the frame too.
+
+    `place` (left, bottom, width, height) is where the axes are, as fractions; by default they are fitted to the texts.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with warnings.catch_warnings(), rc_context(dict(SETTINGS)):
         # A name in a script that matplotlib's own font lacks is drawn by the browser, which has others.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(width, height), layout="constrained" if place is None else None)
+        axes = figure.add_subplot() if place is None else figure.add_axes(place)
         drawing = _Drawing(axes)
         yield drawing
         buffer = io.StringIO()

@@ -125,9 +125,7 @@ def alarms(findings: Findings | None, run_facts: Mapping[str, Any] | None) -> li
     """What makes the figures worthless."""
     train = (run_facts or {}).get("train_data") or {}
     if findings is not None and train.get("fingerprint") == findings.evaluation.data.fingerprint:
-        return [
-            "The detector was measured on the pictures that it was trained on: the figures say nothing about others."
-        ]
+        return ["This was measured on the very pictures of the training: the figures say nothing about other pictures."]
     return []
 
 
