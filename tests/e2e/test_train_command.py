@@ -43,7 +43,7 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     output = tmp_path / "out puts"
     done = multibox(*train_arguments, "--save-checkpoints-to", output, "--tensorboard-dir", tmp_path / "board")
     assert done.returncode == 0, done.stderr
-    names = ["best.pth", "latest.pth", "metrics.jsonl", "run.json", "template.yaml"]
+    names = ["best.pth", "evaluation.json", "latest.pth", "metrics.jsonl", "run.json", "template.yaml"]
     assert sorted(path.name for path in output.iterdir()) == names
     assert len(list((tmp_path / "board").glob("events.out.tfevents.*"))) == 1
     content = torch.load(output / "latest.pth", weights_only=True)

@@ -16,7 +16,7 @@ from multibox.report.confusion_table import reduced
 from multibox.report.findings import find
 from multibox.report.gallery import MAX_BYTES, galleries
 from multibox.report.gather import gather
-from multibox.report.page import build
+from multibox.report.page import _pictures, build
 
 HOSTILE = "<script>alert(1)</script>"
 QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'
@@ -87,10 +87,12 @@ def test_eighty_classes_stay_below_five_megabytes(tmp_path):
     assert "All 80 classes" in page
 
 
-def test_pictures_that_are_gone_leave_a_page_that_says_so(tmp_path):
+def test_pictures_that_are_gone_are_said_to_be(tmp_path):
     work_dir(tmp_path, ("a",))
     shutil.rmtree(tmp_path / "pictures of val")
-    assert "The pictures are not where they were" in page_of(tmp_path)
+    context = _pictures(find(gather(tmp_path).evaluation))
+    assert context["galleries"] == ()
+    assert "The pictures are not where they were" in context["pictures_are_gone"]
 
 
 def test_a_run_without_validation_gives_a_page_too(tmp_path):
@@ -115,18 +117,15 @@ def evaluation(data, detections):
     return RecordedEvaluation(evaluation_record.Path("e.json"), model, data, tuple(detections), 100, {})
 
 
-@pytest.mark.parametrize(
-    ("objects", "detections"),
-    [
-        ([[10, 10, 60, 60]], []),
-        ([[10, 10, 60, 60]], [[10, 10, 60, 60]]),
-        ([[0, 0, 200, 200]], [[0, 0, 200, 200], [0, 0, 200, 199]]),
-    ],
-    ids=["no detections", "one and right", "full frame"],
-)
-def test_limits_give_a_page(objects, detections, tmp_path):
-    one = evaluation(dataset(record(objects)), [found(detections, [0.9, 0.8][: len(detections)])])
+def test_without_any_detection_there_is_a_page(tmp_path):
+    one = evaluation(dataset(record([[10, 10, 60, 60]])), [found([], [])])
     assert "<h2>Errors</h2>" in build(gather(tmp_path), one, find(one))
+
+
+def test_what_is_right_and_fills_the_picture_has_no_worst_kind():
+    findings = find(evaluation(dataset(record([[0, 0, 200, 200]])), [found([[0, 0, 200, 200]], [0.9])]))
+    assert findings.worst_kind is None
+    assert (findings.metrics.ap, findings.confusion.tolist()) == (1, [[1, 0], [0, 0]])
 
 
 def test_data_without_objects_have_no_findings(tmp_path):

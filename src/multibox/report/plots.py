@@ -40,7 +40,7 @@ COLOURS = {
 WIDTH, HEIGHT = 4.3, 2.7
 """Inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on a desk."""
 
-PANEL = (0.19, 0.27, 0.77, 0.69)
+PANEL = (0.23, 0.27, 0.73, 0.69)
 """Place of the axes in a small plot, of which there may be 80: fitting each to its texts would double the time."""
 
 SETTINGS: Mapping[str, Any] = {
