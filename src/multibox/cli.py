@@ -11,6 +11,8 @@ from cyclopts import App, CycloptsError
 from multibox import __version__
 from multibox.commands.bench import bench
 from multibox.commands.compress import compress
+from multibox.commands.convert import convert
+from multibox.commands.doctor import doctor
 from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
 from multibox.commands.new import new
@@ -32,6 +34,8 @@ app.command(evaluate, name="eval")
 app.command(export)
 app.command(compress)
 app.command(bench)
+app.command(doctor)
+app.command(convert)
 app.command(report)
 
 EXTRA_OF = {

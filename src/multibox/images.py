@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,34 @@ def read_size(path: str | os.PathLike[str]) -> Size:
         data = _load(path)
         header = _jpeg_header(data)
         if header is not None:
-            stored, is_turned, _ = header
-            return stored[::-1] if is_turned else stored
+            stored, orientation, _ = header
+            return stored[::-1] if 5 <= orientation <= 8 else stored
         height, width = _decode(data, None, None).shape[:2]
         return width, height
     except _UnusableError as error:
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """What a JPEG says of how it is to be shown: `stored` (width, height), and the EXIF value, 1 for "as it is"."""
+
+    stored: Size
+    value: int
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether it is to be shown with width and height swapped."""
+        return 5 <= self.value <= 8
+
+
+def read_orientation(path: str | os.PathLike[str]) -> Orientation | None:
+    """How a file is to be shown, from its header; None if it is no JPEG or cannot be read."""
+    try:
+        header = _jpeg_header(_load(path))
+    except _UnusableError:
+        return None
+    return None if header is None else Orientation(header[0], header[1])
 
 
 def find_fault(path: str | os.PathLike[str], *, expected_size: Size | None = None) -> str | None:
@@ -142,14 +165,14 @@ def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> I
 
 
 def _decode_jpeg(
-    data: bytes, header: tuple[Size, bool, int], expected_size: Size | None, min_size: Size | None
+    data: bytes, header: tuple[Size, int, int], expected_size: Size | None, min_size: Size | None
 ) -> Image:
-    stored, is_turned, scan = header
+    stored, orientation, scan = header
     # OpenCV fills what is missing with grey and only warns. Inside the scan, 0xFF is always followed by something
     # else; before it, a thumbnail may have an end marker of its own.
     if data.rfind(b"\xff\xd9", scan) < 0:
         raise _UnusableError("is truncated")
-    shown = stored[::-1] if is_turned else stored
+    shown = stored[::-1] if 5 <= orientation <= 8 else stored
     if expected_size is not None and expected_size not in (shown, stored):
         raise _wrong_size(shown, expected_size)
     is_as_shown = expected_size is None or expected_size == shown
@@ -193,8 +216,8 @@ def _wrong_size(size: Size, expected: Size) -> _UnusableError:
     return _UnusableError(f"measures {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]} as annotated")
 
 
-def _jpeg_header(data: bytes) -> tuple[Size, bool, int] | None:
-    """Stored size, whether EXIF swaps width and height, and where the first scan starts; None if it is no JPEG.
+def _jpeg_header(data: bytes) -> tuple[Size, int, int] | None:
+    """Stored size, EXIF orientation (1 where there is none), and where the first scan starts; None if it is no JPEG.
 
     Source: ITU-T T.81, annex B: marker segments are 0xFF, a kind, and a length that counts itself.
     """
@@ -223,7 +246,7 @@ def _jpeg_header(data: bytes) -> tuple[Size, bool, int] | None:
         position += 2 + length
     if size is None:
         raise _UnusableError("is truncated" if position >= len(data) - 4 else "cannot be decoded")
-    return size, 5 <= orientation <= 8, position
+    return size, orientation, position
 
 
 def _exif_orientation(tiff: bytes) -> int:

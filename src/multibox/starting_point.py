@@ -9,10 +9,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from multibox import checkpoint
+from multibox import checkpoint, starting_weights
 from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
+from multibox.initial_weights import BUNDLED
 from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
 from multibox.weights_origin import WeightsOrigin, origin_of
@@ -35,13 +36,15 @@ class StartingPoint:
 
 
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
-    """The starting point in a .pth file or an OpenVINO IR (.xml, .bin).
+    """The starting point in a .pth file, an OpenVINO IR (.xml, .bin), or a .safetensors; "bundled" is the package's.
 
     Anchors of a model of another input size are scaled to the template's.
 
     Raises:
         CheckpointError: the file cannot be read or holds another network.
     """
+    if os.fspath(path) == BUNDLED or Path(path).suffix.lower() == starting_weights.SUFFIX:
+        return _of_starting_weights(path, template)
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
@@ -50,6 +53,16 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
     origin = origin_of(path, recorded=found.meta.get("start_origin"))
     return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path), origin)
+
+
+def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> StartingPoint:
+    size, name = template.input.size, os.fspath(path)
+    if name == BUNDLED:
+        path = starting_weights.bundled_file(size)
+        name = f"{name} ({path.name})"
+    found = starting_weights.read(path)
+    anchors_px = _scaled(found.anchors_px, size / found.input_size)
+    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}")
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:

@@ -12,7 +12,7 @@ import multibox
 from multibox.cli import app
 
 OPTIONS = {
-    "new": {"--do-not-load-snapshot", "--verbose", "-v"},
+    "new": {"--do-not-load-snapshot", "--offline", "--verbose", "-v"},
     "train": {
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
         *("--load-weights", "--resume-from", "--save-checkpoints-to", "--epochs", "--batch-size"),
@@ -33,6 +33,11 @@ OPTIONS = {
         *("--save-checkpoints-to", "--batch-size", "--gpu-num", "--classes", "--nncf-quantization"),
         *("--resume-from", "--max-drop", "--method", "--time-budget", "--seed", "--config", "--skip-bad"),
     },
+    "doctor": {
+        *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots", "--classes"),
+        *("--json", "--save-mosaic", "--fix", "--no-timing"),
+    },
+    "convert": {"--save-to"},
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },

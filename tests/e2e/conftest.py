@@ -34,7 +34,7 @@ def multibox() -> Run:
 def train_arguments(shapes_data: Any, tiny_template_file: Path) -> list[str]:
     """Options of a short training on the shapes, without the folder for its checkpoints."""
     return [
-        *("train", "--config", str(tiny_template_file), "--device", "cpu"),
+        *("train", "--config", str(tiny_template_file), "--device", "cpu", "--load-weights", "random"),
         *("--train-ann-files", str(shapes_data.train_file), "--train-data-roots", str(shapes_data.train_root)),
         *("--val-ann-files", str(shapes_data.val_file), "--val-data-roots", str(shapes_data.val_root)),
     ]
@@ -46,6 +46,7 @@ def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest
     output = tmp_path_factory.mktemp("trained model")
     command = [
         *(sys.executable, "-m", "multibox", "train", "--config", tiny_template_file, "--device", "cpu"),
+        *("--load-weights", "random"),
         *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
         *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
         *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),

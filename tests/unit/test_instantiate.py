@@ -12,20 +12,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from multibox import config
+from multibox import config, initial_weights
 from multibox.errors import TemplateError
 from multibox.instantiate import bundled_templates, instantiate
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"weights " * 1000
+INSTEAD = "Training starts from the weights that come with multibox, unless --load-weights names others."
 SCRIPTS = ["compress.py", "eval.py", "export.py", "train.py"]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers /good.pth with the weights and everything else with 404."""
+    """Answers /good.pth, /good.bin and /good.xml with the weights and everything else with 404."""
 
     def do_GET(self):
-        is_good = self.path == "/good.pth"
+        is_good = self.path.startswith("/good.")
         self.send_response(200 if is_good else 404)
         self.end_headers()
         if is_good:
@@ -159,7 +160,7 @@ def test_other_snapshot_is_kept(tmp_path, address, lines):
     (tmp_path / "work" / "snapshot.pth").write_bytes(b"mine")
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert (folder / "snapshot.pth").read_bytes() == b"mine"
-    expected = f"{folder / 'snapshot.pth'} is kept; it is not the published snapshot (4 bytes instead of 8000)."
+    expected = f"{folder / 'snapshot.pth'} is kept; it is not the published file (4 bytes instead of 8000)."
     assert lines == [expected]
 
 
@@ -176,9 +177,10 @@ def test_wrong_answer_is_reported_and_leaves_no_file(tmp_path, address, lines, p
     template = template_with(tmp_path / "model", entry(f"{address}/{path}", content=published))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml"])
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert lines[0].startswith(f"Could not fetch {address}/{path} (")
     assert re.search(reason, lines[0])
+    assert lines[1] == INSTEAD
 
 
 @pytest.mark.parametrize(
@@ -196,10 +198,49 @@ def test_source_out_of_reach_is_reported_and_is_no_error(tmp_path, monkeypatch, 
     template = template_with(tmp_path / "model", entry(source))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml"])
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert lines[0].startswith(f"Could not fetch {source} (")
     assert reason in lines[0]
     assert "\n" not in lines[0]
+    assert lines[1] == INSTEAD
+
+
+def public_model(address: str, name: str) -> list[dict[str, object]]:
+    return [entry(f"{address}/{name}.{kind}", destination=f"public.{kind}") for kind in ("bin", "xml")]
+
+
+def test_where_the_snapshot_is_out_of_reach_the_public_detector_is_fetched(tmp_path, address, lines):
+    template = template_with(tmp_path / "model", entry(f"{address}/absent.pth"), *public_model(address, "good"))
+    folder = instantiate(template, tmp_path / "work", report=lines.append)
+    assert names(folder) == sorted([*SCRIPTS, "template.yaml", "public.bin", "public.xml"])
+    assert lines == [
+        f"Could not fetch {address}/absent.pth (the server answers 404 Not Found).",
+        f"{folder / 'public.bin'} is fetched.",
+        f"{folder / 'public.xml'} is fetched.",
+    ]
+    assert initial_weights.find(folder, config.load(template)) == str(folder / "public.xml")
+
+
+def test_with_the_snapshot_the_public_detector_is_left_alone(tmp_path, address, lines):
+    template = template_with(tmp_path / "model", entry(f"{address}/good.pth"), *public_model(address, "good"))
+    folder = instantiate(template, tmp_path / "work", report=lines.append)
+    assert names(folder) == sorted([*SCRIPTS, "template.yaml", "snapshot.pth"])
+    assert initial_weights.find(folder, config.load(template)) == str(folder / "snapshot.pth")
+
+
+def test_half_of_the_public_detector_is_nothing_to_start_from(tmp_path, address, lines):
+    there, absent = public_model(address, "good")[0], public_model(address, "absent")[1]
+    template = template_with(tmp_path / "model", there, absent)
+    folder = instantiate(template, tmp_path / "work", report=lines.append)
+    assert initial_weights.find(folder, config.load(template)) == "bundled"
+    assert lines == [f"Could not fetch {address}/absent.xml (the server answers 404 Not Found).", INSTEAD]
+
+
+def test_offline_asks_no_network(tmp_path, lines):
+    # A port that nobody listens on: an attempt would be told.
+    template = template_with(tmp_path / "model", entry("http://127.0.0.1:1/a.pth"))
+    folder = instantiate(template, tmp_path / "work", offline=True, report=lines.append)
+    assert lines == [f"{folder / 'snapshot.pth'} is not there, and --offline leaves the network alone.", INSTEAD]
 
 
 def test_other_dependencies_are_copied_from_beside_the_template(tmp_path, lines):

@@ -16,6 +16,7 @@ def new(
     /,
     *,
     do_not_load_snapshot: Flag = False,
+    offline: Flag = False,
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = False,
 ) -> int:
     """Make a work directory for a model: its template, the commands, and weights to start from.
@@ -23,12 +24,13 @@ def new(
     Args:
         template: Path of a template.yaml, or the name of a model: mobilenet_v2-2s_ssd-256x256, -384x384 or -512x512.
         output: The work directory; made if it is not there. Files that are there and differ are kept.
-        do_not_load_snapshot: Do not download the published starting weights.
+        do_not_load_snapshot: Do not bring weights to start from.
+        offline: Do not ask the network for them: take what is there, or what comes with multibox.
         verbose: Say what each file is.
     """
     from multibox.instantiate import instantiate
 
-    folder = instantiate(template, output, load_snapshot=not do_not_load_snapshot, report=say)
+    folder = instantiate(template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say)
     say(f"{folder} is ready: go there and run `multibox train --help`.")
     if verbose:
         for path in sorted(output.iterdir()):

@@ -29,6 +29,7 @@ from multibox.files import write_atomically
 if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint
     from multibox.config import Template
+    from multibox.data.coco import CocoData
     from multibox.loop import Result
     from multibox.starting_point import StartingPoint
 
@@ -61,7 +62,8 @@ def train(
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
-        load_weights: Weights to start from: a .pth, or an OpenVINO model of this family (.xml).
+        load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, `bundled`
+            for those that come with multibox, or `random`. Default: those of the work directory, else `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
@@ -114,6 +116,7 @@ def train(
     val_data = None
     if val_ann_files:
         val_data = read_data(val_ann_files, val_data_roots, train_data.classes, skip_bad, allow_missing_classes=True)
+    _warn(train_data, val_data)
     make_folder(save_checkpoints_to)
     skipped = [*train_data.skipped, *(val_data.skipped if val_data else ())]
     if skipped:
@@ -149,6 +152,18 @@ def train(
     return 130 if result.is_interrupted else 0
 
 
+def _warn(train_data: CocoData, val_data: CocoData | None) -> None:
+    """The checks of `multibox doctor` that look at no picture."""
+    from multibox.doctor.findings import cheap
+
+    found = cheap({"train": train_data, **({"val": val_data} if val_data else {})})
+    for finding in found:
+        example = f"; for one, {finding.examples[0]}" if finding.examples else ""
+        say(f"{finding.split}: {finding.text}{example}")
+    if found:
+        say("`multibox doctor` tells more of this.")
+
+
 def _with_basic(template: Template, changes: dict[str, int | float]) -> Template:
     from multibox.config import replace
 
@@ -161,7 +176,7 @@ def _open_start(
     template: Template, config: str, load_weights: str, resume_from: str
 ) -> tuple[StartingPoint | None, Checkpoint | None]:
     """What a run starts from, and what it goes on with; a resumed snapshot that holds no run is only a start."""
-    from multibox import checkpoint
+    from multibox import checkpoint, initial_weights
     from multibox.starting_point import open_starting_point
 
     if resume_from:
@@ -170,12 +185,14 @@ def _open_start(
             return None, resume
         say(f"{resume_from} holds weights but no run to go on with: starting a new run from these weights.")
         load_weights = resume_from
-    if not load_weights:
+    if load_weights == initial_weights.RANDOM:
         return None, None
-    snapshot = Path(config or TEMPLATE_NAME).resolve().parent / template.initial_weights
-    if not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot:
-        say(f"{load_weights} was never downloaded: starting from random weights.")
-        return None, None
+    folder = Path(config or TEMPLATE_NAME).resolve().parent
+    snapshot = folder / template.initial_weights
+    if not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot):
+        found = initial_weights.find(folder, template)
+        say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
+        load_weights = found
     return open_starting_point(load_weights, template), None
 
 

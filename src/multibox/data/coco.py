@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,8 @@ class CocoData:
 
     `category_ids`: the files' own id of each class, None for a class that they do not have. `num_clipped`: boxes that
     were cut at the border of their image. `skipped`: a line for each image and annotation that was left out because it
-    is bad. `fingerprint`: the same for the same classes, names and sizes of image files, and boxes.
+    is bad; `problems` has the same lines by what is wrong. `fingerprint`: the same for the same classes, names and
+    sizes of image files, and boxes.
     `sources`: each annotation file with the folder of its images, as absolute paths.
     """
 
@@ -71,6 +72,7 @@ class CocoData:
     skipped: tuple[str, ...]
     fingerprint: str
     sources: tuple[tuple[Path, Path], ...] = ()
+    problems: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def objects_per_class(self) -> tuple[int, ...]:
@@ -149,7 +151,16 @@ def read(
         skipped=tuple(line for usable in results for line in usable.skipped),
         fingerprint=_fingerprint(names, records, file_sizes),
         sources=tuple((source.file.resolve(), source.root.resolve()) for source in sources),
+        problems=_joined(usable.problems for usable in results),
     )
+
+
+def _joined(problems: Iterable[dict[str, list[str]]]) -> dict[str, list[str]]:
+    joined: dict[str, list[str]] = {}
+    for one in problems:
+        for kind, lines in one.items():
+            joined.setdefault(kind, []).extend(lines)
+    return joined
 
 
 def _records(source: Source, usable: Usable) -> Iterator[Record]:

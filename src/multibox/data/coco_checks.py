@@ -64,6 +64,7 @@ class Usable:
     objects: dict[Id, list[UsableObject]]
     num_clipped: int
     skipped: list[str]
+    problems: dict[str, list[str]]
 
 
 def check(
@@ -99,6 +100,7 @@ def check(
         objects=objects,
         num_clipped=sum(num_clipped.get(image_id, 0) for image_id in usable),
         skipped=problems.skipped(),
+        problems=problems.by_kind(),
     )
 
 
@@ -166,7 +168,7 @@ def _check_annotations(
         label = labels.get(annotation.category_id)
         if label is None or annotation.ignore:
             continue
-        fault = _box_fault(annotation.bbox, image.width, image.height)
+        fault = box_fault(annotation.bbox, image.width, image.height)
         if fault is not None:
             problems.add("bad boxes", f"{title} {fault}")
             continue
@@ -185,7 +187,7 @@ def _check_annotations(
     return objects, num_clipped
 
 
-def _box_fault(box: list[float] | None, image_width: int, image_height: int) -> str | None:
+def box_fault(box: list[float] | None, image_width: int, image_height: int) -> str | None:
     """What is wrong with a box [x, y, width, height], as the end of a sentence, or None."""
     if box is None or len(box) != 4:
         return "has no box" if not box else f"has a box of {counted(len(box), 'number')}, not 4"

@@ -39,6 +39,10 @@ class Problems:
             f"{self.file}: {text}.{others} Correct {pronouns[0]}, or pass --skip-bad to leave {pronouns[1]} out."
         )
 
+    def by_kind(self) -> dict[str, list[str]]:
+        """The same lines, by what is wrong (a plural: "bad boxes")."""
+        return {kind: [f"{self.file}: {line}" for line in lines] for kind, lines in self.lines.items()}
+
     def skipped(self) -> list[str]:
         """A line for each problem, with the file that it is in."""
         return [f"{self.file}: {line}" for lines in self.lines.values() for line in lines]

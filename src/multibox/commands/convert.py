@@ -1,0 +1,35 @@
+"""`multibox convert`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from multibox.commands.options import make_folder, say
+from multibox.errors import OptionError
+
+
+def convert(source: Path, /, *, save_to: Path) -> int:
+    """Turn a YOLO or Pascal VOC data set into COCO annotations; images stay where they are.
+
+    Args:
+        source: The folder of the data set, or its data.yaml.
+        save_to: Folder for annotations_train.json and annotations_val.json.
+    """
+    from multibox.data import coco, formats
+
+    layout = formats.find_layout(source)
+    if layout.format == "COCO":
+        raise OptionError(f"{source}: this is a COCO set already. Give it to `multibox train` as it is.")
+    make_folder(save_to)
+    splits = formats.convert(layout, save_to)
+    options = []
+    for name, split in splits.items():
+        # Read as training reads it: what is wrong is told now, not after a night.
+        data = coco.read([split.annotation_file], [split.root], skip_bad=True)
+        left_out = f"; {len(data.skipped)} bad ones left out (`multibox doctor` names them)" if data.skipped else ""
+        counts = f"{len(data.records)} images, {sum(data.objects_per_class)} objects of {len(data.classes)} classes"
+        say(f"{split.annotation_file}: {counts}{left_out}")
+        options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
+    say(f"Train with: multibox train {shlex.join(options)}")
+    return 0

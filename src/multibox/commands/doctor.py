@@ -1,0 +1,143 @@
+"""`multibox doctor`."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multibox.commands.options import Flag, require_together, say
+from multibox.console import console
+from multibox.errors import OptionError
+
+if TYPE_CHECKING:
+    from multibox.data.coco import CocoData
+    from multibox.data.formats import Split
+    from multibox.doctor.examination import Examination
+
+
+def doctor(
+    source: Path | None = None,
+    /,
+    *,
+    train_ann_files: str = "",
+    train_data_roots: str = "",
+    val_ann_files: str = "",
+    val_data_roots: str = "",
+    classes: str = "",
+    json: Path | None = None,
+    save_mosaic: Path | None = None,
+    fix: Path | None = None,
+    no_timing: Flag = False,
+) -> int:
+    """Examine a data set: what is in it, what is wrong with it, and what it means for a model.
+
+    Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
+
+    Args:
+        source: A data set: a folder or file of COCO, YOLO (data.yaml) or Pascal VOC. Instead, COCO files can be named:
+        train_ann_files: Annotation files (COCO json), separated by commas.
+        train_data_roots: The folder of images of each annotation file, separated by commas.
+        val_ann_files: Annotation files to validate on.
+        val_data_roots: The folder of images of each of these.
+        classes: Names of the classes to look at, separated by commas. Default: all.
+        json: File for everything that was found.
+        save_mosaic: Picture (.jpg or .png) for samples with their boxes.
+        fix: New folder for a corrected copy, with changes.json; the original is not touched.
+        no_timing: Do not measure how fast this machine trains.
+    """
+    from multibox.data import coco
+    from multibox.doctor.examination import examine, tables, to_plain
+
+    with ExitStack() as stack:
+        splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
+        wanted = coco.split_list(classes) or None
+        data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        with console.status("Examining", spinner="line"):
+            examination = examine(data, is_timed=_can_time(no_timing))
+        console.print(tables(examination))
+        if save_mosaic is not None:
+            _save_mosaic(save_mosaic, data)
+        if json is not None:
+            import msgspec
+
+            from multibox.files import write_atomically
+
+            json.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(json, msgspec.json.format(msgspec.json.encode(to_plain(examination)), indent=2) + b"\n")
+            say(f"All of this: {json}")
+        if fix is not None:
+            _fix(splits, fix, examination)
+    return examination.exit_code
+
+
+def _splits(
+    source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
+) -> dict[str, list[Split]]:
+    """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
+    from multibox.data import coco
+    from multibox.data.formats import Split, convert, find_layout
+
+    require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
+    require_together(val_files, val_roots, "--val-ann-files", "--val-data-roots")
+    if (source is None) == (not train_files and not val_files):
+        raise OptionError("Name a data set: either a folder or file, or --train-ann-files and --train-data-roots.")
+    if source is None:
+        named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
+        return {
+            name: [
+                Split(Path(file), Path(root))
+                for file, root in zip(coco.split_list(files), coco.split_list(roots), strict=False)
+            ]
+            for name, (files, roots) in named.items()
+            if files
+        }
+    layout = find_layout(source)
+    found = layout.splits
+    if layout.format != "COCO":
+        found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    say(f"{source}: a {layout.format} set, {' and '.join(found)}.")
+    return {name: [split] for name, split in found.items()}
+
+
+def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
+    from multibox.data import coco
+
+    files, roots = [part.annotation_file for part in parts], [part.root for part in parts]
+    return coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
+
+
+def _can_time(no_timing: bool) -> bool:
+    if no_timing:
+        return False
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        say('How fast this machine trains is not measured: that needs PyTorch (pip install "multibox[train]").')
+        return False
+    return True
+
+
+def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
+    import cv2
+
+    from multibox.doctor.mosaic import mosaic
+    from multibox.files import write_atomically
+
+    if not cv2.haveImageWriter(path.name):
+        raise OptionError(f"{path}: no picture can be written under this name. End it in .jpg or .png.")
+    _, encoded = cv2.imencode(path.suffix, mosaic(data.get("train", next(iter(data.values())))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, encoded.tobytes())
+    say(f"Samples: {path}")
+
+
+def _fix(splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
+    from multibox.doctor.fixing import CHANGES
+    from multibox.doctor.fixing import fix as run
+
+    if any(len(parts) > 1 for parts in splits.values()):
+        raise OptionError("--fix takes one annotation file for each split. Mend several one after the other.")
+    changes = run({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
+    say(f"A corrected copy is in {target}; {len(changes)} changes are listed in {target / CHANGES}.")

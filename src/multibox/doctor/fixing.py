@@ -1,0 +1,196 @@
+"""A corrected copy of a data set. What is certain is mended; what a person has to judge stays as it is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from multibox import images
+from multibox.data.coco_checks import box_fault
+from multibox.data.coco_problems import quoted
+from multibox.data.formats import Split
+from multibox.doctor.picture_files import Twins
+from multibox.errors import DataError, OptionError
+from multibox.files import write_atomically
+
+JPEG_QUALITY = 95
+"""Of photographs that are saved anew because they were stored turned."""
+
+CHANGES = "changes.json"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is not as it was: in which split, what, and why."""
+
+    split: str
+    what: str
+    why: str
+
+
+def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = ()) -> list[Change]:
+    """Write corrected annotations and the images that they name into the new folder `target`; what was changed.
+
+    `annotations_SPLIT.json` and SPLIT/ with the images are made for each split, and `changes.json`. Left out are images
+    that are missing or cannot be read, annotations of unknown images or categories and with boxes that cannot be
+    mended, and objects that are there twice to the pixel; a training image that is byte for byte one of `val` too.
+    Boxes are cut at the border, ids made unique, and photographs that are stored turned saved as their boxes see them.
+    The original is only read.
+
+    Raises:
+        OptionError: `target` is there and not empty.
+        DataError: an annotation file cannot be read.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OptionError(f"{target} is there already. Name a new folder for the corrected copy.")
+    changes: list[Change] = []
+    leaked = {
+        twin.first[1] for twin in twins if twin.is_same_file and (twin.first[0], twin.second[0]) == ("train", "val")
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp")
+    try:
+        for name, split in splits.items():
+            changes += _fix_split(name, split, temporary, leaked=leaked if name == "train" else set())
+        plain = [{"split": one.split, "what": one.what, "why": one.why} for one in changes]
+        write_atomically(temporary / CHANGES, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        if target.exists():
+            target.rmdir()
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return changes
+
+
+def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> list[Change]:
+    content = _read(split.annotation_file)
+    changes: list[Change] = []
+    kept: dict[Any, dict[str, Any]] = {}
+    for image in content["images"]:
+        what = f"image {quoted(str(image.get('file_name')))}"
+        fault = _image_fault(image, kept, split.root, leaked)
+        if fault is not None:
+            changes.append(Change(name, f"{what} left out", fault))
+            continue
+        note = _copy_image(image, split.root, target / name)
+        if note is not None:
+            changes.append(Change(name, f"{what} {note[0]}", note[1]))
+        kept[image["id"]] = image
+    annotations = _fix_annotations(name, content, kept, changes)
+    fixed = {**content, "images": list(kept.values()), "annotations": annotations}
+    (target / name).mkdir(parents=True, exist_ok=True)
+    write_atomically(target / f"annotations_{name}.json", json.dumps(fixed, ensure_ascii=False))
+    return changes
+
+
+def _fix_annotations(
+    name: str, content: dict[str, Any], kept: Mapping[Any, dict[str, Any]], changes: list[Change]
+) -> list[dict[str, Any]]:
+    known = {category.get("id") for category in content["categories"]}
+    all_images = {image.get("id") for image in content["images"]}
+    fixed: list[dict[str, Any]] = []
+    ids: set[Any] = set()
+    there: set[tuple[Any, ...]] = set()
+    highest = max((one["id"] for one in content["annotations"] if isinstance(one.get("id"), int)), default=0)
+    for annotation in content["annotations"]:
+        image = kept.get(annotation.get("image_id"))
+        what = f"annotation {annotation.get('id', 'without id')}"
+        if image is None:
+            if annotation.get("image_id") not in all_images:
+                changes.append(Change(name, f"{what} left out", f"unknown image {annotation.get('image_id')}"))
+            continue
+        what += f" of {quoted(image['file_name'])}"
+        box, reason = _fixed_box(annotation.get("bbox"), image)
+        if annotation.get("category_id") not in known:
+            reason = f"unknown category {annotation.get('category_id')}"
+            box = None
+        elif box is not None:
+            key = (image["id"], annotation["category_id"], annotation.get("iscrowd", 0), *box)
+            if key in there:
+                box, reason = None, "the same object is there already"
+            there.add(key)
+        if box is None:
+            changes.append(Change(name, f"{what} left out", reason))
+            continue
+        new = {**annotation, "bbox": box}
+        if reason:
+            changes.append(Change(name, f"{what} cut at the border", reason))
+            new["area"] = box[2] * box[3]
+        if new.get("id") is None or new["id"] in ids:
+            highest += 1
+            changes.append(Change(name, f"{what} has the new id {highest}", "the id was missing or taken"))
+            new["id"] = highest
+        ids.add(new["id"])
+        fixed.append(new)
+    return fixed
+
+
+def _fixed_box(box: Any, image: dict[str, Any]) -> tuple[list[float] | None, str]:
+    """The box inside its image, or None; and what was wrong, empty if nothing."""
+    try:
+        numbers = None if box is None else [float(value) for value in box]
+    except (TypeError, ValueError):
+        return None, "its box is no list of numbers"
+    fault = box_fault(numbers, image["width"], image["height"])
+    if fault is not None or numbers is None:
+        return None, str(fault)
+    x, y, width, height = numbers
+    right, bottom = min(x + width, image["width"]), min(y + height, image["height"])
+    left, top = max(x, 0.0), max(y, 0.0)
+    # Rounding decimals is no reason to change a box.
+    if max(left - x, top - y, x + width - right, y + height - bottom) <= 0.01:
+        return list(box), ""
+    return [left, top, right - left, bottom - top], f"it was {[x, y, width, height]}"
+
+
+def _image_fault(image: dict[str, Any], kept: Mapping[Any, Any], root: Path, leaked: set[str]) -> str | None:
+    """Why an image cannot stay. Missing sides are filled in."""
+    name = image.get("file_name")
+    if not isinstance(name, str) or image.get("id") is None:
+        return "it has no file name or no id"
+    if image["id"] in kept:
+        return f"its id {image['id']} is that of {quoted(kept[image['id']]['file_name'])}"
+    if not (root / name).resolve().is_relative_to(root.resolve()):
+        return "it leads outside the folder of images"
+    if name in leaked:
+        return "the same file is in val"
+    expected = (image.get("width"), image.get("height"))
+    fault = images.find_fault(root / name, expected_size=None if None in expected else expected)  # type: ignore[arg-type]
+    if fault is not None:
+        return f"it {fault}"
+    if None in expected:
+        image["width"], image["height"] = images.read_size(root / name)
+    return None
+
+
+def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, str] | None:
+    """Put the image into the folder; what was done to it, and why, if it is not a plain copy."""
+    source, target = root / image["file_name"], folder / image["file_name"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    orientation = images.read_orientation(source)
+    if orientation is None or orientation.value == 1:
+        shutil.copy2(source, target)
+        return None
+    pixels = images.read(source, expected_size=(image["width"], image["height"]))
+    _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    target.write_bytes(encoded.tobytes())
+    return "saved as its boxes see it", f"EXIF orientation {orientation.value}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        for key in ("images", "annotations", "categories"):
+            if not isinstance(content[key], list):
+                raise KeyError(key)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: cannot be mended, because it is no COCO file ({error}).") from error
+    return dict(content)

@@ -1,0 +1,101 @@
+"""Fetching a published file: whole and the right one, or a reason in a few words."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from multibox.config import Dependency
+from multibox.files import atomic_path, sha256
+
+TIMEOUT_SECONDS = 20
+CHUNK_BYTES = 1 << 18
+
+
+class NotFetchedError(Exception):
+    """The file at an address cannot be had; the message says why in a few words."""
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source is an address, not a path."""
+    # A Windows drive letter looks like a scheme of one character.
+    return len(urlsplit(source).scheme) > 1
+
+
+def fetch(dependency: Dependency, folder: Path, target: Path) -> None:
+    """Make `target` the file at `dependency.source`, an address or a path from `folder`; whole or not at all.
+
+    Raises:
+        NotFetchedError: it is out of reach, or not the file that the dependency describes.
+    """
+    source = dependency.source
+    address = source if is_remote(source) else (folder / source).resolve().as_uri()
+    try:
+        # The temporary file goes whenever something fails, so a damaged file never lies about.
+        with atomic_path(target) as temporary:
+            _download(address, temporary, dependency.size)
+            problem = mismatch(temporary, dependency)
+            if problem is not None:
+                raise NotFetchedError(f"what came is not the published file: {problem}")
+    except (OSError, HTTPException, ValueError) as error:
+        raise NotFetchedError(_reason(error)) from error
+
+
+def mismatch(path: Path, dependency: Dependency) -> str | None:
+    """How a file differs from what the template says about it, if it does."""
+    size = path.stat().st_size
+    if dependency.size is not None and size != dependency.size:
+        return f"{size} bytes instead of {dependency.size}"
+    if dependency.sha256 is None:
+        return None
+    digest = sha256(path)
+    return (
+        None
+        if digest == dependency.sha256.lower()
+        else f"sha256 {digest[:12]}... instead of {dependency.sha256[:12]}..."
+    )
+
+
+def _download(address: str, target: Path, size: int | None) -> None:
+    if urlsplit(address).scheme not in ("http", "https", "file"):
+        raise NotFetchedError("only http, https, file and paths can be fetched")
+    with (
+        urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer,
+        target.open("wb") as file,
+        _progress(size) as advance,
+    ):
+        while chunk := answer.read(CHUNK_BYTES):
+            file.write(chunk)
+            advance(len(chunk))
+            if size is not None and file.tell() > size:
+                raise NotFetchedError(f"what came is not the published file: more than {size} bytes")
+
+
+@contextmanager
+def _progress(total: int | None) -> Iterator[Callable[[int], object]]:
+    """A function to call with the bytes that arrived; it draws only on a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    from multibox.console import errors
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return _reason(error.reason) if isinstance(error.reason, Exception) else str(error.reason)
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

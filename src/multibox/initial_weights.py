@@ -1,0 +1,77 @@
+"""What a training in a work directory starts from: the published snapshot, a public detector, or the package's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from multibox.config import Dependency, Template
+from multibox.download import NotFetchedError, fetch, is_remote, mismatch
+
+SNAPSHOT = "snapshot.pth"
+
+BUNDLED = "bundled"
+"""What stands for the package's own weights where a path is expected."""
+
+RANDOM = "random"
+
+Targets = Mapping[Dependency, Path]
+
+
+def are_initial_weights(dependency: Dependency) -> bool:
+    """Whether a file that a template depends on is one to start from; such a file may fail to come."""
+    return dependency.destination == SNAPSHOT or is_remote(dependency.source)
+
+
+def bring(targets: Targets, *, beside: Path, offline: bool, report: Callable[[str], None]) -> None:
+    """Fetch the snapshot, or else the public detector, unless they are there; what came of it goes to `report`.
+
+    `targets` says where each file belongs, `beside` is the folder of the template. What differs from what the template
+    says of it is kept: somebody put it there.
+    """
+    snapshot = {key: path for key, path in targets.items() if key.destination == SNAPSHOT}
+    public = {key: path for key, path in targets.items() if key.destination != SNAPSHOT}
+    reasons: list[str] = []
+    for wanted in filter(None, (snapshot, public)):
+        lines, reason = _bring_all(wanted, beside, offline=offline)
+        if reason is None:
+            for line in [*reasons, *lines]:
+                report(line)
+            return
+        reasons.append(reason)
+    for reason in reasons:
+        report(reason)
+    if targets:
+        report("Training starts from the weights that come with multibox, unless --load-weights names others.")
+
+
+def find(folder: Path, template: Template) -> str:
+    """The weights to start from that lie in a work directory, in the same order, or `BUNDLED`."""
+    public = [one.destination for one in template.dependencies if are_initial_weights(one)]
+    for name in (template.initial_weights, *(name for name in public if name.endswith(".xml"))):
+        path = folder / name
+        if path.exists() and (path.suffix != ".xml" or path.with_suffix(".bin").exists()):
+            return str(path)
+    return BUNDLED
+
+
+def _bring_all(targets: Targets, beside: Path, *, offline: bool) -> tuple[list[str], str | None]:
+    """What became of files that belong together, line by line, and why one of them is not there."""
+    lines = []
+    for dependency, target in targets.items():
+        if target.exists():
+            problem = mismatch(target, dependency)
+            lines.append(
+                f"{target} is already there."
+                if problem is None
+                else f"{target} is kept; it is not the published file ({problem})."
+            )
+            continue
+        if offline and is_remote(dependency.source):
+            return lines, f"{target} is not there, and --offline leaves the network alone."
+        try:
+            fetch(dependency, beside, target)
+        except NotFetchedError as error:
+            return lines, f"Could not fetch {dependency.source} ({error})."
+        lines.append(f"{target} is fetched.")
+    return lines, None

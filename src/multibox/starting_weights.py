@@ -1,0 +1,108 @@
+"""Files of weights to start from (.safetensors), and those that come with the package.
+
+A file holds a trained network without the rows of its classes, of which only background is kept: what it is for is to
+learn other classes. Convolutions are stored in half precision, everything else as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from multibox.anchors import LevelSizes
+from multibox.errors import CheckpointError
+from multibox.files import atomic_path
+
+SUFFIX = ".safetensors"
+
+CLASS_LAYERS = "bbox_head.cls_convs."
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """Weights under the snapshots' names, background being the only class row; anchors in pixels of `input_size`.
+
+    `origin`: what the file says of where it comes from, in words.
+    """
+
+    weights: Mapping[str, Tensor]
+    anchors_px: LevelSizes
+    input_size: int
+    origin: str
+
+
+def bundled_files() -> dict[int, Path]:
+    """The files that come with the package, by input size."""
+    folder = Path(str(resources.files("multibox") / "weights"))
+    return {int(path.stem.rpartition("x")[2]): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def bundled_file(input_size: int) -> Path:
+    """The file for this input size, or the one for the nearest."""
+    files = bundled_files()
+    return files[min(files, key=lambda size: (abs(size - input_size), size))]
+
+
+def read(path: str | os.PathLike[str]) -> StartingWeights:
+    """What `write` wrote.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            facts = file.metadata() or {}
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}.") from error
+    if "anchors_px" not in facts:
+        raise CheckpointError(
+            f"{path}: these are no weights of multibox. Name a .safetensors of tools/make_starting_weights.py, a .pth, "
+            "or an OpenVINO model (.xml)."
+        )
+    return StartingWeights(
+        weights={key: value.float() if value.is_floating_point() else value for key, value in weights.items()},
+        anchors_px=msgspec.json.decode(facts["anchors_px"], type=LevelSizes),
+        input_size=int(facts["input_size"]),
+        origin=facts.get("origin", "unknown"),
+    )
+
+
+def write(
+    path: str | os.PathLike[str],
+    weights: Mapping[str, Tensor],
+    *,
+    anchors_px: Sequence[Sequence[tuple[float, float]]],
+    num_classes: int,
+    input_size: int,
+    origin: str,
+) -> None:
+    """Write the weights of a network of `num_classes` classes; the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    stored = {
+        key: _stored(key, value.detach().cpu(), num_classes=num_classes).contiguous() for key, value in weights.items()
+    }
+    facts = {
+        "anchors_px": msgspec.json.encode(anchors_px).decode(),
+        "input_size": str(input_size),
+        "origin": origin,
+    }
+    with atomic_path(path) as temporary:
+        save_file(stored, str(temporary), metadata=facts)
+
+
+def _stored(key: str, value: Tensor, *, num_classes: int) -> Tensor:
+    if key.startswith(CLASS_LAYERS) and key.split(".")[3] == "3":
+        value = value.unflatten(0, (-1, num_classes + 1))[:, -1]
+    # Normalisations stay in full precision: some variances are too small for half.
+    return value.half() if value.ndim == 4 and value.dtype == torch.float32 else value.clone()

@@ -1,0 +1,88 @@
+"""`multibox doctor` and `multibox convert` as commands: exit codes, files, words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def data(shapes_data, tmp_path) -> Path:
+    """The shapes as a folder of their own, which a test may spoil."""
+    folder = tmp_path / "my photos"
+    for name in ("train", "val"):
+        source = {"train": shapes_data.train_root, "val": shapes_data.val_root}[name]
+        shutil.copytree(source, folder / name)
+        shutil.copy(source.with_suffix(".json"), folder / f"annotations_{name}.json")
+    return folder
+
+
+def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tmp_path):
+    report, picture = tmp_path / "a b" / "report.json", tmp_path / "mosaic.png"
+    done = multibox("doctor", data, "--no-timing", "--json", report, "--save-mosaic", picture)
+    # Sixteen small pictures have few objects of each class: a warning.
+    assert done.returncode == 1, done.stderr
+    assert f"{data}: a COCO set, train and val." in done.stdout
+    assert "fewer than 20 objects to train on" in done.stdout
+    assert "Take mobilenet_v2-2s_ssd-" in done.stdout
+    content = json.loads(report.read_text())
+    assert content["contents"]["train"]["num_images"] == 16
+    assert content["exit_code"] == 1
+    assert cv2.imread(str(picture)) is not None
+
+
+def test_errors_are_found_mended_and_gone(multibox, data, tmp_path):
+    file = data / "annotations_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] = 0
+    file.write_text(json.dumps(content))
+    done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
+    assert done.returncode == 2
+    assert "error   train: 1 bad boxes" in done.stdout
+    assert "1 changes are listed" in done.stdout
+    again = multibox("doctor", tmp_path / "fixed", "--no-timing")
+    assert again.returncode == 1
+    assert "\nerror" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "Name a data set"),
+        (["absent folder"], "absent folder: there is no such folder"),
+        (["--train-ann-files", "a.json"], "go together"),
+    ],
+)
+def test_bad_words_are_one_line_and_exit_code_2(multibox, tmp_path, arguments, reason):
+    done = multibox("doctor", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_training_says_what_is_questionable(multibox, train_arguments, tmp_path):
+    done = multibox(*train_arguments, "--epochs", "1", "--save-checkpoints-to", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "train: fewer than 20 objects to train on:" in done.stdout
+    assert "`multibox doctor` tells more of this." in done.stdout
+
+
+def test_convert_says_how_to_train_and_refuses_what_needs_none(multibox, data, tmp_path):
+    yolo = tmp_path / "yolo"
+    shutil.copytree(data / "val", yolo / "images" / "train")
+    (yolo / "labels" / "train").mkdir(parents=True)
+    (yolo / "labels" / "train" / "image 00.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (yolo / "data.yaml").write_text("train: images/train\nnames: [shape]\n")
+    done = multibox("convert", yolo, "--save-to", tmp_path / "as coco")
+    assert done.returncode == 0, done.stderr
+    assert "8 images, 1 objects of 1 classes" in done.stdout
+    assert "Train with: multibox train --train-ann-files" in done.stdout
+    refused = multibox("convert", data, "--save-to", tmp_path / "nothing")
+    assert refused.returncode == 2
+    assert "a COCO set already" in refused.stderr

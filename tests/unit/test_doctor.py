@@ -1,0 +1,317 @@
+"""What the doctor finds: each fault is planted in a small set, and nothing else is found in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from multibox import config
+from multibox.data import coco
+from multibox.data.formats import Split
+from multibox.doctor import findings, picture_files
+from multibox.doctor.contents import contents
+from multibox.doctor.examination import Examination, examine, to_plain
+from multibox.doctor.fixing import fix
+from multibox.doctor.model_fit import Fit, advise
+from multibox.doctor.model_fit import fit as fit_of
+from multibox.doctor.mosaic import CELL, choose, mosaic
+from multibox.errors import OptionError
+from multibox.instantiate import bundled_templates
+
+
+def picture(seed: int, size: tuple[int, int] = (120, 80)) -> np.ndarray:
+    """Blots that no other seed gives."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+
+
+def dataset(folder: Path, boxes: list[list[tuple[str, list[float]]]], *, first_seed: int = 0, **changes: Any) -> Split:
+    """A set of one picture for each list of (class, [x, y, width, height])."""
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    ids = {"cat": 1, "dog": 2}
+    for number, objects in enumerate(boxes):
+        name = f"picture {number}.jpg"
+        cv2.imwrite(str(folder / "images" / name), picture(first_seed + number))
+        images.append({"id": number, "file_name": name, "width": 120, "height": 80})
+        for label, box in objects:
+            annotations.append({"id": len(annotations), "image_id": number, "category_id": ids[label], "bbox": box})
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories} | changes
+    (folder / "a.json").write_text(json.dumps(content), encoding="utf-8")
+    return Split(folder / "a.json", folder / "images")
+
+
+def read(split: Split) -> coco.CocoData:
+    return coco.read([split.annotation_file], [split.root], skip_bad=True)
+
+
+GOOD = [[("cat", [10, 10, 30, 20]), ("dog", [60, 20, 40, 30])]] * 20
+
+
+def kinds(found: Any) -> list[tuple[str, str, int]]:
+    return [(finding.severity, finding.kind, finding.count) for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ([], [("note", "images-without-objects", 1)]),
+        # IoU of boxes 30 x 20 one pixel apart: 29 * 20 / (31 * 20) = 0.94
+        ([("cat", [10, 10, 30, 20]), ("cat", [11, 10, 30, 20])], [("warning", "boxes-drawn-twice", 1)]),
+        ([("cat", [10, 10, 30, 20]), ("dog", [11, 10, 30, 20])], [("warning", "objects-of-two-classes", 1)]),
+        # Two pixels apart: 28 / 32 = 0.875, two objects side by side.
+        ([("cat", [10, 10, 30, 20]), ("cat", [12, 10, 30, 20])], []),
+        ([("cat", [10, 10, 2.9, 20])], [("warning", "tiny-boxes", 1)]),
+        ([("cat", [10, 10, 3, 3])], []),
+        # 118 x 78 of 120 x 80 is 0.959 of the picture, 117 x 78 is 0.951, 116 x 78 is 0.9425
+        ([("cat", [1, 1, 118, 78])], [("warning", "full-frame-boxes", 1)]),
+        ([("cat", [1, 1, 116, 78])], []),
+    ],
+)
+def test_questionable_boxes(tmp_path, objects, expected):
+    assert kinds(findings.questionable("train", read(dataset(tmp_path, [objects])))) == expected
+
+
+def test_crowds_may_cover_what_is_in_them(tmp_path):
+    split = dataset(tmp_path, [[("cat", [10, 10, 30, 20]), ("cat", [10, 10, 30, 20])]])
+    content = json.loads(split.annotation_file.read_text())
+    content["annotations"][1]["iscrowd"] = 1
+    split.annotation_file.write_text(json.dumps(content))
+    assert kinds(findings.questionable("train", read(split))) == []
+
+
+def test_all_that_training_refuses_is_named_by_kind(tmp_path):
+    split = dataset(tmp_path, [[("cat", [10, 10, 0, 20]), ("cat", [200, 10, 5, 5]), ("dog", [-5, 1, 30, 30])], []])
+    (split.root / "picture 1.jpg").write_bytes(b"no picture")
+    found = list(findings.unusable("val", read(split)))
+    assert kinds(found) == [
+        ("error", "bad-boxes", 2),
+        ("error", "images-that-cannot-be-used", 1),
+        ("warning", "boxes-over-the-border", 1),
+    ]
+    assert 'picture 0.jpg") has a box of width 0' in found[0].examples[0]
+
+
+def test_classes_with_few_objects_are_named(tmp_path):
+    train = read(dataset(tmp_path / "train", [[("cat", [10, 10, 30, 20])]] * 19 + [[("dog", [1, 1, 9, 9])]] * 20))
+    val = read(dataset(tmp_path / "val", [[("cat", [10, 10, 30, 20])]]))
+    found = list(findings.classes_with_few_objects({"train": train, "val": val}))
+    assert [(one.kind, one.split, one.text) for one in found] == [
+        ("classes-with-few-objects", "train", "fewer than 20 objects to train on: cat (19)"),
+        ("classes-not-measured", "val", "no object to measure on: dog"),
+    ]
+
+
+def test_contents_by_hand(tmp_path):
+    data = read(dataset(tmp_path, [[("cat", [0, 0, 30, 20])], [("cat", [0, 0, 60, 40])], []]))
+    found = contents(data)
+    assert (found.num_images, found.num_objects, found.num_empty, found.commonest_size) == (3, 2, 1, (120, 80))
+    cats, dogs = found.classes
+    # 30 of 120 by 20 of 80 is a quarter of the side, 60 by 40 a half; percentiles between them are linear.
+    assert cats.sides == pytest.approx((27.5, 37.5, 47.5), abs=1e-4)
+    assert (cats.num_objects, cats.num_images, dogs.num_objects, dogs.sides) == (2, 2, 0, None)
+
+
+@pytest.mark.parametrize("change", ["same file", "smaller", "compressed", "brighter"])
+def test_a_picture_of_train_is_found_again_in_val(tmp_path, change):
+    train = dataset(tmp_path / "train", GOOD[:6])
+    val = dataset(tmp_path / "val", GOOD[:6], first_seed=100)
+    image = picture(3)
+    target = val.root / "picture 5.jpg"
+    if change == "same file":
+        shutil.copy(train.root / "picture 3.jpg", target)
+    elif change == "smaller":
+        cv2.imwrite(str(target), cv2.resize(cv2.resize(image, (60, 40)), (120, 80)))
+    elif change == "compressed":
+        cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 20])
+    else:
+        cv2.imwrite(str(target), cv2.convertScaleAbs(image, alpha=0.8, beta=30))
+    (twin,) = picture_files.find_twins({"train": read(train), "val": read(val)})
+    assert (twin.first, twin.second) == (("train", "picture 3.jpg"), ("val", "picture 5.jpg"))
+    assert twin.is_same_file == (change == "same file")
+    (finding,) = picture_files.report_twins([twin])
+    assert (finding.severity, finding.kind) == ("warning", "leaks")
+
+
+def test_a_file_that_is_there_twice_is_only_a_note(tmp_path):
+    train = dataset(tmp_path, GOOD[:3])
+    shutil.copy(train.root / "picture 0.jpg", train.root / "picture 2.jpg")
+    twins = picture_files.find_twins({"train": read(train)})
+    assert kinds(picture_files.report_twins(twins)) == [("note", "same-files", 1)]
+
+
+def set_orientation(path: Path, value: int) -> None:
+    """An EXIF segment with nothing but the orientation, after the JPEG's first marker."""
+    tiff = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([value, 0, 0, 0]) + bytes(4)
+    body = b"Exif\x00\x00" + tiff
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:])
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "expected"),
+    [
+        (1, (120, 80), []),
+        (6, (120, 80), [("warning", "exif-stored", 1)]),
+        (6, (80, 120), [("note", "exif-shown", 1)]),
+        (3, (120, 80), [("warning", "exif-unknown", 1)]),
+    ],
+)
+def test_turned_photographs_are_told_by_the_frame_of_their_boxes(tmp_path, value, size, expected):
+    split = dataset(tmp_path, [[("cat", [10, 10, 20, 20])]])
+    set_orientation(split.root / "picture 0.jpg", value)
+    image = {"id": 0, "file_name": "picture 0.jpg", "width": size[0], "height": size[1]}
+    content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
+    split.annotation_file.write_text(json.dumps(content))
+    assert kinds(picture_files.check_orientation("train", read(split))) == expected
+
+
+def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
+    split = dataset(tmp_path, [[("cat", [10, 10, 20, 20])]])
+    cv2.imwrite(str(split.root / "picture 0.jpg"), np.zeros((2050, 2100, 3), np.uint8))
+    image = {"id": 0, "file_name": "picture 0.jpg", "width": 2100, "height": 2050}
+    content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
+    split.annotation_file.write_text(json.dumps(content))
+    (finding,) = picture_files.check_sizes("train", read(split))
+    assert (finding.severity, finding.kind, finding.count) == ("note", "large-images", 1)
+    assert "ms" in finding.text
+
+
+def test_shares_and_recall_by_hand(tmp_path):
+    # At 256 px: 3.2 x 3.2, 12.8 x 12.8, 64 x 64 and 128 x 128 px.
+    boxes = [[("cat", [50, 30, side * 120, side * 80])] for side in (0.0125, 0.05, 0.25, 0.5)]
+    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    found = fit_of(read(dataset(tmp_path, boxes)), template, num_val_images=0, is_timed=False)
+    assert found.small == (0.25, 0.5, 0.5)
+    assert found.minutes is None
+    assert 0 < found.recall_given <= found.recall_fitted <= 1
+    assert (found.worst_class, found.worst_recall) == ("cat", found.recall_fitted)
+
+
+def made_up(size: int, *, small: float, worst: float) -> Fit:
+    return Fit(f"model-{size}", size, (0.0, small, 0.5), 0.9, 0.95, "cat", worst)
+
+
+@pytest.mark.parametrize(
+    ("smalls", "worsts", "chosen"),
+    [
+        ((0.0, 0.0, 0.0), (0.9, 0.95, 1.0), 256),
+        ((0.1, 0.05, 0.0), (0.9, 0.95, 1.0), 384),
+        ((0.0, 0.0, 0.0), (0.7, 0.7, 0.9), 512),
+        ((0.5, 0.4, 0.3), (0.9, 0.95, 1.0), 512),
+    ],
+)
+def test_advice_is_the_smallest_input_that_serves(smalls, worsts, chosen):
+    rows = zip((256, 384, 512), smalls, worsts, strict=True)
+    fits = {size: made_up(size, small=small, worst=worst) for size, small, worst in rows}
+    assert advise(fits).template == f"model-{chosen}"
+
+
+def test_speed_is_measured(tmp_path, tiny_template_file):
+    data = read(dataset(tmp_path, GOOD[:4]))
+    found = fit_of(data, config.load(tiny_template_file), num_val_images=10, is_timed=True)
+    assert found.images_per_second > 0
+    # 2 epochs of 2 steps of 4 images, and twice 10 images to validate on at (96 / 256)^2 of 0.02 s
+    expected = 2 * (8 / found.images_per_second + 10 * 0.02 * 0.140625) / 60
+    assert found.minutes == pytest.approx(expected)
+
+
+def test_mosaic_shows_every_class_the_rarest_first(tmp_path):
+    boxes = [[("cat", [10, 10, 30, 20])]] * 30
+    boxes[17] = [("dog", [10, 10, 30, 20])]
+    data = read(dataset(tmp_path, boxes))
+    chosen = choose(data, 12)
+    assert len(chosen) == 12
+    assert chosen[0].file_name == "picture 17.jpg"
+    sheet = mosaic(data)
+    assert sheet.shape[1] == 4 * CELL[0]
+    assert sheet.shape[0] > 3 * CELL[1]
+    assert mosaic(read(dataset(tmp_path / "one", [[]]))).shape[0] > CELL[1]
+
+
+def test_examination_of_a_good_set_is_clean_and_plain(tmp_path):
+    train, val = (read(dataset(tmp_path / name, GOOD, first_seed=seed)) for name, seed in (("train", 0), ("val", 50)))
+    found = examine({"train": train, "val": val}, is_timed=False)
+    assert found.findings == ()
+    assert found.exit_code == 0
+    assert json.loads(json.dumps(to_plain(found)))["fits"][2]["input_size"] == 512
+
+
+@pytest.mark.parametrize(
+    ("severities", "code"), [((), 0), (("note",), 0), (("note", "warning"), 1), (("error", "warning"), 2)]
+)
+def test_exit_code_is_the_gravest(severities, code):
+    found = tuple(findings.Finding(severity, "kind", "train", 1, "text") for severity in severities)
+    assert Examination({}, found, {}, None, ()).exit_code == code
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_corrected_copy_has_nothing_left_to_correct(tmp_path):
+    bad = [
+        [("cat", [10, 10, 30, 20]), ("cat", [10, 10, 30, 20]), ("cat", [10, 10, 0, 20])],
+        [("dog", [-10, 10, 30, 20])],
+        [("dog", [10, 10, 30, 20])],
+        [("dog", [10, 10, 50, 40])],
+        [("dog", [10, 10, 50, 40])],
+    ]
+    train = dataset(tmp_path / "original ü" / "train", bad)
+    (train.root / "picture 2.jpg").write_bytes(b"no picture")
+    set_orientation(train.root / "picture 3.jpg", 6)
+    content = json.loads(train.annotation_file.read_text())
+    content["annotations"][-1]["id"] = 0
+    content["annotations"].append({"id": 99, "image_id": 77, "category_id": 1, "bbox": [1, 1, 5, 5]})
+    train.annotation_file.write_text(json.dumps(content))
+    val = dataset(tmp_path / "original ü" / "val", [[("cat", [10, 10, 30, 20])]])
+    shutil.copy(train.root / "picture 4.jpg", val.root / "picture 0.jpg")
+    before = snapshot(tmp_path / "original ü")
+    data = {"train": read(train), "val": read(val)}
+    changes = fix({"train": train, "val": val}, tmp_path / "copy", twins=picture_files.find_twins(data))
+    assert snapshot(tmp_path / "original ü") == before
+    assert [(one.what, one.why) for one in changes] == [
+        ('image "picture 2.jpg" left out', "it cannot be decoded"),
+        ('image "picture 3.jpg" saved as its boxes see it', "EXIF orientation 6"),
+        ('image "picture 4.jpg" left out', "the same file is in val"),
+        ('annotation 1 of "picture 0.jpg" left out', "the same object is there already"),
+        ('annotation 2 of "picture 0.jpg" left out', "has a box of width 0"),
+        ('annotation 3 of "picture 1.jpg" cut at the border', "it was [-10.0, 10.0, 30.0, 20.0]"),
+        ("annotation 99 left out", "unknown image 77"),
+    ]
+    copies = {
+        name: read(Split(tmp_path / "copy" / f"annotations_{name}.json", tmp_path / "copy" / name))
+        for name in ("train", "val")
+    }
+    fixed = examine(copies, is_timed=False)
+    assert not [one for one in fixed.findings if one.severity == "error" or one.kind in {"leaks", "boxes-drawn-twice"}]
+    assert [record.file_name for record in copies["train"].records] == [
+        "picture 0.jpg",
+        "picture 1.jpg",
+        "picture 3.jpg",
+    ]
+    assert copies["train"].records[1].boxes_px.tolist() == [[0, 10, 20, 30]]
+    turned = cv2.imread(str(tmp_path / "copy/train/picture 3.jpg"))
+    assert turned.shape == (80, 120, 3)  # the frame of its boxes, and no EXIF that would turn it
+    assert json.loads((tmp_path / "copy/changes.json").read_text(encoding="utf-8"))[0]["split"] == "train"
+
+
+def test_a_corrected_copy_overwrites_nothing_and_leaves_nothing_half(tmp_path):
+    split = dataset(tmp_path / "data", GOOD[:1])
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "mine.txt").write_text("mine")
+    with pytest.raises(OptionError, match="is there already"):
+        fix({"train": split}, tmp_path / "copy")
+    broken = replace(split, annotation_file=tmp_path / "data" / "none.json")
+    with pytest.raises(Exception, match="no COCO file"):
+        fix({"train": split, "val": broken}, tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
