@@ -16,7 +16,7 @@ from multibox.data.coco import CocoData
 from multibox.initial_weights import BUNDLED
 from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
-from multibox.weights_origin import WeightsOrigin, origin_of
+from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
         name = f"{name} ({path.name})"
     found = starting_weights.read(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
-    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}")
+    is_ours = Path(path).resolve() in {file.resolve() for file in starting_weights.bundled_files().values()}
+    origin = origin_of_packaged(path, source=found.origin, is_ours=is_ours)
+    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}", origin)
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:

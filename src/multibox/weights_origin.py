@@ -26,6 +26,8 @@ class WeightsOrigin(Struct, frozen=True, kw_only=True):
     licence: str
 
 
+PACKAGED_LICENCE = "Apache-2.0; what they were trained on is in the NOTICE of multibox"
+
 RANDOM = WeightsOrigin(name="random weights", sha256=None, source="drawn at random", licence="none needed")
 
 
@@ -51,6 +53,16 @@ def origin_of(path: str | os.PathLike[str], *, recorded: Mapping[str, Any] | Non
         published = _published(digest)
         source = f"published at {published} (recognised by its hash)" if published else source
     return WeightsOrigin(name=file.name, sha256=digest, source=source, licence=licence)
+
+
+def origin_of_packaged(path: str | os.PathLike[str], *, source: str, is_ours: bool) -> WeightsOrigin:
+    """The same of weights that say themselves where they come from, in words; `is_ours`: they came with this package.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    licence = PACKAGED_LICENCE if is_ours else UNKNOWN_LICENCE
+    return WeightsOrigin(name=Path(path).name, sha256=sha256(path), source=source, licence=licence)
 
 
 def _published(digest: str) -> str | None:

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from multibox.weights_origin import UNKNOWN_LICENCE, origin_of
+from multibox.weights_origin import UNKNOWN_LICENCE, origin_of, origin_of_packaged
 
 
 def test_of_an_unknown_file_nothing_is_claimed(tmp_path):
@@ -33,6 +33,15 @@ def test_public_weights_are_recognised_by_their_bytes_under_any_name(shared, tmp
         origin = origin_of(tmp_path / name)
         assert origin.licence == "Apache-2.0"
         assert "Open Model Zoo" in origin.source
+
+
+def test_weights_that_speak_for_themselves_are_ours_only_if_they_came_with_the_package(tmp_path):
+    path = tmp_path / "start.safetensors"
+    path.write_bytes(b"weights")
+    ours, theirs = (origin_of_packaged(path, source="a tale", is_ours=is_ours) for is_ours in (True, False))
+    assert ours.source == theirs.source == "a tale"
+    assert ours.licence.startswith("Apache-2.0")
+    assert theirs.licence == UNKNOWN_LICENCE
 
 
 def test_a_missing_file_is_an_error_of_the_system(tmp_path):
