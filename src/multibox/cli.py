@@ -18,6 +18,7 @@ from multibox.commands.export import export
 from multibox.commands.new import new
 from multibox.commands.options import command_line
 from multibox.commands.predict import predict
+from multibox.commands.report import report
 from multibox.commands.train import train
 from multibox.console import errors
 from multibox.errors import MultiboxError
@@ -37,6 +38,7 @@ app.command(predict)
 app.command(bench)
 app.command(doctor)
 app.command(convert)
+app.command(report)
 
 EXTRA_OF = {
     "torch": "train",

@@ -143,6 +143,16 @@ def measure(detections: Sequence[Detections], data: CocoData) -> Metrics:
     )
 
 
+def ap_by_area(
+    detections: Sequence[Detections], data: CocoData, ranges_px: Sequence[tuple[float, float]]
+) -> tuple[tuple[float | None, float | None], ...]:
+    """AP and AP50 on objects of each range of area, as COCO measures small, medium and large ones; None without any."""
+    precision, _ = _precision_and_recall(detections, data, np.flatnonzero(data.objects_per_class), ranges_px)
+    return tuple(
+        (_mean(precision[..., place]), _mean(precision[IOU_50, ..., place])) for place in range(len(ranges_px))
+    )
+
+
 def check_classes(model_classes: Sequence[str], requested: Sequence[str] | None) -> tuple[str, ...]:
     """The classes to evaluate, which are always the model's: another order would swap their names.
 
@@ -179,11 +189,15 @@ def _detect_and_draw(
 
 
 def _precision_and_recall(
-    detections: Sequence[Detections], data: CocoData, labels: NDArray[np.int64]
+    detections: Sequence[Detections],
+    data: CocoData,
+    labels: NDArray[np.int64],
+    areas_px: Sequence[tuple[float, float]] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolated precision (10 IoU thresholds, 101 recalls, classes, 4 areas) and recall (10, classes, 4).
+    """Interpolated precision (10 IoU thresholds, 101 recalls, classes, areas) and recall (10, classes, areas).
 
-    Only classes in `labels` are measured, in that order; -1 marks a combination without objects.
+    Only classes in `labels` are measured, in that order; -1 marks a combination without objects. `areas_px` are ranges
+    of object area; by default COCO's four.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
@@ -192,7 +206,8 @@ def _precision_and_recall(
             'Evaluating needs faster-coco-eval. Install it with: pip install "multibox[eval]"'
         ) from error
     if not labels.size:
-        return np.full((10, 101, 0, 4), -1.0), np.full((10, 0, 4), -1.0)
+        num_areas = 4 if areas_px is None else len(areas_px)
+        return np.full((10, 101, 0, num_areas), -1.0), np.full((10, 0, num_areas), -1.0)
     objects, results = [], []
     # Images count from 1 here; the ids of the files may start at 0, repeat in several files, or be text.
     for image_id, (record, found) in enumerate(zip(data.records, detections, strict=True), start=1):
@@ -213,6 +228,9 @@ def _precision_and_recall(
     )
     evaluator = COCOeval_faster(truth, answer, iouType="bbox", print_function=_silent)
     evaluator.params.maxDets = [MAX_DETECTIONS_PER_CLASS]
+    if areas_px is not None:
+        evaluator.params.areaRng = [list(one) for one in areas_px]
+        evaluator.params.areaRngLbl = [str(place) for place in range(len(areas_px))]
     evaluator.evaluate()
     evaluator.accumulate()
     precision, recall = np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"])

@@ -46,6 +46,7 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
+    "report": {"--save-to", "--val-ann-files", "--val-data-roots"},
 }
 
 

@@ -40,7 +40,8 @@ def evaluate(
         load_weights: The model.
         test_ann_files: Annotation files (COCO json), separated by commas.
         test_data_roots: The folder of images of each annotation file, separated by commas.
-        save_metrics_to: YAML file for size, complexity and AP; a .json with all metrics is written beside it.
+        save_metrics_to: YAML file for size, complexity and AP; a .json with all metrics, and what a report
+            needs, are written beside it.
         save_output_to: Folder for the images with their detections drawn.
         save_detections_to: JSON file for the detections in the COCO result format.
         classes: Must name the classes of the model, in its order; default: these.
@@ -52,7 +53,7 @@ def evaluate(
         skip_bad: Leave out images and annotations that cannot be used.
     """
     from multibox import evaluate as evaluation
-    from multibox import results
+    from multibox import evaluation_record, results
     from multibox.data import coco
     from multibox.draw import draw, save_drawing
     from multibox.runtimes import open_runtime
@@ -87,7 +88,10 @@ def evaluate(
                 size_mp=size,
                 complexity_gflops=complexity,
             )
-        say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
+        recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
+        evaluation_record.write(recorded, found.detections, data, model=load_weights, input_size=runtime.input_size)
+        beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
+        say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
         results.write_detections(save_detections_to, found.detections, data)
         say(f"Detections: {save_detections_to}")

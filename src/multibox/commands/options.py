@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -94,14 +94,18 @@ def read_data(
 
 def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
     """The data set that a training recorded as `train_data` or `val_data`; None, and a word why, if it is gone."""
+    return data_of_record(checkpoint.meta.get(key) or {}, checkpoint.classes)
+
+
+def data_of_record(recorded: Mapping[str, Any], classes: Sequence[str] | None) -> CocoData | None:
+    """The data set that `data.summary.describe` describes, read again; None, and a word why, if it is gone."""
     from multibox.data import coco
 
-    recorded = checkpoint.meta.get(key) or {}
     files, roots = recorded.get("annotation_files"), recorded.get("data_roots")
     if not files or not roots:
         return None
     try:
-        data = coco.read(files, roots, classes=checkpoint.classes, skip_bad=True, allow_missing_classes=True)
+        data = coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
     except DataError as error:
         say(f"The data of the training cannot be read again: {error}")
         return None
