@@ -19,7 +19,7 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.images import Image, resize
 from multibox.metadata import ExportInfo, Form
 from multibox.one_or_many import OneOrMany
-from multibox.openvino_files import read_graph
+from multibox.openvino_files import core, read_graph
 from multibox.structures import Detections
 
 # SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
@@ -152,19 +152,16 @@ class OpenVINORuntime(OneOrMany):
         return found
 
     def _compile(self, hint: str) -> _Engine:
-        import openvino
-
-        core = openvino.Core()
         target = "CPU" if self._device in {"auto", "cpu"} else self._device.upper()
         settings = {"PERFORMANCE_HINT": hint}
         if self._precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = self._precision
         try:
-            return _Engine(core.compile_model(self._model, target, settings))
+            return _Engine(core().compile_model(self._model, target, settings))
         except RuntimeError as error:
             raise OptionError(
                 f"--device {self._device}: OpenVINO cannot run {self._path} there. The devices that it finds: "
-                f"{', '.join(core.available_devices)}."
+                f"{', '.join(core().available_devices)}."
             ) from error
 
 
