@@ -91,7 +91,10 @@ def read_frames(
 
 
 def _silence() -> None:
-    """What goes wrong is told once, by us; FFmpeg and OpenCV would say it in several lines of their own."""
+    """What goes wrong is told once, by us; FFmpeg and OpenCV would say it in several lines of their own.
+
+    FFmpeg's level is read when the process opens its first video.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 

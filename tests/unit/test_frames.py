@@ -203,16 +203,14 @@ def test_a_stream_that_ends_ends_the_frames(address: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("url", ["{address}/nothing.mp4", "rtsp://127.0.0.1:9/x"])
-def test_a_stream_that_is_not_there_is_told(address: str, url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stream_that_is_not_there_is_told(address: str, url: str) -> None:
     url = url.format(address=address)
     assert read_all(Source("stream", url, "x.mp4")) == [
         ("x.mp4", "the stream cannot be opened. Is the address right, and the server running?")
     ]
-    assert capfd.readouterr().err == ""
 
 
-def test_a_camera_that_is_not_there_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_camera_that_is_not_there_is_told() -> None:
     assert read_all(Source("camera", 987, "camera_987.mp4")) == [
         ("camera_987.mp4", "camera 987: there is no such camera, or another program uses it.")
     ]
-    assert capfd.readouterr().err == ""

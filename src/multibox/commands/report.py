@@ -44,7 +44,7 @@ def report(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
     _check_installed()
 
-    from multibox.report.findings import find
+    from multibox.report.findings import MANY_DETECTIONS, find
     from multibox.report.gather import gather
 
     works = [gather(folder) for folder in work_dirs]
@@ -54,6 +54,9 @@ def report(
         for line in work.problems:
             say(line)
     judged = [_evaluation(work, val_ann_files, val_data_roots) for work in works]
+    num_detections = sum(len(found) for one, _ in judged if one is not None for found in one.detections)
+    if num_detections >= MANY_DETECTIONS:
+        say(f"Looking into {num_detections:,} detections; this takes a minute.")
     if len(works) > 1:
         from multibox.report.comparison import build as build_comparison
 

@@ -44,7 +44,7 @@ def build(work: WorkDir, evaluation: RecordedEvaluation | None, findings: Findin
         "classes": classes,
         "f": findings,
         **_data(evaluation, run, classes),
-        "training": _training(run),
+        "training": _training(run, findings),
         **deployment.sections(work, findings),
         "provenance": provenance.facts(work, evaluation, how),
         "evaluations": [_evaluation_row(one, work.path) for one in work.evaluations],
@@ -152,29 +152,25 @@ def _data_sentence(train: Mapping[str, Any], evaluation: RecordedEvaluation | No
     return f"{', '.join(parts)}." if parts else ""
 
 
-def _training(run: Run | None) -> dict[str, Any] | None:
+def _training(run: Run | None, findings: Findings | None) -> dict[str, Any] | None:
     epochs = run.epochs if run is not None else ()
-    if not epochs:
+    if run is None or not epochs:
         return None
     validated = [one for one in epochs if one.get("ap") is not None]
-    last = epochs[-1]
-    sentence = f"{counted(len(epochs), 'epoch')}, {counted(int(last.get('step', 0)), 'step')}. "
-    if validated:
-        best = max(validated, key=lambda one: float(one["ap"]))
-        sentence += (
-            f"The best validation, AP {percent(best['ap'])}, was after epoch {best['epoch']}; best.pth holds it. "
-        )
-        if best is validated[-1] and len(validated) > 2:
-            sentence += "AP was still rising at the end: a longer training may give more."
-        elif len(validated) - 1 - validated.index(best) > len(validated) / 2:
-            sentence += "It came early: more epochs gave nothing, more data might."
-    else:
-        sentence += "Without validation pictures it is not known which epoch was best."
+    length = f"{counted(len(epochs), 'epoch')}, {counted(int(epochs[-1].get('step', 0)), 'step')}."
     return {
-        "sentence": sentence.strip(),
+        "sentence": f"{length} {words.training_sentence(validated, _ap_of_weights(run, findings))}",
         "losses": svg(plots.losses(epochs)),
         "ap": svg(plots.average_precision(validated)) if validated else None,
     }
+
+
+def _ap_of_weights(run: Run, findings: Findings | None) -> float | None:
+    """The AP of the run's weights on its own validation images, if that is what was measured."""
+    if findings is None or findings.evaluation.model.sha256 != run.weights_sha256:
+        return None
+    is_same = (run.facts.get("val_data") or {}).get("fingerprint") == findings.evaluation.data.fingerprint
+    return findings.metrics.ap if is_same else None
 
 
 def _accuracy(findings: Findings) -> dict[str, Any]:

@@ -143,13 +143,33 @@ def data_warnings(findings: Findings | None, run_facts: Mapping[str, Any] | None
             lines.append(f"Fewer than {FEW_OBJECTS} objects of {listed(few)}: their AP hangs on single pictures.")
     per_class = ((run_facts or {}).get("train_data") or {}).get("objects_per_class") or {}
     most = max(per_class.values(), default=0)
-    rare = [name for name, count in per_class.items() if count < FEW_SHARE * most]
+    unseen = [name for name, count in per_class.items() if not count]
+    if unseen:
+        lines.append(
+            f"No object of {listed(unseen)} in the training data: what the weights know of them is from before."
+        )
+    rare = [name for name, count in per_class.items() if 0 < count < FEW_SHARE * most]
     if rare:
         lines.append(
             f"Rare in training: {listed(rare)}, with less than a tenth of the objects of the most frequent class. "
             "More examples of what is rare help most."
         )
     return lines
+
+
+def training_sentence(validated: Sequence[Mapping[str, Any]], ap_of_weights: float | None) -> str:
+    """What the course of AP says. `ap_of_weights`: of the best weights, which may be those that training began with."""
+    if not validated:
+        return "Without validation pictures it is not known which epoch was best."
+    best = max(validated, key=lambda one: float(one["ap"]))
+    if ap_of_weights is not None and ap_of_weights > best["ap"] + 1e-4:
+        return f"No epoch was better than the starting weights, AP {percent(ap_of_weights)}; best.pth holds these."
+    text = f"The best validation, AP {percent(best['ap'])}, was after epoch {best['epoch']}; best.pth holds it."
+    if best is validated[-1] and len(validated) > 2:
+        return f"{text} AP was still rising at the end: a longer training may give more."
+    if len(validated) - 1 - validated.index(best) > len(validated) / 2:
+        return f"{text} It came early: more epochs gave nothing, more data might."
+    return text
 
 
 def size_sentence(findings: Findings) -> str:
