@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,11 @@ def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_it_says_what_to_install(work):
+    command = ["report", str(work)]
+    code = f"import sys; sys.modules['matplotlib'] = None; from multibox.cli import main; sys.exit(main({command!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'A report needs matplotlib. Install with: pip install "multibox[report]"\n'

@@ -161,8 +161,19 @@ def test_a_class_without_objects_has_no_interval():
     data = dataset(record([BOX], [0]), record([BOX], [0]), num_classes=2)
     intervals = ap_intervals([found([BOX], [0.9]), NOTHING], data)
     assert intervals.ap_per_class[1] is None
-    # One of two images is solved: a draw has it not at all (0), once (51 of 101 recalls) or twice (1).
-    assert intervals.ap50 == Interval(pytest.approx(100 * 51 / 101), 0.0, 100.0)
+    # One of two images is solved: a draw has it not at all (0), once (51 of 101 recalls) or twice (1), and these are
+    # moved by the little that their mean is beside 51/101.
+    assert intervals.ap50.value == pytest.approx(100 * 51 / 101)
+    assert (intervals.ap50.low, intervals.ap50.high) == (pytest.approx(0, abs=6), pytest.approx(100, abs=6))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_interval_holds_its_figure(seed):
+    # Of few scores, many are equal, and images that are drawn twice make AP higher than it is.
+    data, one, _ = random_case(seed, levels=3)
+    found_ones = ap_intervals(one, data)
+    every = [found_ones.ap, found_ones.ap50, *found_ones.ap_per_class, *found_ones.ap50_per_class]
+    assert all(0 <= interval.low <= interval.value <= interval.high <= 100 for interval in every if interval)
 
 
 def test_differences_are_those_of_the_single_figures_on_the_same_draws():

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 BACKGROUND = "background"
 OTHERS = "other classes"
 
+DEEPEST = 55
+"""Percent of colour in the cell that holds all of its row; with more, its number is hard to read in light or dark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A count; `share` is its part of the row in percent, `kind` whether it is right, wrong or says nothing."""
+    """A count; `depth` of its colour in percent, `kind` whether it is right, wrong or says nothing."""
 
     count: int
-    share: int
+    depth: int
     kind: Literal["right", "wrong", "plain"]
     title: str
 
@@ -62,4 +65,4 @@ def _cell(count: int, total: int, truth: str, found: str) -> Cell:
     else:
         kind = "wrong"
     what = "missed" if found == BACKGROUND else f"taken for {found}"
-    return Cell(count, min(85, share), kind, f"{count} of {total} ({share} %): {truth}, {what}")
+    return Cell(count, round(DEEPEST * share / 100), kind, f"{count} of {total} ({share} %): {truth}, {what}")

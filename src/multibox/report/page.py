@@ -119,19 +119,21 @@ def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Seque
         for label, name in enumerate(classes)
     ]
     totals: list[tuple[str, int | None, int | None]] = [
-        ("all objects", train.get("objects"), sum(in_val) if in_val else None),
         ("pictures", train.get("images"), len(evaluation.data.records) if evaluation is not None else None),
         ("pictures without objects", train.get("images_without_objects"), empty_val),
+        ("all objects", train.get("objects"), sum(in_val) if in_val else None),
     ]
-    rows += [
+    first = [
         {"label": None, "name": name, "train": number(one), "val": number(two), "is_total": name == "all objects"}
         for name, one, two in totals
     ]
+    shown = rows if len(rows) <= SHOWN_CLASSES + 1 else rows[:SHOWN_CLASSES]
     plot = None
     if evaluation is not None and any(evaluation.data.objects_per_class):
         plot = svg(plots.object_sides(sides_px(evaluation.data, input_size=evaluation.input_size)))
     return {
-        "data_rows": rows if train or evaluation is not None else [],
+        "data_rows": [*first, *shown] if train or evaluation is not None else [],
+        "data_hidden": rows[len(shown) :],
         "data_sentence": _data_sentence(train, evaluation),
         "sides_plot": plot,
     }
