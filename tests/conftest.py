@@ -120,6 +120,14 @@ def paint(image: np.ndarray, shape: str, x: int, y: int, side: int) -> None:
         cv2.fillPoly(image, [np.array(corners, dtype=np.int32)], colour)
 
 
+def set_orientation(path: Path, value: int) -> None:
+    """An EXIF segment with nothing but the orientation, after the JPEG's first marker."""
+    tiff = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([value, 0, 0, 0]) + bytes(4)
+    body = b"Exif\x00\x00" + tiff
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:])
+
+
 @pytest.fixture(scope="session")
 def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 256 template for an input of 96 pixels and two short epochs; it fetches nothing."""

@@ -32,6 +32,7 @@ REDUCED = {
 
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check sum, always the same
 ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 swap width and height
+HEADER_BYTES = 1 << 18  # four segments of the largest size; what a camera writes before the picture is less
 
 
 class _UnusableError(Exception):
@@ -87,11 +88,21 @@ class Orientation:
 
 
 def read_orientation(path: str | os.PathLike[str]) -> Orientation | None:
-    """How a file is to be shown, from its header; None if it is no JPEG or cannot be read."""
+    """How a file is to be shown, from its header; None if it is no JPEG or cannot be read.
+
+    Only the beginning of the file is read, unless its header is longer than that.
+    """
     try:
-        header = _jpeg_header(_load(path))
-    except _UnusableError:
+        with Path(path).open("rb") as file:
+            beginning = file.read(HEADER_BYTES)
+        header = _jpeg_header(beginning)
+    except (OSError, ValueError):
         return None
+    except _UnusableError:
+        try:
+            header = _jpeg_header(_load(path)) if len(beginning) == HEADER_BYTES else None
+        except _UnusableError:
+            return None
     return None if header is None else Orientation(header[0], header[1])
 
 

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from multibox.data import coco
-from multibox.data.formats import convert, find_layout
-from multibox.errors import DataError
+from multibox.data.formats import convert
+from multibox.data.layouts import Split, find_layout
+from multibox.errors import DataError, DependencyError
+from tests.conftest import set_orientation
 
 CLASSES = ("Bär", "red cat")
+
+
+def content_of(split: Split) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(split.annotation_file.read_text(encoding="utf-8"))
+    return content
+
+
+def boxes_of(split: Split) -> dict[str, list[list[float]]]:
+    """Boxes (x, y, width, height) by image."""
+    content = content_of(split)
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    boxes: dict[str, list[list[float]]] = {name: [] for name in names.values()}
+    for annotation in content["annotations"]:
+        boxes[names[annotation["image_id"]]].append(annotation["bbox"])
+    return boxes
 
 
 def save_picture(path: Path) -> None:
@@ -160,7 +180,149 @@ def test_lists_of_pascal_voc_divide_the_images(voc, tmp_path):
     assert names == {"train": ["a.png", "b.png"], "val": ["c.png"]}
 
 
-def test_broken_xml_is_told_by_its_file(voc, tmp_path):
+def test_broken_xml_is_left_out_and_told_by_its_file(voc, tmp_path):
     (voc / "Annotations" / "b.xml").write_text("<annotation>")
-    with pytest.raises(DataError, match=r"b\.xml: this is no XML"):
-        convert(find_layout(voc), tmp_path / "out")
+    split = convert(find_layout(voc), tmp_path / "out")["train"]
+    assert [image["file_name"] for image in content_of(split)["images"]] == ["a.png", "c.png"]
+    (line,) = split.problems["annotation files that cannot be read"]
+    assert line.startswith("b.xml is no XML: ")
+
+
+def test_images_are_looked_for_in_folders_of_other_names(tmp_path):
+    coco_file(tmp_path / "annotations/instances_train2017.json", "gone.png", "b.png", "c.png")
+    coco_file(tmp_path / "annotations/instances_val2017.json", "d.png")
+    for name in ("train2017/b.png", "train2017/c.png", "val2017/d.png"):
+        save_picture(tmp_path / name)
+    roots = {name: split.root.name for name, split in find_layout(tmp_path).splits.items()}
+    assert roots == {"train": "train2017", "val": "val2017"}
+
+
+def test_two_files_for_one_part_are_ambiguous_in_one_line(tmp_path):
+    coco_file(tmp_path / "train_new.json", "a.png")
+    coco_file(tmp_path / "train_old.json", "a.png")
+    with pytest.raises(DataError, match=r"train_new\.json and train_old\.json could both be what to train on"):
+        find_layout(tmp_path)
+
+
+def test_boxes_are_preferred_to_keypoints_and_a_test_part_is_told(tmp_path):
+    for kind in ("instances", "person_keypoints"):
+        coco_file(tmp_path / f"annotations/{kind}_train.json", "a.png")
+    for split in ("valid", "test"):
+        coco_file(tmp_path / split / "_annotations.coco.json", "a.png")
+    layout = find_layout(tmp_path)
+    assert layout.splits["train"].annotation_file.name == "instances_train.json"
+    assert layout.splits["val"].annotation_file.parent.name == "valid"
+    assert layout.left_out == "test"
+
+
+def test_label_lines_of_yolo_that_cannot_be_read_are_named(yolo, tmp_path):
+    text = "0 0.5 0.5 0.2\n7 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.9 0.1 0.9 0.9\nx 0 0 0 0\n1 0.5 0.4 0.2 0.4\n"
+    (yolo / "labels/train/p 0.txt").write_text(text)
+    split = convert(find_layout(yolo), tmp_path / "out")["train"]
+    assert boxes_of(split)["p 0.png"] == [[40, 10, 20, 20]]
+    lines = split.problems["label lines that cannot be read"]
+    assert len(lines) == 4
+    assert all("p 0.txt" in line and str(tmp_path) not in line for line in lines)
+    assert split.remarks == {"images without a label file, taken for ones without objects": ['image "p 2.png"']}
+
+
+def test_a_part_of_yolo_without_any_labels_is_a_problem(yolo, tmp_path):
+    (line,) = convert(find_layout(yolo), tmp_path / "out")["val"].problems["parts without any label file"]
+    assert line.endswith("labels/val has none for the 1 image of `val`")
+
+
+def test_yolo_images_that_are_none_are_named(yolo, tmp_path):
+    (yolo / "images/train/p 1.png").write_bytes(b"nothing")
+    split = convert(find_layout(yolo), tmp_path / "out")["train"]
+    assert list(boxes_of(split)) == ["p 0.png", "p 2.png"]
+    assert split.problems["images that cannot be used"] == ['image "p 1.png" cannot be decoded']
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "path: {folder}\ntrain: images/train",
+        "train: {folder}/images/train",
+        "path: /gone/since\ntrain: images/train",
+        "train: ../images/train",
+        "path: ../yolo set\ntrain: ./images/train",
+    ],
+)
+def test_paths_of_yolo_are_absolute_relative_or_of_another_machine(yolo, tmp_path, lines):
+    (yolo / "data.yaml").write_text(f"{lines.format(folder=yolo)}\nnames: [Bär, red cat]\n", encoding="utf-8-sig")
+    split = convert(find_layout(yolo / "data.yaml"), tmp_path / "out")["train"]
+    assert split.root == yolo / "images" / "train"
+    assert boxes_of(split)["p 0.png"][0] == [40, 10, 20, 20]
+
+
+def test_numbers_of_yolo_classes_may_have_gaps(yolo, tmp_path):
+    (yolo / "data.yaml").write_text("train: images/train\nnames: {3: cat, 1: dog}\n")
+    split = convert(find_layout(yolo), tmp_path / "out")["train"]
+    assert content_of(split)["categories"] == [{"id": 2, "name": "dog"}, {"id": 4, "name": "cat"}]
+    assert [one["category_id"] for one in content_of(split)["annotations"]] == [2]
+
+
+def test_yolo_boxes_are_fractions_of_a_photograph_as_it_is_shown(tmp_path, yolo):
+    # Stored 100 x 50 px, shown 50 x 100: (0.5, 0.4) of size (0.2, 0.4) is 20..30, 20..60 there.
+    path = yolo / "images/train/p 0.jpg"
+    cv2.imwrite(str(path), np.zeros((50, 100, 3), np.uint8))
+    (yolo / "images/train/p 0.png").unlink()
+    set_orientation(path, 6)
+    split = convert(find_layout(yolo), tmp_path / "out")["train"]
+    first = content_of(split)["images"][0]
+    assert (first["file_name"], first["width"], first["height"]) == ("p 0.jpg", 50, 100)
+    assert boxes_of(split)["p 0.jpg"][0] == [20, 20, 10, 40]
+
+
+def test_pascal_voc_that_counts_from_0_is_recognised(voc, tmp_path):
+    text = voc_annotation("a.png", ("red cat", (0, 0, 100, 50)))
+    (voc / "Annotations/a.xml").write_text(text)
+    split = convert(find_layout(voc), tmp_path / "out")["train"]
+    assert boxes_of(split) == {"a.png": [[0, 0, 100, 50]], "b.png": [], "c.png": [[11, 21, 19, 19]]}
+    ((kind, lines),) = split.remarks.items()
+    assert "counting from 0" in kind
+    assert lines == ['image "a.png"']
+
+
+def test_careless_annotations_of_pascal_voc_are_understood(voc, tmp_path):
+    text = voc_annotation("C:\\photos\\IMG 1.JPG", ("a, b", (1, 1, 10, 10))).replace("<width>100<", "<width>0<")
+    (voc / "Annotations/a.xml").write_text(text)
+    split = convert(find_layout(voc), tmp_path / "out")["train"]
+    data = coco.read([split.annotation_file], [split.root])
+    assert [record.file_name for record in data.records] == ["a.png", "b.png", "c.png"]
+    assert (data.records[0].width, data.records[0].height) == (100, 50)
+    assert data.classes == ("Bär", "a, b")
+
+
+def test_faults_of_pascal_voc_annotations_are_named(voc, tmp_path):
+    folder = voc / "Annotations"
+    (folder / "a.xml").write_text(voc_annotation("a.png", ("cat", (1, 1, 10, 10))).replace("<xmax>10<", "<xmax>ten<"))
+    (folder / "b.xml").unlink()
+    split = convert(find_layout(voc), tmp_path / "out")["train"]
+    assert list(boxes_of(split)) == ["c.png"]
+    assert split.problems == {"annotation files that cannot be read": ['a.xml has a box whose xmax is "ten"']}
+    assert split.remarks == {"images without an annotation file, left out": ['image "b"']}
+
+
+def test_pascal_voc_beside_its_images_in_a_folder_for_each_split(voc, tmp_path):
+    folder = tmp_path / "export"
+    for split, stems in (("train", "ab"), ("valid", "c"), ("test", "c")):
+        (folder / split).mkdir(parents=True)
+        for stem in stems:
+            shutil.copy(voc / "JPEGImages" / f"{stem}.png", folder / split)
+            shutil.copy(voc / "Annotations" / f"{stem}.xml", folder / split)
+    layout = find_layout(folder)
+    splits = convert(layout, tmp_path / "out")
+    assert (layout.format, layout.left_out) == ("Pascal VOC", "test")
+    assert {name: list(boxes_of(split)) for name, split in splits.items()} == {
+        "train": ["a.png", "b.png"],
+        "val": ["c.png"],
+    }
+    assert splits["val"].root == folder / "valid"
+    assert content_of(splits["train"])["categories"] == content_of(splits["val"])["categories"]
+
+
+def test_without_the_library_it_says_what_to_install(yolo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "labelformat.formats", None)
+    with pytest.raises(DependencyError, match=r'pip install "multibox\[formats\]"'):
+        convert(find_layout(yolo), tmp_path / "out")

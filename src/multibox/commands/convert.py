@@ -17,8 +17,9 @@ def convert(source: Path, /, *, save_to: Path) -> int:
         save_to: Folder for annotations_train.json and annotations_val.json.
     """
     from multibox.data import coco, formats
+    from multibox.data.layouts import find_layout
 
-    layout = formats.find_layout(source)
+    layout = find_layout(source)
     if layout.format == "COCO":
         raise OptionError(f"{source}: this is a COCO set already. Give it to `multibox train` as it is.")
     make_folder(save_to)
@@ -30,6 +31,10 @@ def convert(source: Path, /, *, save_to: Path) -> int:
         left_out = f"; {len(data.skipped)} bad ones left out (`multibox doctor` names them)" if data.skipped else ""
         counts = f"{len(data.records)} images, {sum(data.objects_per_class)} objects of {len(data.classes)} classes"
         say(f"{split.annotation_file}: {counts}{left_out}")
+        for kind, lines in [*split.problems.items(), *split.remarks.items()]:
+            say(f"  {len(lines)} {kind}; the first: {lines[0]}")
         options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
+    if layout.left_out:
+        say(f"Its part `{layout.left_out}` is not converted.")
     say(f"Train with: multibox train {shlex.join(options)}")
     return 0

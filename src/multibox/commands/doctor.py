@@ -13,8 +13,10 @@ from multibox.errors import OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.data.formats import Split
+    from multibox.data.layouts import Split
     from multibox.doctor.examination import Examination
+
+NUM_SHOWN_CHANGES = 10
 
 
 def doctor(
@@ -54,8 +56,9 @@ def doctor(
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
         wanted = coco.split_list(classes) or None
         data = {name: _read(parts, wanted) for name, parts in splits.items()}
-        with console.status("Examining", spinner="line"):
-            examination = examine(data, is_timed=_can_time(no_timing))
+        is_timed = _can_time(no_timing)
+        with console.status("Examining", spinner="line") as status:
+            examination = examine(data, is_timed=is_timed, parts=splits, report=status.update)
         console.print(tables(examination))
         if save_mosaic is not None:
             _save_mosaic(save_mosaic, data)
@@ -68,7 +71,7 @@ def doctor(
             write_atomically(json, msgspec.json.format(msgspec.json.encode(to_plain(examination)), indent=2) + b"\n")
             say(f"All of this: {json}")
         if fix is not None:
-            _fix(splits, fix, examination)
+            _fix(source, splits, fix, examination)
     return examination.exit_code
 
 
@@ -76,8 +79,8 @@ def _splits(
     source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
 ) -> dict[str, list[Split]]:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
-    from multibox.data import coco
-    from multibox.data.formats import Split, convert, find_layout
+    from multibox.data.formats import convert
+    from multibox.data.layouts import find_layout
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_files, val_roots, "--val-ann-files", "--val-data-roots")
@@ -85,20 +88,26 @@ def _splits(
         raise OptionError("Name a data set: either a folder or file, or --train-ann-files and --train-data-roots.")
     if source is None:
         named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
-        return {
-            name: [
-                Split(Path(file), Path(root))
-                for file, root in zip(coco.split_list(files), coco.split_list(roots), strict=False)
-            ]
-            for name, (files, roots) in named.items()
-            if files
-        }
+        return {name: _named(files, roots) for name, (files, roots) in named.items() if files}
     layout = find_layout(source)
     found = layout.splits
     if layout.format != "COCO":
         found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    say(f"{source}: a {layout.format} set, {' and '.join(found)}.")
+    without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
+    say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
+    for split in found.values() if layout.format == "COCO" else ():
+        say(f"{split.annotation_file}, images in {split.root}")
     return {name: [split] for name, split in found.items()}
+
+
+def _named(files: str, roots: str) -> list[Split]:
+    from multibox.data import coco
+    from multibox.data.layouts import Split
+
+    pairs = coco.split_list(files), coco.split_list(roots)
+    if len(pairs[0]) != len(pairs[1]):
+        raise OptionError(f"{files}: name one folder of images for each annotation file, separated by commas.")
+    return [Split(Path(file), Path(root)) for file, root in zip(*pairs, strict=True)]
 
 
 def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
@@ -133,11 +142,18 @@ def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
     say(f"Samples: {path}")
 
 
-def _fix(splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
+def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
+    from multibox.data.coco_problems import counted
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as run
 
     if any(len(parts) > 1 for parts in splits.values()):
         raise OptionError("--fix takes one annotation file for each split. Mend several one after the other.")
+    if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise OptionError(f"{target} lies in {source}, and the original is to stay as it is. Name a folder elsewhere.")
     changes = run({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
-    say(f"A corrected copy is in {target}; {len(changes)} changes are listed in {target / CHANGES}.")
+    for change in changes[:NUM_SHOWN_CHANGES]:
+        say(f"{change.split}: {change.what}: {change.why}")
+    if len(changes) > NUM_SHOWN_CHANGES:
+        say(f"... and {len(changes) - NUM_SHOWN_CHANGES} more")
+    say(f"A corrected copy is in {target}; {counted(len(changes), 'change')} listed in {target / CHANGES}.")

@@ -113,10 +113,10 @@ def _check_images(source: Source, content: Content, problems: Problems) -> dict[
             problems.add("images with the id of another", f"{title} has the id {image.id} of another image")
             continue
         seen.add(image.id)
-        if _leads_outside(image.file_name):
+        if leads_outside(image.file_name):
             problems.add("images outside the data root", f"{title} leads outside the data root {source.root}")
             continue
-        path, file_size = _find(source.root, image.file_name)
+        path, file_size = find_file(source.root, image.file_name)
         if file_size is None:
             problems.add("missing images", f"{title} is missing from {source.root}")
             continue
@@ -204,19 +204,19 @@ def box_fault(box: list[float] | None, image_width: int, image_height: int) -> s
     return None
 
 
-def _leads_outside(file_name: str) -> bool:
+def leads_outside(file_name: str) -> bool:
     """Whether a name is absolute or climbs out of its folder, by the rules of any system."""
-    if "\\" in file_name and _leads_outside(file_name.replace("\\", "/")):
+    if "\\" in file_name and leads_outside(file_name.replace("\\", "/")):
         return True
     plain = posixpath.normpath(file_name)
     return plain.startswith("/") or plain == ".." or plain.startswith("../") or bool(ntpath.splitdrive(file_name)[0])
 
 
-def _find(root: Path, file_name: str) -> tuple[Path, int | None]:
+def find_file(root: Path, file_name: str) -> tuple[Path, int | None]:
     """Path and size of an image file; the size is None where there is no such file."""
     size = _file_size(root / file_name)
     if size is None and "\\" in file_name:  # written on Windows
-        return _find(root, file_name.replace("\\", "/"))
+        return find_file(root, file_name.replace("\\", "/"))
     return root / file_name, size
 
 

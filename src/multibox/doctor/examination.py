@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from rich.text import Text
 
 from multibox import config
 from multibox.data.coco import CocoData
-from multibox.doctor import findings, picture_files
+from multibox.data.coco_problems import counted
+from multibox.data.layouts import Split
+from multibox.doctor import exif, findings, picture_files
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.findings import Finding
 from multibox.doctor.model_fit import SMALL_PX, Advice, Fit, advise, fit
@@ -24,6 +26,13 @@ from multibox.instantiate import bundled_templates
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
 
 MARKS = {"error": ("error", "bold red"), "warning": ("warning", "yellow"), "note": ("note", "dim")}
+
+SIDES = "Sides are square roots of the area, in percent of the image's; so many percent of the objects are smaller."
+FITS = (
+    "Of the training set: objects whose side is under so many pixels of the network input; those that an anchor meets "
+    "at the matching threshold, the template's anchors or fitted ones; the class that fitted ones meet least."
+)
+MINUTES = "Measured here, by training for a few steps: minutes of all epochs of the template, validations included."
 
 
 @dataclass(frozen=True)
@@ -43,15 +52,29 @@ class Examination:
         return EXIT_ERRORS if "error" in severities else EXIT_WARNINGS if "warning" in severities else 0
 
 
-def examine(splits: Mapping[str, CocoData], *, is_timed: bool) -> Examination:
-    """Look at all there is. `is_timed`: measure the speed of training too, which needs PyTorch and some seconds."""
+def examine(
+    splits: Mapping[str, CocoData],
+    *,
+    is_timed: bool,
+    parts: Mapping[str, Sequence[Split]] | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Examination:
+    """Look at all there is.
+
+    `is_timed`: measure the speed of training too, which needs PyTorch and some seconds. `parts`: the annotation files
+    that each split was read from, for what only they tell. `report` hears what is being looked at.
+    """
     found: list[Finding] = []
     for split, data in splits.items():
+        report(f"Looking at {split}")
+        found += findings.converted(split, (parts or {}).get(split, ()))
         found += findings.unusable(split, data)
+        found += exif.check_frames(split, (parts or {}).get(split, ()))
         found += findings.questionable(split, data)
-        found += picture_files.check_orientation(split, data)
+        found += exif.check_orientation(split, data)
         found += picture_files.check_sizes(split, data)
     found += findings.classes_with_few_objects(splits)
+    report("Comparing pictures")
     twins = picture_files.find_twins(splits)
     found += picture_files.report_twins(twins)
     train = splits.get("train", next(iter(splits.values())))
@@ -60,6 +83,7 @@ def examine(splits: Mapping[str, CocoData], *, is_timed: bool) -> Examination:
         num_val_images = len(splits["val"].records) if "val" in splits else 0
         for path in bundled_templates().values():
             template = config.load(path)
+            report(f"{'Timing' if is_timed else 'Fitting'} {template.input.size} px")
             fits[template.input.size] = fit(train, template, num_val_images=num_val_images, is_timed=is_timed)
     order = list(MARKS)
     return Examination(
@@ -86,9 +110,12 @@ def to_plain(examination: Examination) -> dict[str, Any]:
 def tables(examination: Examination) -> RenderableType:
     """The examination for a console."""
     parts: list[RenderableType] = [_contents_table(split, one) for split, one in examination.contents.items()]
-    parts += _findings(examination.findings)
+    parts += [Text(SIDES, style="dim"), Text(), *_findings(examination.findings)]
     if examination.fits:
-        parts += [Text(), _fit_table(list(examination.fits.values()))]
+        fits = list(examination.fits.values())
+        parts += [Text(), _fit_table(fits), Text(FITS, style="dim")]
+        if any(one.minutes is not None for one in fits):
+            parts.append(Text(MINUTES, style="dim"))
     if examination.advice is not None:
         parts += [Text(), Text(f"Take {examination.advice.template}: {examination.advice.reason}.")]
     return Group(*parts)
@@ -96,16 +123,16 @@ def tables(examination: Examination) -> RenderableType:
 
 def _contents_table(split: str, one: Contents) -> Table:
     width, height = one.commonest_size
-    sizes = f"{width} x {height} px" + (
-        f" ({one.num_of_commonest}), {one.num_sizes} sizes" if one.num_sizes > 1 else ""
-    )
-    title = (
-        f"{split}: {one.num_images} images of {sizes}; {one.num_objects} objects, {one.num_empty} images without any"
-    )
+    sizes = f"{width} x {height} px"
+    if one.num_sizes > 1:
+        sizes += f" ({one.num_of_commonest}), {one.num_sizes} sizes in all"
+    title = f"{split}: {counted(one.num_images, 'image')}, {sizes}; {counted(one.num_objects, 'object')}"
+    if one.num_empty:
+        title += f"; {counted(one.num_empty, 'image')} without any"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
-    for name in ("objects", "images", "side in % of the image: 10th", "median", "90th percentile"):
-        table.add_column(name, justify="right")
+    for name in ("objects", "images", "side: 10 %", "50 %", "90 %"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in one.classes:
         sides = ("-",) * 3 if row.sides is None else tuple(f"{value:.1f}" for value in row.sides)
         table.add_row(escape(row.name), str(row.num_objects), str(row.num_images), *sides)
@@ -114,8 +141,8 @@ def _contents_table(split: str, one: Contents) -> Table:
 
 def _findings(found: Sequence[Finding]) -> list[RenderableType]:
     if not found:
-        return [Text(), Text("Nothing is wrong.", style="green")]
-    lines: list[RenderableType] = [Text()]
+        return [Text("Nothing is wrong.", style="green")]
+    lines: list[RenderableType] = []
     for finding in found:
         word, style = MARKS[finding.severity]
         line = Text(f"{word:8}", style=style)
@@ -126,24 +153,24 @@ def _findings(found: Sequence[Finding]) -> list[RenderableType]:
 
 
 def _fit_table(fits: Sequence[Fit]) -> Table:
-    table = Table(
-        caption="of the training set; an anchor meets a box at the template's matching threshold. Minutes: the "
-        "template's epochs from a trained start, measured on this machine",
-        caption_justify="left",
-    )
-    table.add_column("input", justify="right")
+    is_timed = any(one.minutes is not None for one in fits)
+    table = Table(title="What it means for a model", title_justify="left", title_style="bold")
+    table.add_column("input", justify="right", no_wrap=True)
     for limit in SMALL_PX:
-        table.add_column(f"< {limit} px", justify="right")
-    for name in ("met by given anchors", "by fitted", "worst class", "img/s", "minutes"):
-        table.add_column(name, justify="right")
+        table.add_column(f"< {limit} px", justify="right", no_wrap=True)
+    for name in ("given", "fitted", "worst class"):
+        table.add_column(name, justify="right", overflow="fold")
+    for name in ("img/s", "minutes") if is_timed else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for one in fits:
-        table.add_row(
+        row = [
             str(one.input_size),
             *(f"{share:.1%}" for share in one.small),
             f"{one.recall_given:.1%}",
             f"{one.recall_fitted:.1%}",
             f"{escape(one.worst_class)} {one.worst_recall:.1%}",
-            "-" if one.images_per_second is None else f"{one.images_per_second:.0f}",
-            "-" if one.minutes is None else f"{one.minutes:.1f}",
-        )
+        ]
+        if one.images_per_second is not None and one.minutes is not None:
+            row += [f"{one.images_per_second:.0f}", f"{one.minutes:.0f}" if one.minutes >= 10 else f"{one.minutes:.1f}"]
+        table.add_row(*row)
     return table

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.data.coco import CocoData, Record
-from multibox.data.coco_problems import quoted
+from multibox.data.coco_problems import counted, quoted
+from multibox.data.layouts import Split
 
 Severity = Literal["error", "warning", "note"]
 
@@ -22,12 +24,28 @@ SAME_BOX_IOU = 0.9
 TINY_PX = 3
 """A box of fewer pixels on a side is a slip of the mouse: no object can be recognised by them."""
 
+INVISIBLE_PX = 2
+"""Of the largest network input. In a large photograph, more pixels than `TINY_PX` may be too few for the network."""
+
+LARGEST_INPUT = 512
+"""Of the templates."""
+
 FULL_FRAME_SHARE = 0.95
 """Of the image's area. Often an image that was meant to have a label, not a box."""
 
 FEW_OBJECTS = 20
 """To train on: below, what is learnt of a class is mostly these very objects. (COCO's rarest class has 198 in 118,000
 images; of playing cards, 80 each were enough.)"""
+
+
+SINGULAR = {
+    "annotations": "annotation",
+    "boxes": "box",
+    "files": "file",
+    "images": "image",
+    "lines": "line",
+    "parts": "part",
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,22 @@ class Finding:
     examples: tuple[str, ...] = ()
 
 
+def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
+    """What was lost or assumed when another format was turned into COCO's."""
+    for part in parts:
+        for kind, lines in part.problems.items():
+            yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), first(lines))
+        for kind, lines in part.remarks.items():
+            yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", first(lines))
+
+
 def unusable(split: str, data: CocoData) -> Iterator[Finding]:
     """What reading left out, by kind: training refuses such a set."""
     for kind, lines in data.problems.items():
-        yield Finding("error", kind.replace(" ", "-"), split, len(lines), f"{len(lines)} {kind}", _first(lines))
+        yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), first(lines))
     if data.num_clipped:
-        text = f"{data.num_clipped} boxes reach over the border of their image; they are cut there"
+        reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
+        text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
         yield Finding("warning", "boxes-over-the-border", split, data.num_clipped, text)
 
 
@@ -62,28 +90,37 @@ def questionable(split: str, data: CocoData) -> Iterator[Finding]:
     full: list[str] = []
     for record in data.records:
         where = quoted(record.file_name)
-        for first, second in _same_boxes(record):
-            labels = [data.classes[record.labels[i]] for i in (first, second)]
+        for one, other in _same_boxes(record):
+            labels = [data.classes[record.labels[i]] for i in (one, other)]
             if labels[0] == labels[1]:
-                twice.append(f"{where}: {labels[0]} at {_corner(record, first)}")
+                twice.append(f"{where}: {labels[0]} at {_corner(record, one)}")
             else:
-                two_classes.append(f"{where}: {labels[0]} and {labels[1]} at {_corner(record, first)}")
-        sides = record.boxes_px[:, 2:] - record.boxes_px[:, :2]
-        tiny += [f"{where}: {w:g} x {h:g} px" for w, h in sides[sides.min(axis=1) < TINY_PX].tolist()]
+                two_classes.append(f"{where}: {labels[0]} and {labels[1]} at {_corner(record, one)}")
+        tiny += [f"{where}: {w:g} x {h:g} px" for w, h in _tiny_sides(record).tolist()]
         areas = geometry.area(record.boxes[~record.is_crowd])
         full += [where] * int((areas > FULL_FRAME_SHARE).sum())
     for kind, lines, what in (
-        ("boxes-drawn-twice", twice, f"objects are boxed twice (IoU of {SAME_BOX_IOU:g} or more, same class)"),
-        ("objects-of-two-classes", two_classes, "objects are boxed as two classes: which one is right?"),
-        ("tiny-boxes", tiny, f"boxes are under {TINY_PX} px wide or high: slips of the mouse?"),
-        ("full-frame-boxes", full, f"boxes cover more than {FULL_FRAME_SHARE:.0%} of their image: meant so?"),
+        ("boxes-drawn-twice", twice, "{} boxed twice: the same class, IoU of " + f"{SAME_BOX_IOU:g} or more"),
+        ("objects-of-two-classes", two_classes, "{} boxed as two classes: which one is right?"),
     ):
         if lines:
-            yield Finding("warning", kind, split, len(lines), f"{len(lines)} {what}", _first(lines))
+            objects = "object is" if len(lines) == 1 else "objects are"
+            text = what.format(f"{len(lines)} {objects}")
+            yield Finding("warning", kind, split, len(lines), text, first(lines))
+    if tiny:
+        are = "box is" if len(tiny) == 1 else "boxes are"
+        text = f"{len(tiny)} {are} under {TINY_PX} px wide or high, or under {INVISIBLE_PX} px at {LARGEST_INPUT} px "
+        yield Finding("warning", "tiny-boxes", split, len(tiny), text + "of input: slips of the mouse?", first(tiny))
+    if full:
+        cover = "box covers" if len(full) == 1 else "boxes cover"
+        text = f"{len(full)} {cover} more than {FULL_FRAME_SHARE:.0%} of the image: meant so?"
+        yield Finding("warning", "full-frame-boxes", split, len(full), text, first(full))
     without = [quoted(record.file_name) for record in data.records if not len(record.labels)]
     if without:
-        text = f"{len(without)} of {len(data.records)} images have no objects: they teach what is background"
-        yield Finding("note", "images-without-objects", split, len(without), text, _first(without))
+        text = (
+            f"{len(without)} of {counted(len(data.records), 'image')} without objects: this is what teaches background"
+        )
+        yield Finding("note", "images-without-objects", split, len(without), text, first(without))
 
 
 def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
@@ -104,9 +141,13 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
     if val is not None:
         measured = dict(zip(val.classes, val.objects_per_class, strict=True))
         unmeasured = [name for name, count in counts.items() if count and not measured.get(name)]
+        unknown = [name for name, count in measured.items() if count and name not in counts]
         if unmeasured:
             text = f"no object to measure on: {_list(unmeasured)}"
             yield Finding("warning", "classes-not-measured", "val", len(unmeasured), text)
+        if unknown:
+            text = f"not a class of the training set, and so never found: {_list(unknown)}"
+            yield Finding("warning", "classes-only-in-val", "val", len(unknown), text)
 
 
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
@@ -115,14 +156,27 @@ def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
     return [finding for finding in [*found, *classes_with_few_objects(splits)] if finding.severity != "note"]
 
 
+def first(lines: Sequence[str]) -> tuple[str, ...]:
+    """As many as serve for examples."""
+    return tuple(lines[:NUM_EXAMPLES])
+
+
 def _same_boxes(record: Record) -> list[tuple[int, int]]:
     """Pairs of rows whose boxes are nearly the same; crowds apart."""
     if len(record.labels) < 2:
         return []
     overlap = geometry.iou(record.boxes, record.boxes)
-    first, second = np.nonzero(np.triu(overlap >= SAME_BOX_IOU, k=1))
-    rows = zip(first.tolist(), second.tolist(), strict=True)
+    one, other = np.nonzero(np.triu(overlap >= SAME_BOX_IOU, k=1))
+    rows = zip(one.tolist(), other.tolist(), strict=True)
     return [(i, j) for i, j in rows if not (record.is_crowd[i] or record.is_crowd[j])]
+
+
+def _tiny_sides(record: Record) -> NDArray[np.float64]:
+    """Width and height in pixels (N, 2) of the boxes that are too small in the image or at the largest input."""
+    sides = record.boxes_px[:, 2:] - record.boxes_px[:, :2]
+    at_input = sides / np.array([record.width, record.height], dtype=np.float64) * LARGEST_INPUT
+    small: NDArray[np.float64] = sides[(sides.min(axis=1) < TINY_PX) | (at_input.min(axis=1) < INVISIBLE_PX)]
+    return small
 
 
 def _corner(record: Record, row: int) -> str:
@@ -130,8 +184,17 @@ def _corner(record: Record, row: int) -> str:
     return f"({x:g}, {y:g})"
 
 
-def _first(lines: Sequence[str]) -> tuple[str, ...]:
-    return tuple(lines[:NUM_EXAMPLES])
+def _as_kind(plural: str) -> str:
+    return plural.split(",", maxsplit=1)[0].replace(" ", "-")
+
+
+def _several(number: int, plural: str) -> str:
+    """A number with what is given as the plural: `1 bad box`, `2 bad boxes`."""
+    words = plural.split(" ")
+    noun = next((i for i, word in enumerate(words) if word in SINGULAR), None)
+    if number == 1 and noun is not None:
+        words[noun] = SINGULAR[words[noun]]
+    return f"{number} {' '.join(words)}"
 
 
 def _list(names: list[str]) -> str:

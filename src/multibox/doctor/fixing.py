@@ -13,9 +13,10 @@ from typing import Any
 import cv2
 
 from multibox import images
-from multibox.data.coco_checks import box_fault
-from multibox.data.coco_problems import quoted
-from multibox.data.formats import Split
+from multibox.data.coco_checks import box_fault, find_file, leads_outside
+from multibox.data.coco_problems import counted, quoted
+from multibox.data.layouts import Split
+from multibox.doctor.exif import is_of_the_other_frame
 from multibox.doctor.picture_files import Twins
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
@@ -45,11 +46,16 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
     The original is only read.
 
     Raises:
-        OptionError: `target` is there and not empty.
+        OptionError: `target` is there and not empty, or lies in a folder of images.
         DataError: an annotation file cannot be read.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OptionError(f"{target} is there already. Name a new folder for the corrected copy.")
+    inside = next(
+        (split.root for split in splits.values() if target.resolve().is_relative_to(split.root.resolve())), None
+    )
+    if inside is not None:
+        raise OptionError(f"{target} lies in {inside}, and the original is to stay as it is. Name a folder elsewhere.")
     changes: list[Change] = []
     leaked = {
         twin.first[1] for twin in twins if twin.is_same_file and (twin.first[0], twin.second[0]) == ("train", "val")
@@ -74,11 +80,19 @@ def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> li
     content = _read(split.annotation_file)
     changes: list[Change] = []
     kept: dict[Any, dict[str, Any]] = {}
+    boxes: dict[Any, list[Any]] = {}
+    for annotation in content["annotations"]:
+        boxes.setdefault(annotation.get("image_id"), []).append(annotation.get("bbox"))
     for image in content["images"]:
         what = f"image {quoted(str(image.get('file_name')))}"
+        note = _fix_frame(image, boxes.get(image.get("id"), []), split.root)
+        if note is not None:
+            changes.append(Change(name, f"{what} {note[0]}", note[1]))
         fault = _image_fault(image, kept, split.root, leaked)
         if fault is not None:
-            changes.append(Change(name, f"{what} left out", fault))
+            lost = len(boxes.get(image.get("id"), [])) if image.get("id") not in kept else 0
+            also = f" with {counted(lost, 'annotation')}" if lost else ""
+            changes.append(Change(name, f"{what} left out{also}", fault))
             continue
         note = _copy_image(image, split.root, target / name)
         if note is not None:
@@ -103,7 +117,7 @@ def _fix_annotations(
     for annotation in content["annotations"]:
         image = kept.get(annotation.get("image_id"))
         what = f"annotation {annotation.get('id', 'without id')}"
-        if image is None:
+        if image is None:  # it was left out, with its annotations
             if annotation.get("image_id") not in all_images:
                 changes.append(Change(name, f"{what} left out", f"unknown image {annotation.get('image_id')}"))
             continue
@@ -158,22 +172,39 @@ def _image_fault(image: dict[str, Any], kept: Mapping[Any, Any], root: Path, lea
         return "it has no file name or no id"
     if image["id"] in kept:
         return f"its id {image['id']} is that of {quoted(kept[image['id']]['file_name'])}"
-    if not (root / name).resolve().is_relative_to(root.resolve()):
+    if leads_outside(name):
         return "it leads outside the folder of images"
     if name in leaked:
         return "the same file is in val"
+    path, _ = find_file(root, name)
     expected = (image.get("width"), image.get("height"))
-    fault = images.find_fault(root / name, expected_size=None if None in expected else expected)  # type: ignore[arg-type]
+    fault = images.find_fault(path, expected_size=None if None in expected else expected)  # type: ignore[arg-type]
     if fault is not None:
         return f"it {fault}"
     if None in expected:
-        image["width"], image["height"] = images.read_size(root / name)
+        image["width"], image["height"] = images.read_size(path)
     return None
+
+
+def _fix_frame(image: dict[str, Any], boxes: list[Any], root: Path) -> tuple[str, str] | None:
+    """Swap the sides of an image whose boxes were drawn on it turned; what was done, and why, or None."""
+    if not isinstance(image.get("file_name"), str) or leads_outside(image["file_name"]):
+        return None
+    path, _ = find_file(root, image["file_name"])
+    if not is_of_the_other_frame(image, boxes, images.read_orientation(path)):
+        return None
+    image["width"], image["height"] = image["height"], image["width"]
+    return (
+        f"measures {image['width']} x {image['height']} px",
+        f"its boxes are for the picture as shown, not for {image['height']} x {image['width']} px as stored",
+    )
 
 
 def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, str] | None:
     """Put the image into the folder; what was done to it, and why, if it is not a plain copy."""
-    source, target = root / image["file_name"], folder / image["file_name"]
+    source, _ = find_file(root, image["file_name"])
+    image["file_name"] = source.relative_to(root).as_posix()  # of one that was written on Windows
+    target = folder / image["file_name"]
     target.parent.mkdir(parents=True, exist_ok=True)
     orientation = images.read_orientation(source)
     if orientation is None or orientation.value == 1:
