@@ -9,7 +9,7 @@ AIRPORT := data/airport
 .PHONY: help install quickstart test check format bench clean
 
 help:
-	@echo "make quickstart   install, then train, evaluate, export and compress a detector on the toy set (about 7 minutes)"
+	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make bench        measure; results go to benchmarks/results"
@@ -31,7 +31,7 @@ quickstart: install
 	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
 	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-checkpoints-to outputs --base-learning-rate 0.05 --time-budget 4
+	  --save-checkpoints-to outputs --time-budget 4
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
 	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
 	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
@@ -44,7 +44,8 @@ quickstart: install
 	  --method ptq --save-checkpoints-to compressed
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights compressed/latest.pth --save-model-to export_int8
 	$(BIN)/python tools/compare_exports.py $(RUN)/export $(RUN)/export_int8
-	@echo "Look at the pictures in $(RUN)/output_images, and at $(RUN)/metrics.yaml"
+	$(BIN)/multibox report $(RUN)
+	@echo "Open $(RUN)/report.html, and look at the pictures in $(RUN)/output_images"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal

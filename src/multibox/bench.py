@@ -21,12 +21,13 @@ import cv2
 import numpy as np
 
 from multibox import images
+from multibox.background import ahead
 from multibox.bench_networks import Part, Setting, open_network
 from multibox.bench_report import Precision, ProcessorTime, Result, Row, Speed, Spread, usable_cores
 from multibox.config import Template
-from multibox.data.loader import ahead
 from multibox.errors import OptionError
 from multibox.images import Image
+from multibox.openvino_files import core
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.pictures import builtin_pictures
 from multibox.runtimes import Runtime, open_runtime
@@ -124,9 +125,7 @@ def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
     Raises:
         OptionError: there is no such device.
     """
-    import openvino
-
-    available = openvino.Core().available_devices
+    available = core().available_devices
     chosen = list(available) if not wanted else [name.upper() for name in wanted]
     for name in chosen:
         if name != "AUTO" and name not in {known for device in available for known in (device, device.split(".")[0])}:

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from multibox import images
+from multibox.background import ahead
 from multibox.bench_report import Precision, usable_cores
-from multibox.data.loader import ahead
 from multibox.errors import OptionError
 from multibox.images import Image
-from multibox.openvino_files import read_graph
+from multibox.openvino_files import core, read_graph
 from multibox.runtimes import Runtime
 from multibox.structures import FloatArray
 
@@ -63,9 +63,9 @@ class _OpenVINONetwork:
         if graph.is_dynamic():
             graph.reshape(list(tensors[0].shape))
         hints = {"INFERENCE_PRECISION_HINT": "f32"} if precision == "f32" else {}
-        core = openvino.Core()
         alone, busy = (
-            core.compile_model(graph, device, {"PERFORMANCE_HINT": goal, **hints}) for goal in ("LATENCY", "THROUGHPUT")
+            core().compile_model(graph, device, {"PERFORMANCE_HINT": goal, **hints})
+            for goal in ("LATENCY", "THROUGHPUT")
         )
         self.computes_in = _computes_in(alone)
         self._requests = [alone.create_infer_request() for _ in tensors]

@@ -17,6 +17,8 @@ from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
 from multibox.commands.new import new
 from multibox.commands.options import command_line
+from multibox.commands.predict import predict
+from multibox.commands.report import report
 from multibox.commands.train import train
 from multibox.console import errors
 from multibox.errors import MultiboxError
@@ -32,9 +34,11 @@ app.command(train)
 app.command(evaluate, name="eval")
 app.command(export)
 app.command(compress)
+app.command(predict)
 app.command(bench)
 app.command(doctor)
 app.command(convert)
+app.command(report)
 
 EXTRA_OF = {
     "torch": "train",

@@ -21,6 +21,7 @@ from multibox.compress_ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Metho
 from multibox.compress_models import CheckpointModel, FileModel
 from multibox.compress_report import CompressResult, Rung
 from multibox.data.coco import CocoData
+from multibox.data.summary import describe
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def compress(
         DependencyError: NNCF is not installed.
         TrainingError: the loss of the training is not finite.
     """
-    from multibox.train import describe
-
     output.mkdir(parents=True, exist_ok=True)
     if val_data is not None:  # export compares on what the model was measured on
         checkpoint = replace(checkpoint, meta={**checkpoint.meta, "val_data": describe(val_data)})

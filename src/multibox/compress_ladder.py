@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multibox import compress_report
+from multibox.analysis.thresholds import suggested
 from multibox.compress_models import Candidate, CheckpointModel, Model, Squares
 from multibox.compress_report import MEANINGS, Attempt, CompressResult, Measured, Rung
 from multibox.confidence import ap_difference
@@ -177,6 +178,7 @@ class Ladder:
             metrics=found.metrics,
             drop=-ap_difference(reference.detections, found.detections, data, seed=self._plan.seed),
             drop_per_class=_drops(reference.metrics, found.metrics),
+            threshold=suggested(found.detections, data),
         )
         simulation = self._model.simulation(candidate)
         if simulation is not None:
@@ -203,7 +205,11 @@ class Ladder:
             "is_within_budget": self._result().is_within_budget,
             "ap_float": None if self._float is None else self._float.metrics.ap,
             "ap_int8": None if attempt.measured is None else attempt.measured.metrics.ap,
-            **({key: measured[key] for key in ("ap_torch", "drop", "drop_per_class", "metrics")} if measured else {}),
+            **(
+                {key: measured[key] for key in ("ap_torch", "drop", "drop_per_class", "threshold", "metrics")}
+                if measured
+                else {}
+            ),
         }
 
     def _result(self, *, is_interrupted: bool = False) -> CompressResult:

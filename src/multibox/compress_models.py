@@ -152,6 +152,8 @@ class CheckpointModel:
         compression = {**facts, "source": {"checkpoint": self.source.name, "sha256": sha256(self.source)}}
         metrics = compression.pop("metrics", None)
         meta = {**candidate.checkpoint.meta, "metrics": metrics, "compression": compression}
+        if compression.get("threshold") is not None:  # else that of the checkpoint in floating point stays
+            meta["threshold"] = compression["threshold"]
         path = output / "latest.pth"
         checkpoint.save(path, dataclasses.replace(candidate.checkpoint, meta=meta))
         return path

@@ -41,7 +41,8 @@ class Measured:
     """What a rung's exported file does on the validation images, beside the FP32 file.
 
     `metrics`: the file's. `ap_torch`: AP, a fraction, of the same network simulated by PyTorch. `drop`: AP points that
-    the file loses against FP32; `apart`: those that it is above PyTorch.
+    the file loses against FP32; `apart`: those that it is above PyTorch. `threshold`: the score from which a detection
+    is worth showing, see `analysis.thresholds`.
     """
 
     metrics: Metrics
@@ -49,6 +50,7 @@ class Measured:
     drop_per_class: Mapping[str, float | None]
     ap_torch: float | None = None
     apart: Interval | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

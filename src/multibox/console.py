@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
@@ -68,6 +76,48 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)
+
+
+class Tracker:
+    """Counts up to a number that becomes known on the way."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar = bar
+        self._total: int | None = total
+        self._task = bar.add_task("", total=total)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
+
+    def expect(self, more: int | None) -> None:
+        """So many more are to come than was said; None: nobody knows how many."""
+        self._total = None if more is None or self._total is None else self._total + more
+        self._bar.update(self._task, total=self._total)
+
+
+@contextmanager
+def tracking(what: str, total: int) -> Iterator[Tracker]:
+    """A bar with speed and the time that is left, while `total` or more things are done."""
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _SpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        yield Tracker(bar, total)
+
+
+class _SpeedColumn(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.1f}/s")
 
 
 def duration(seconds: float) -> str:

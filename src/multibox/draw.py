@@ -91,15 +91,26 @@ def save_drawing(folder: str | os.PathLike[str], file_name: str, image: Image) -
         DataError: `file_name` leads outside the folder.
         OptionError: the folder cannot be written to.
     """
-    path = Path(folder) / _inside(file_name)
-    if not path.suffix or not cv2.haveImageWriter(path.name):
-        path = path.with_name(path.name + ".jpg")
+    path = drawing_path(folder, file_name)
     _, encoded = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, encoded.tobytes())
     except OSError as error:
         raise OptionError(f"{path}: cannot write the drawing: {error.strerror}. Name another output folder.") from error
+    return path
+
+
+def drawing_path(folder: str | os.PathLike[str], file_name: str) -> Path:
+    """Where `save_drawing` writes.
+
+    Raises:
+        DataError: `file_name` leads outside the folder.
+    """
+    path = Path(folder) / _inside(file_name)
+    # Of the name, OpenCV gets the ending only: the rest may be bytes that are no text.
+    if not (path.suffix and path.suffix.isascii() and cv2.haveImageWriter(f"drawing{path.suffix}")):
+        path = path.with_name(path.name + ".jpg")
     return path
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVarTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox.background import in_a_thread
 from multibox.data.coco import CocoData, Record
 from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
@@ -34,9 +33,6 @@ IOU_50, IOU_75 = 0, 5
 
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """Positions in COCO's ranges of object area: all, below 32², up to 96², above (pixels of the original image)."""
-
-
-Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +143,16 @@ def measure(detections: Sequence[Detections], data: CocoData) -> Metrics:
     )
 
 
+def ap_by_area(
+    detections: Sequence[Detections], data: CocoData, ranges_px: Sequence[tuple[float, float]]
+) -> tuple[tuple[float | None, float | None], ...]:
+    """AP and AP50 on objects of each range of area, as COCO measures small, medium and large ones; None without any."""
+    precision, _ = _precision_and_recall(detections, data, np.flatnonzero(data.objects_per_class), ranges_px)
+    return tuple(
+        (_mean(precision[..., place]), _mean(precision[IOU_50, ..., place])) for place in range(len(ranges_px))
+    )
+
+
 def check_classes(model_classes: Sequence[str], requested: Sequence[str] | None) -> tuple[str, ...]:
     """The classes to evaluate, which are always the model's: another order would swap their names.
 
@@ -176,50 +182,22 @@ def _detect_and_draw(
             kept.append(image)
             yield image
 
-    with _in_a_thread(on_image) as draw:
+    with in_a_thread(on_image) as draw:
         for record, found in zip(records, runtime.stream(keep()), strict=True):
             draw(record, kept.popleft(), found)
             yield found
 
 
-@contextlib.contextmanager
-def _in_a_thread(work: Callable[[*Arguments], None]) -> Iterator[Callable[[*Arguments], None]]:
-    """A function that has `work` done in a thread, one call after the other, and does not wait for it.
-
-    The end of the context waits. An error comes out of a later call, or there; no work is done after it.
-    """
-    calls: deque[Future[None]] = deque()
-    stop = threading.Event()
-
-    def do(*arguments: *Arguments) -> None:
-        if stop.is_set():
-            return
-        try:
-            work(*arguments)
-        except BaseException:
-            stop.set()
-            raise
-
-    def begin(*arguments: *Arguments) -> None:
-        calls.append(pool.submit(do, *arguments))
-        while calls and calls[0].done():
-            calls.popleft().result()
-
-    with ThreadPoolExecutor(1, thread_name_prefix="multibox-drawing") as pool:
-        try:
-            yield begin
-            for call in calls:
-                call.result()
-        finally:
-            stop.set()
-
-
 def _precision_and_recall(
-    detections: Sequence[Detections], data: CocoData, labels: NDArray[np.int64]
+    detections: Sequence[Detections],
+    data: CocoData,
+    labels: NDArray[np.int64],
+    areas_px: Sequence[tuple[float, float]] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolated precision (10 IoU thresholds, 101 recalls, classes, 4 areas) and recall (10, classes, 4).
+    """Interpolated precision (10 IoU thresholds, 101 recalls, classes, areas) and recall (10, classes, areas).
 
-    Only classes in `labels` are measured, in that order; -1 marks a combination without objects.
+    Only classes in `labels` are measured, in that order; -1 marks a combination without objects. `areas_px` are ranges
+    of object area; by default COCO's four.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
@@ -228,7 +206,8 @@ def _precision_and_recall(
             'Evaluating needs faster-coco-eval. Install it with: pip install "multibox[eval]"'
         ) from error
     if not labels.size:
-        return np.full((10, 101, 0, 4), -1.0), np.full((10, 0, 4), -1.0)
+        num_areas = 4 if areas_px is None else len(areas_px)
+        return np.full((10, 101, 0, num_areas), -1.0), np.full((10, 0, num_areas), -1.0)
     objects, results = [], []
     # Images count from 1 here; the ids of the files may start at 0, repeat in several files, or be text.
     for image_id, (record, found) in enumerate(zip(data.records, detections, strict=True), start=1):
@@ -249,6 +228,9 @@ def _precision_and_recall(
     )
     evaluator = COCOeval_faster(truth, answer, iouType="bbox", print_function=_silent)
     evaluator.params.maxDets = [MAX_DETECTIONS_PER_CLASS]
+    if areas_px is not None:
+        evaluator.params.areaRng = [list(one) for one in areas_px]
+        evaluator.params.areaRngLbl = [str(place) for place in range(len(areas_px))]
     evaluator.evaluate()
     evaluator.accumulate()
     precision, recall = np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"])
@@ -276,7 +258,7 @@ def _detection_entries(
 ) -> list[dict[str, Any]]:
     keep = np.isin(found.labels, labels)
     rows = zip(
-        corner_and_size_px(found, record)[keep].tolist(),
+        found.corner_and_size_px(record.width, record.height)[keep].tolist(),
         found.scores[keep].tolist(),
         found.labels[keep].tolist(),
         strict=True,
@@ -285,12 +267,6 @@ def _detection_entries(
         {"image_id": image_id, "category_id": label, "bbox": box, "area": box[2] * box[3], "score": score, "iscrowd": 0}
         for box, score, label in rows
     ]
-
-
-def corner_and_size_px(found: Detections, record: Record) -> NDArray[np.float64]:
-    """(N, 4): x, y, width, height in pixels of the original image, as COCO has them."""
-    corners = found.boxes.astype(np.float64) * [record.width, record.height, record.width, record.height]
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
+from multibox.openvino_files import core
 from multibox.structures import FloatArray
 
 
@@ -68,7 +69,7 @@ def _compile(model: SSD, stride: int, input_size: int, precision: torch.dtype) -
         "INFERENCE_PRECISION_HINT": "bf16" if precision == torch.bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    return openvino.Core().compile_model(converted, "CPU", settings)
+    return core().compile_model(converted, "CPU", settings)
 
 
 class _Stages(nn.Module):

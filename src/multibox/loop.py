@@ -18,7 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from multibox import checkpoint, config
+from multibox import checkpoint, config, evaluation_record
+from multibox.analysis import thresholds
 from multibox.anchors import make_anchors
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
@@ -28,7 +29,7 @@ from multibox.data.loader import TrainLoader
 from multibox.distributed import synchronise_batch_norm
 from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
-from multibox.evaluate import Metrics, evaluate
+from multibox.evaluate import Evaluation, Metrics, evaluate
 from multibox.files import write_atomically
 from multibox.frozen import freeze, frozen_stages
 from multibox.loss import Losses, multibox_loss
@@ -157,6 +158,8 @@ class TrainingLoop:
         # Before the first validation, a guess from above: a tenth of a second per image.
         self.pace = Pace(deadline=None, validation_seconds=0.1 * len(val_data.records) if val_data else 0.0)
         self.metrics: Metrics | None = None
+        # Of the last validation; the main process alone has them.
+        self.found: Evaluation | None = None
         self.meta: dict[str, Any] = {}
         self.saved_at = time.monotonic()
         self.rate = 0.0
@@ -303,7 +306,8 @@ class TrainingLoop:
         metrics = None
         if self.fabric.is_global_zero:
             started_at = time.monotonic()
-            metrics = evaluate(self.runtime, data).metrics
+            self.found = evaluate(self.runtime, data)
+            metrics = self.found.metrics
             self.pace.count_validation(time.monotonic() - started_at)
         found: Metrics | None = self.fabric.broadcast(metrics) if self.fabric.world_size > 1 else metrics
         return found
@@ -315,6 +319,8 @@ class TrainingLoop:
         counters = self.counters
         meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
         meta["metrics"] = self.metrics.to_plain() if self.metrics else None
+        if self.found is not None and self.val_data is not None:
+            meta["threshold"] = thresholds.suggested(self.found.detections, self.val_data)
         weights = self._weights()
         training = {
             "model": self.model.state_dict(),
@@ -326,7 +332,19 @@ class TrainingLoop:
         # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
         if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
             checkpoint.save(self.output / "best.pth", self._checkpoint(weights, meta))
+            self._record_best()
         checkpoint.save(self.output / "latest.pth", self._checkpoint(weights, meta, training))
+
+    def _record_best(self) -> None:
+        """What the best weights find, for reports."""
+        if self.found is not None and self.val_data is not None:
+            evaluation_record.write(
+                self.output / evaluation_record.NAME,
+                self.found.detections,
+                self.val_data,
+                model=self.output / "best.pth",
+                input_size=self.template.input.size,
+            )
 
     def _weights(self) -> dict[str, Tensor]:
         """The averaged weights, under the names that every checkpoint has."""

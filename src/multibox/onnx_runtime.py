@@ -16,6 +16,7 @@ from multibox import exported, metadata
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.images import Image, resize, to_input
 from multibox.metadata import ExportInfo
+from multibox.one_or_many import OneOrMany
 from multibox.structures import Detections
 
 OUTPUTS = {"boxes_labels": ("boxes", "labels"), "raw": ("deltas", "scores")}
@@ -27,10 +28,11 @@ MAX_WAITING = 2
 """Batches that a stream has handed over and not yet given back: one runs while the next is there already."""
 
 
-class OnnxRuntime:
+class OnnxRuntime(OneOrMany):
     """A detector in an ONNX file: one of ours, in either form, or one with the same outputs `boxes` and `labels`.
 
-    Its input is a square image, planar RGB divided by 255; `classes` names those of a file that does not.
+    Its input is a square image, planar RGB divided by 255; `classes` names those of a file that does not. Any number of
+    threads may use one runtime at the same time.
 
     Raises:
         CheckpointError: the file cannot be read or is no such detector.
@@ -58,8 +60,8 @@ class OnnxRuntime:
         self._padded_to = images_per_call
         self._chunk = images_per_call or MAX_BATCH
 
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """See `Runtime`."""
+    def detect_all(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image, as many at a time as the file takes."""
         return [found for chunk in _chunks(images, self._chunk) for found in self._detect(chunk)]
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:

@@ -1,12 +1,26 @@
-"""Opening and writing OpenVINO files."""
+"""OpenVINO itself, and opening and writing its files."""
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
 
 from multibox.errors import CheckpointError, OptionError
+
+
+@functools.cache
+def core() -> Any:
+    """The `openvino.Core` of this process.
+
+    One for all, which never goes: the processor's plug-in gives the thread that loads it a stack for signals. When
+    plug-ins of two cores go in another order than the reverse of their coming, the thread is left with a stack that
+    is freed, and Ctrl-C is a crash (seen with OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def read_graph(path: str | os.PathLike[str]) -> Any:
@@ -15,15 +29,13 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
     Raises:
         CheckpointError: a file of the two is missing, or OpenVINO cannot read them.
     """
-    import openvino
-
     xml = Path(path).with_suffix(".xml")
     if not xml.is_file():
         raise CheckpointError(f"{xml}: there is no such file; an OpenVINO model is a .xml with a .bin beside it.")
     if not xml.with_suffix(".bin").is_file():
         raise CheckpointError(f"{xml.with_suffix('.bin')}: there is no such file; it holds the weights of {xml.name}.")
     try:
-        return openvino.Core().read_model(xml)
+        return core().read_model(xml)
     except RuntimeError as error:
         raise CheckpointError(f"{xml}: OpenVINO cannot read this model; it is damaged or no OpenVINO model.") from error
 

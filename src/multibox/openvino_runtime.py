@@ -18,7 +18,8 @@ from multibox import exported, metadata
 from multibox.errors import CheckpointError, OptionError
 from multibox.images import Image, resize
 from multibox.metadata import ExportInfo, Form
-from multibox.openvino_files import read_graph
+from multibox.one_or_many import OneOrMany
+from multibox.openvino_files import core, read_graph
 from multibox.structures import Detections
 
 # SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
@@ -44,7 +45,7 @@ NUM_WAITING = 2
 """Batches that lie ready while as many as the device runs at once are running: it never waits for this thread."""
 
 
-class OpenVINORuntime:
+class OpenVINORuntime(OneOrMany):
     """A detector in an OpenVINO file: one of ours, in any form, of the original, or an SSD of Open Model Zoo.
 
     A file without a description of ours has `DetectionOutput` at its end, or outputs `boxes` and `labels`; it takes a
@@ -93,8 +94,8 @@ class OpenVINORuntime:
         name = self._for_one.inference_precision
         return PRECISIONS.get(name, name)
 
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """See `Runtime`. A single image has all cores for itself; several are run side by side, as by `stream`."""
+    def detect_all(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image. A single one has all cores for itself; several run side by side, as by `stream`."""
         return list(self._run(self._for_one, images) if len(images) == 1 else self.stream(images))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
@@ -151,19 +152,16 @@ class OpenVINORuntime:
         return found
 
     def _compile(self, hint: str) -> _Engine:
-        import openvino
-
-        core = openvino.Core()
         target = "CPU" if self._device in {"auto", "cpu"} else self._device.upper()
         settings = {"PERFORMANCE_HINT": hint}
         if self._precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = self._precision
         try:
-            return _Engine(core.compile_model(self._model, target, settings))
+            return _Engine(core().compile_model(self._model, target, settings))
         except RuntimeError as error:
             raise OptionError(
                 f"--device {self._device}: OpenVINO cannot run {self._path} there. The devices that it finds: "
-                f"{', '.join(core.available_devices)}."
+                f"{', '.join(core().available_devices)}."
             ) from error
 
 

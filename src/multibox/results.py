@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multibox.errors import OptionError
-from multibox.evaluate import Metrics, corner_and_size_px
+from multibox.evaluate import Metrics
 from multibox.files import sha256, write_atomically
 from multibox.structures import Detections
 
@@ -85,7 +85,10 @@ def detections_to_coco(detections: Sequence[Detections], data: CocoData) -> list
     for record, found in zip(data.records, detections, strict=True):
         origin = {"file_name": record.file_name, "source": record.source} if is_ambiguous else {}
         rows = zip(
-            corner_and_size_px(found, record).tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            found.corner_and_size_px(record.width, record.height).tolist(),
+            found.scores.tolist(),
+            found.labels.tolist(),
+            strict=True,
         )
         results.extend(
             {

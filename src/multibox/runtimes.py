@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, overload
 
 from multibox.anchors import make_anchors
 from multibox.config import Template
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.images import Image, resize, to_input
+from multibox.one_or_many import OneOrMany
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.postprocess import postprocess
@@ -28,13 +30,22 @@ STREAM_BATCH = 8
 
 
 class Runtime(Protocol):
-    """A detector that is ready to run: label i of a detection is `classes[i]`."""
+    """A detector that is ready to run: label i of a detection is `classes[i]`.
+
+    Those of this package may be used by any number of threads at the same time.
+    """
 
     classes: tuple[str, ...]
     input_size: int
 
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """Detections of each image (H, W, 3), uint8 BGR, of any size."""
+    @overload
+    def __call__(self, images: Image) -> Detections: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> Detections | list[Detections]:
+        """Detections of one image (H, W, 3), uint8 BGR, of any size, or a list of those of each of several."""
         ...
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
@@ -46,7 +57,7 @@ class Runtime(Protocol):
         ...
 
 
-class TorchRuntime:
+class TorchRuntime(OneOrMany):
     """A network in PyTorch."""
 
     def __init__(self, model: SSD, template: Template, classes: Sequence[str], *, device: str = "cpu") -> None:
@@ -57,11 +68,15 @@ class TorchRuntime:
         self._model = model
         self._template = template
         self._device = device
+        self._lock = threading.Lock()
         self._anchors = make_anchors(template.model.anchors_px, strides(model), template.input.size)
 
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """See `Runtime`; all images are one batch. The model runs in evaluation mode, whatever mode it is left in."""
-        return self._detect([resize(image, self.input_size) for image in images])
+    def detect_all(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image; all are one batch.
+
+        The model runs in evaluation mode, whatever mode it is left in.
+        """
+        return self._detect([resize(image, self.input_size) for image in images]) if len(images) else []
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """See `Runtime`."""
@@ -74,10 +89,11 @@ class TorchRuntime:
 
         batch = torch.from_numpy(to_input(squares))
         batch = batch.to(self._device, memory_format=torch.channels_last)
-        was_training = self._model.training
-        with torch.inference_mode():
+        # One thread at a time: the mode belongs to the model, and PyTorch uses all cores for one batch anyway.
+        with self._lock, torch.inference_mode():
+            was_training = self._model.training
             raw = self._model.eval()(batch)
-        self._model.train(was_training)
+            self._model.train(was_training)
         return postprocess(
             raw.deltas.float().cpu().numpy(),
             raw.logits.float().cpu().numpy(),

@@ -16,6 +16,7 @@ from multibox.data.coco import CocoData
 from multibox.initial_weights import BUNDLED
 from multibox.openvino_runtime import known_classes
 from multibox.weights import read_ir
+from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class StartingPoint:
     """Weights to start from. `classes` is None where the file names none; `anchors_px` are for the template's input.
 
     `is_folded`: batch normalisation is folded away and needs statistics before training (see `multibox.calibration`).
+    `origin`: what is known of the file.
     """
 
     weights: Mapping[str, Tensor]
@@ -30,6 +32,7 @@ class StartingPoint:
     anchors_px: LevelSizes
     is_folded: bool
     name: str
+    origin: WeightsOrigin | None = None
 
 
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
@@ -45,10 +48,11 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
-        return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path))
+        return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
-    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path))
+    origin = origin_of(path, recorded=found.meta.get("start_origin"))
+    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path), origin)
 
 
 def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> StartingPoint:
@@ -58,7 +62,9 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
         name = f"{name} ({path.name})"
     found = starting_weights.read(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
-    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}")
+    is_ours = Path(path).resolve() in {file.resolve() for file in starting_weights.bundled_files().values()}
+    origin = origin_of_packaged(path, source=found.origin, is_ours=is_ours)
+    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}", origin)
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:

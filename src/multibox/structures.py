@@ -72,6 +72,11 @@ class Detections:
         """Boxes in pixels of an image of this size."""
         return self.boxes * np.array([width, height, width, height], dtype=np.float32)
 
+    def corner_and_size_px(self, width: int, height: int) -> NDArray[np.float64]:
+        """(N, 4): x, y, width, height in pixels of an image of this size, as COCO has them."""
+        corners = self.boxes.astype(np.float64) * [width, height, width, height]
+        return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
 
 def _check_rows(boxes: NDArray[Any], labels: NDArray[Any]) -> None:
     assert boxes.ndim == 2 and boxes.shape[1] == 4, f"boxes must be (N, 4), not {boxes.shape}"

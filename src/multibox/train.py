@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from multibox import checkpoint, config
+from multibox import checkpoint, config, weights_origin
 from multibox.anchors import fit_anchors
 from multibox.calibration import calibrate_batch_norm
 from multibox.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from multibox.config import Template
 from multibox.data.cache import ImageCache, free_memory_bytes
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
+from multibox.data.summary import describe
 from multibox.distributed import is_launched
 from multibox.errors import OptionError
 from multibox.images import resize, to_input
@@ -98,6 +100,7 @@ def train(
     training.meta = {
         **_record(fabric, train_data, val_data, seed=seed, command=command),
         "start": _name_of_start(start, resume),
+        "start_origin": _origin_of_start(start, resume),
     }
     if time_budget_minutes is not None:
         training.pace.deadline = started_at + 60 * time_budget_minutes
@@ -157,7 +160,7 @@ def train_quantised(
         start_share=0.0,
         quantization=start.quantization,
     )
-    kept = ("start", "nncf_enable_compression", "nncf_version", "compression")
+    kept = ("start", "start_origin", "nncf_enable_compression", "nncf_version", "compression")
     training.meta = {
         **_record(fabric, train_data, val_data, seed=seed, command=command),
         **{key: start.meta[key] for key in kept if key in start.meta},
@@ -188,17 +191,6 @@ def connect(device: str, precision: str) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def describe(data: CocoData) -> dict[str, Any]:
-    """What a data set was and where it lay, so that export and compression find it again."""
-    return {
-        "images": len(data.records),
-        "objects": len(_all_boxes(data)),
-        "fingerprint": data.fingerprint,
-        "annotation_files": [str(file) for file, _ in data.sources],
-        "data_roots": [str(root) for _, root in data.sources],
-    }
 
 
 def _with_anchors(
@@ -309,6 +301,13 @@ def _name_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> st
     if resume is not None:
         return str(resume.meta.get("start", "unknown"))
     return start.name if start is not None else "random weights"
+
+
+def _origin_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> Any:
+    if resume is not None:
+        return resume.meta.get("start_origin")
+    known = start.origin if start is not None else weights_origin.RANDOM
+    return msgspec.to_builtins(known)
 
 
 def _all_boxes(data: CocoData) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import CheckpointError
-from multibox.openvino_files import read_graph
+from multibox.openvino_files import core, read_graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -390,7 +390,7 @@ def _compile(outputs: list[Any], parameters: list[Any]) -> Callable[..., list[ND
     import openvino
 
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(openvino.Model(outputs, parameters), "CPU", exact)
+    compiled = core().compile_model(openvino.Model(outputs, parameters), "CPU", exact)
 
     def run(*values: NDArray[Any]) -> list[NDArray[Any]]:
         results = compiled(list(values))

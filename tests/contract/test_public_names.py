@@ -22,6 +22,7 @@ OPTIONS = {
     "eval": {
         *("--load-weights", "--test-ann-files", "--test-data-roots", "--save-metrics-to", "--save-output-to"),
         *("--classes", "--config", "--save-detections-to", "--device", "--threshold", "--skip-bad"),
+        *("--tile", "--tile-overlap"),
     },
     "export": {
         *("--load-weights", "--save-model-to", "--classes", "--openvino", "--no-openvino", "--onnx", "--no-onnx"),
@@ -38,9 +39,14 @@ OPTIONS = {
         *("--json", "--save-mosaic", "--fix", "--no-timing"),
     },
     "convert": {"--save-to"},
+    "predict": {
+        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file", "--show"),
+        *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
+    },
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
+    "report": {"--save-to", "--val-ann-files", "--val-data-roots"},
 }
 
 

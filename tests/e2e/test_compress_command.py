@@ -43,6 +43,7 @@ def test_it_writes_exactly_these_files(compressed):
     assert files_below(compressed[0]) == {
         *("latest.pth", "compress.json"),
         *("qat/latest.pth", "qat/best.pth", "qat/template.yaml", "qat/run.json", "qat/metrics.jsonl"),
+        "qat/evaluation.json",
     }
 
 

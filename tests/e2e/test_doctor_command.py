@@ -44,8 +44,8 @@ def test_errors_are_found_mended_and_gone(multibox, data, tmp_path):
     file.write_text(json.dumps(content))
     done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
     assert done.returncode == 2
-    assert "error   train: 1 bad boxes" in done.stdout
-    assert "1 changes are listed" in done.stdout
+    assert "error   train: 1 bad box" in done.stdout
+    assert "1 change listed" in done.stdout
     again = multibox("doctor", tmp_path / "fixed", "--no-timing")
     assert again.returncode == 1
     assert "\nerror" not in again.stdout

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from multibox import config
+from multibox import config, evaluation_record
+from multibox.analysis.thresholds import suggested
+from multibox.evaluate import measure
 from tests.e2e.conftest import ENVIRONMENT
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +45,7 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     output = tmp_path / "out puts"
     done = multibox(*train_arguments, "--save-checkpoints-to", output, "--tensorboard-dir", tmp_path / "board")
     assert done.returncode == 0, done.stderr
-    names = ["best.pth", "latest.pth", "metrics.jsonl", "run.json", "template.yaml"]
+    names = ["best.pth", "evaluation.json", "latest.pth", "metrics.jsonl", "run.json", "template.yaml"]
     assert sorted(path.name for path in output.iterdir()) == names
     assert len(list((tmp_path / "board").glob("events.out.tfevents.*"))) == 1
     content = torch.load(output / "latest.pth", weights_only=True)
@@ -58,6 +60,11 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     assert config.from_plain(content["meta"]["template"], source="checkpoint") == resolved
     assert [line["epoch"] for line in scalars(output)] == [1, 2]
     assert scalars(output)[-1]["ap"] is not None
+    assert content["meta"]["start_origin"]["licence"]
+    recorded = evaluation_record.read(output / "evaluation.json")
+    best = torch.load(output / "best.pth", weights_only=True)["meta"]
+    assert measure(recorded.detections, recorded.data).ap == pytest.approx(best["metrics"]["ap"], abs=1e-6)
+    assert best["threshold"] == suggested(recorded.detections, recorded.data)
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(multibox, train_arguments, tmp_path):

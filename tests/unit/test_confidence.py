@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multibox.confidence import Interval, ap_difference
+from multibox.confidence import Interval, ap_difference, ap_differences, ap_intervals
 from multibox.data.coco import CocoData, Record
 from multibox.evaluate import measure
 from multibox.structures import Detections
@@ -141,3 +141,33 @@ def test_draws_without_any_object_are_left_out():
 def test_without_any_detection_the_ap_is_0():
     data = dataset(record([BOX], [0]))
     assert ap_difference([NOTHING], [NOTHING], data) == Interval(0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_intervals_of_single_aps_hold_the_evaluation_s_figures(seed):
+    data, detections, _ = random_case(seed)
+    metrics, found_ones = measure(detections, data), ap_intervals(detections, data)
+    assert found_ones.ap.value == pytest.approx(100 * metrics.ap)
+    assert found_ones.ap50.value == pytest.approx(100 * metrics.ap50)
+    per_class = zip(metrics.per_class.values(), found_ones.ap_per_class, found_ones.ap50_per_class, strict=True)
+    known = [(one, ap, ap50) for one, ap, ap50 in per_class if ap is not None and ap50 is not None]
+    assert len(known) >= 2
+    assert [ap.value for _, ap, _ in known] == pytest.approx([100 * one.ap for one, _, _ in known])
+    assert [ap50.value for _, _, ap50 in known] == pytest.approx([100 * one.ap50 for one, _, _ in known])
+    assert all(0 <= ap50.low <= ap50.high <= 100 for _, _, ap50 in known)
+
+
+def test_a_class_without_objects_has_no_interval():
+    data = dataset(record([BOX], [0]), record([BOX], [0]), num_classes=2)
+    intervals = ap_intervals([found([BOX], [0.9]), NOTHING], data)
+    assert intervals.ap_per_class[1] is None
+    # One of two images is solved: a draw has it not at all (0), once (51 of 101 recalls) or twice (1).
+    assert intervals.ap50 == Interval(pytest.approx(100 * 51 / 101), 0.0, 100.0)
+
+
+def test_differences_are_those_of_the_single_figures_on_the_same_draws():
+    data, one, two = random_case(3)
+    both = ap_differences(one, two, data)
+    assert both.ap == ap_difference(one, two, data)
+    assert both.ap50.value == pytest.approx(100 * (measure(two, data).ap50 - measure(one, data).ap50))
+    assert ap_differences(one, one, data).ap == Interval(0, 0, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.conftest import set_orientation
 
 from multibox import config
 from multibox.data import coco
@@ -24,7 +25,6 @@ from multibox.doctor.model_fit import fit as fit_of
 from multibox.doctor.mosaic import CELL, choose, mosaic
 from multibox.errors import OptionError
 from multibox.instantiate import bundled_templates
-from tests.conftest import set_orientation
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 80)) -> np.ndarray:

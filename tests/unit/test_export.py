@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from multibox import checkpoint, config
+from multibox.analysis.thresholds import suggested
 from multibox.checkpoint import Checkpoint
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.errors import OptionError
+from multibox.evaluate import evaluate
 from multibox.export import export, parity_report
 from multibox.export.comparison import Tolerance
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check
@@ -25,7 +27,7 @@ from multibox.model.folding import fold
 from multibox.model.layers import InvertedResidual
 from multibox.model.quantized import Scale
 from multibox.pictures import builtin_pictures
-from multibox.runtimes import open_runtime
+from multibox.runtimes import open_runtime, runtime_of
 from multibox.structures import Detections
 
 FIRST = "backbone.features.init_block.conv"
@@ -59,6 +61,28 @@ def written(compressed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8")
     checkpoint.save(folder / "int8.pth", compressed)
     return export.write_files(compressed, folder / "int8.pth", folder, export.Request())
+
+
+@pytest.mark.parametrize(("meta", "expected"), [({"threshold": 0.42}, 0.42), ({"threshold": None}, 0.3), ({}, 0.3)])
+def test_files_suggest_the_threshold_that_the_training_found(float_checkpoint, tmp_path, meta, expected):
+    known = replace(float_checkpoint, meta=meta)
+    checkpoint.save(tmp_path / "best.pth", known)
+    written = export.write_files(known, tmp_path / "best.pth", tmp_path, export.Request(onnx=False))
+    model = openvino.Core().read_model(written[0].path)
+    assert float(model.get_rt_info(["multibox", "threshold"]).value) == expected
+    assert float(model.get_rt_info(["model_info", "confidence_threshold"]).value) == expected
+    # What suppression inside of the file starts from stays, for AP.
+    assert float(model.get_rt_info(["multibox", "score_threshold"]).value) == 0.02
+
+
+def test_a_threshold_is_found_only_where_none_is_known_and_there_are_objects(float_checkpoint, shapes_data):
+    data = coco.read([shapes_data.val_file], [shapes_data.val_root], classes=("square", "circle"))
+    known = replace(float_checkpoint, meta={"threshold": 0.42})
+    assert export.with_threshold(known, data) is known
+    assert export.with_threshold(float_checkpoint, None) is float_checkpoint
+    found = evaluate(runtime_of(float_checkpoint), data)
+    expected = suggested(found.detections, data)
+    assert export.with_threshold(float_checkpoint, data).meta["threshold"] == expected
 
 
 def test_files_say_that_they_compute_in_8_bits_and_are_small(written, compressed):

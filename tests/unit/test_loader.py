@@ -182,28 +182,6 @@ def test_how_much_is_prepared_ahead_does_not_change_results(records: list[Record
     assert_equal(ahead, list(train_loader(records, augment=EVERYTHING).epoch(0)))
 
 
-def test_no_more_is_prepared_ahead_than_asked_for(records: list[Record]) -> None:
-    made: list[int] = []
-    results = loader.ahead(made.append, range(100), num_threads=2, num_ahead=3, stop=threading.Event())
-    next(results)
-    results.close()
-
-    assert len(made) <= 4  # the one that was taken and three ahead
-
-
-def test_heavy_tasks_are_prepared_less_far_ahead() -> None:
-    made: list[int] = []
-    weights = [2, 2, 9, 1, 1, 1, 1, 1, 1]
-    results = loader.ahead(
-        made.append, weights, num_threads=1, num_ahead=4, stop=threading.Event(), weigh=lambda weight: weight
-    )
-    # Behind the one that is asked for: (2, 9), (9, 1), and with the 9 gone (1, 1, 1, 1) at most and one more.
-    for limit in (3, 3, 4, 8):
-        next(results)
-        assert len(made) <= limit
-    results.close()
-
-
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 @pytest.mark.parametrize("max_pixels", [100, 3000, 10**6])
 def test_evaluation_images_come_in_order(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,19 @@ def test_an_error_in_the_images_of_a_stream_comes_through(files, images):
 
     with pytest.raises(OSError, match="the camera is gone"):
         list(OnnxRuntime(files["boxes_labels", 1]).stream(broken()))
+
+
+def test_threads_share_a_runtime(files, images):
+    runtime = OnnxRuntime(files["boxes_labels", 0])
+    alone = [runtime(image) for image in images]
+
+    def work(start: int) -> list[Detections]:
+        turned = images[start:] + images[:start]
+        return list(runtime.stream(turned)) if start % 2 else [runtime(image) for image in turned]
+
+    with ThreadPoolExecutor(4) as pool:
+        for start, found in enumerate(pool.map(work, range(4))):
+            assert_same(found, alone[start:] + alone[:start])
 
 
 def test_the_names_of_the_classes_are_those_in_the_file(files):

@@ -373,6 +373,21 @@ def test_threads_share_a_runtime(tmp_path: Path) -> None:
         assert list(pool.map(work, range(6))) == [True] * 6
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_after_a_runtime_has_gone_a_signal_is_no_crash(tmp_path: Path) -> None:
+    # OpenVINO gives the thread a stack for signals, which it could leave behind freed.
+    code = (
+        "import signal, sys, numpy; from multibox.openvino_runtime import OpenVINORuntime\n"
+        "runtime, other = (OpenVINORuntime(sys.argv[1]) for _ in range(2))\n"
+        "for one in (runtime, other): list(one.stream([numpy.zeros((9, 9, 3), numpy.uint8)]))\n"
+        "del one, runtime, other\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('told')); signal.raise_signal(signal.SIGINT)"
+    )
+    command = [sys.executable, "-c", code, str(exported(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "told\n")
+
+
 def test_images_and_detections_are_nobody_elses_memory(tmp_path: Path) -> None:
     runtime = OpenVINORuntime(exported(tmp_path), precision="f32")
     image = picture(100, SIDE, SIDE)  # of the network's size: nothing to resize

@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_a_network_in_training_stays_in_training(runtime: TorchRuntime, images: 
     assert_equal(list(runtime.stream(images[:2])), expected)
     assert network.training
     network.eval()
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_threads_share_a_runtime(runtime: TorchRuntime, images: list[Image], is_training: bool) -> None:
+    alone = [runtime(image) for image in images[:6]]
+    runtime._model.train(is_training)
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda image: [runtime(image) for _ in range(5)], images[:6]))
+
+    assert runtime._model.training == is_training
+    for one, expected in zip(found, alone, strict=True):
+        assert_equal(one, [expected] * 5)
+    runtime._model.eval()
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin", "model.onnx", "model.XML", "latest.pth"])

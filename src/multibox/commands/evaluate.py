@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, find_template, read_data, require, say
+from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
 from multibox.console import console, counting
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def evaluate(
     config: str = "",
     device: str = "auto",
     threshold: Annotated[float, Parameter(validator=lambda _, v: require(0 <= v <= 1, "from 0 to 1"))] = 0.3,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
     skip_bad: Flag = False,
 ) -> int:
     """Measure a detector on COCO data: average precision, in total and of each class.
@@ -38,24 +40,29 @@ def evaluate(
         load_weights: The model.
         test_ann_files: Annotation files (COCO json), separated by commas.
         test_data_roots: The folder of images of each annotation file, separated by commas.
-        save_metrics_to: YAML file for size, complexity and AP; a .json with all metrics is written beside it.
+        save_metrics_to: YAML file for size, complexity and AP; a .json with all metrics, and what a report
+            needs, are written beside it.
         save_output_to: Folder for the images with their detections drawn.
         save_detections_to: JSON file for the detections in the COCO result format.
         classes: Must name the classes of the model, in its order; default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         threshold: Score from which a detection is drawn.
+        tile: Look at overlapping tiles of this side in pixels as well, or of auto; see docs/predict.md.
+        tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         skip_bad: Leave out images and annotations that cannot be used.
     """
     from multibox import evaluate as evaluation
-    from multibox import results
+    from multibox import evaluation_record, results
     from multibox.data import coco
     from multibox.draw import draw, save_drawing
     from multibox.runtimes import open_runtime
 
     template = find_template(config)
     wanted = coco.split_list(classes)
-    runtime = open_runtime(load_weights, template=template, classes=wanted or None, device=device)
+    runtime = with_tiles(
+        open_runtime(load_weights, template=template, classes=wanted or None, device=device), tile, tile_overlap
+    )
     names = evaluation.check_classes(runtime.classes, wanted)
     data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
@@ -81,7 +88,10 @@ def evaluate(
                 size_mp=size,
                 complexity_gflops=complexity,
             )
-        say(f"Metrics: {save_metrics_to} and {save_metrics_to.with_suffix('.json').name}")
+        recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
+        evaluation_record.write(recorded, found.detections, data, model=load_weights, input_size=runtime.input_size)
+        beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
+        say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
         results.write_detections(save_detections_to, found.detections, data)
         say(f"Detections: {save_detections_to}")

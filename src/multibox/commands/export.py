@@ -95,6 +95,7 @@ def export(
     else:
         data = recorded_data(checkpoint, "val_data")
     make_folder(save_model_to)
+    checkpoint = exporting.with_threshold(checkpoint, data)
 
     from multibox.export import parity_report
     from multibox.pictures import builtin_pictures
@@ -108,7 +109,10 @@ def export(
             parity = exporting.prove(checkpoint, files, data or pictures, progress=progress)
         console.print(parity_report.table(parity, width=console.width))
         published = exporting.publish(files, save_model_to, is_rejected=not parity.passed)
-    parity_report.write(save_model_to, parity, checkpoint=load_weights.name, images=_what_images(data))
+    threshold = files[0].info.threshold
+    parity_report.write(
+        save_model_to, parity, checkpoint=load_weights.name, images=_what_images(data), threshold=threshold
+    )
     if not parity.passed:
         raise ParityError(
             f"{save_model_to}: the export is rejected. {' '.join(parity.reasons)} Its files are kept as "
@@ -116,6 +120,7 @@ def export(
         )
     if parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
+    say(f"The files suggest to show detections from a score of {threshold:g} on.")
     say(f"Exported: {', '.join(str(path) for path in published)}. The table above is also in export.md, export.json.")
     return 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -16,12 +16,25 @@ if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint
     from multibox.config import Template
     from multibox.data.coco import CocoData
+    from multibox.runtimes import Runtime
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 Flag = Annotated[bool, Parameter(negative=())]
+Tile = Annotated[
+    int | Literal["auto"] | None,
+    Parameter(
+        validator=lambda _, value: require(value in (None, "auto") or value >= MIN_TILE_PX, "auto, or 32 or more")
+    ),
+]
+TileOverlap = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 0.9, "from 0 to 0.9"))
+]
+
+MIN_TILE_PX = 32
+"""Below, a picture would fall into thousands of tiles, each blown up beyond recognition."""
 
 command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
@@ -81,20 +94,40 @@ def read_data(
 
 def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
     """The data set that a training recorded as `train_data` or `val_data`; None, and a word why, if it is gone."""
+    return data_of_record(checkpoint.meta.get(key) or {}, checkpoint.classes)
+
+
+def data_of_record(recorded: Mapping[str, Any], classes: Sequence[str] | None) -> CocoData | None:
+    """The data set that `data.summary.describe` describes, read again; None, and a word why, if it is gone."""
     from multibox.data import coco
 
-    recorded = checkpoint.meta.get(key) or {}
     files, roots = recorded.get("annotation_files"), recorded.get("data_roots")
     if not files or not roots:
         return None
     try:
-        data = coco.read(files, roots, classes=checkpoint.classes, skip_bad=True, allow_missing_classes=True)
+        data = coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
     except DataError as error:
         say(f"The data of the training cannot be read again: {error}")
         return None
     if data.fingerprint != recorded.get("fingerprint"):
         say(f"{', '.join(files)}: this data set has changed since the training.")
     return data
+
+
+def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: float | None) -> Runtime:
+    """The runtime, looking at tiles of `tile` pixels if that is given."""
+    if tile is None:
+        if overlap is not None:
+            raise OptionError("--tile-overlap has no effect without --tile, which is the side of a tile or auto.")
+        return runtime
+
+    from multibox.tiling_runtime import DEFAULT_OVERLAP, TilingRuntime
+
+    return TilingRuntime(
+        runtime,
+        tile_px=None if tile == "auto" else tile,
+        overlap=DEFAULT_OVERLAP if overlap is None else overlap,
+    )
 
 
 def make_folder(path: Path) -> None:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 
-import cv2
 import numpy as np
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from multibox import images
+from multibox.background import ahead
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
 from multibox.images import Image, to_input
@@ -29,9 +27,6 @@ MAX_PIXELS_PER_BATCH = 64_000_000
 
 MAX_IMAGES_AHEAD = 16
 """Images that are read before they are asked for: enough for a runtime that takes eight at a time."""
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 class TrainLoader:
@@ -160,46 +155,3 @@ def _read_full(record: Record, stop: threading.Event) -> Image:
     if stop.is_set():
         raise CancelledError
     return images.read(record.path, expected_size=(record.width, record.height))
-
-
-def ahead(
-    work: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    *,
-    num_threads: int,
-    num_ahead: int | None = None,
-    stop: threading.Event | None = None,
-    weigh: Callable[[Task], int] = lambda _: 1,
-) -> Generator[Result, None, None]:
-    """Results of the tasks in their order, made ahead by threads; errors come out where the result would.
-
-    By default, two for each thread are made ahead.
-
-    Tasks that `weigh` more than `num_ahead` together, the next one aside, are not begun before they are asked for.
-
-    When the iterator is closed or fails, `stop` is set, what is being made is waited for, and the threads end.
-    """
-    if num_threads == 0:
-        yield from map(work, tasks)
-        return
-    # The threads are the parallelism: OpenCV's own, on top of them, would only take processors from the training.
-    # It is a setting of the whole process and stays: at these sizes OpenCV gains next to nothing from threads.
-    cv2.setNumThreads(1)
-    pending: deque[tuple[Future[Result], int]] = deque()
-    weight = 0
-    limit = 2 * num_threads if num_ahead is None else num_ahead
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="multibox-loader")
-    try:
-        for task in tasks:
-            pending.append((pool.submit(work, task), weigh(task)))
-            weight += pending[-1][1]
-            while weight > limit:
-                future, own = pending.popleft()
-                weight -= own
-                yield future.result()
-        while pending:
-            yield pending.popleft()[0].result()
-    finally:
-        if stop is not None:
-            stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)

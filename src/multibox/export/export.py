@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import secrets
 import shutil
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from multibox import config, metadata
+from multibox.analysis.thresholds import suggested
 from multibox.checkpoint import Checkpoint
 from multibox.complexity import complexity_gflops, size_mp
 from multibox.data.coco import CocoData
 from multibox.errors import OptionError
+from multibox.evaluate import evaluate
 from multibox.export import ir, parity
 from multibox.export.comparison import Tolerance
 from multibox.export.network import round_to_half
@@ -30,7 +33,7 @@ from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_files import write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.run_log import provenance
-from multibox.runtimes import Runtime
+from multibox.runtimes import Runtime, runtime_of
 
 ALTERNATIVE = "alt_ssd_export"
 RAW = "raw"
@@ -117,6 +120,18 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
             _write(path, onnx_model.build(network, info).SerializeToString(deterministic=True))
             files.append(ExportedFile(name, path, info))
     return tuple(files)
+
+
+def with_threshold(checkpoint: Checkpoint, data: CocoData | None) -> Checkpoint:
+    """The checkpoint with the score from which a detection is worth showing, which its files then suggest.
+
+    Training has left it; of a checkpoint of another origin it is found on `data`, if there is any.
+    """
+    if checkpoint.meta.get("threshold") is not None or data is None:
+        return checkpoint
+    found = evaluate(runtime_of(checkpoint), data)
+    meta = {**checkpoint.meta, "threshold": suggested(found.detections, data)}
+    return dataclasses.replace(checkpoint, meta=meta)
 
 
 def prove(
@@ -237,7 +252,7 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": metadata.DEFAULT_THRESHOLD,
+            "threshold": checkpoint.meta.get("threshold") or metadata.DEFAULT_THRESHOLD,
             "score_threshold": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,

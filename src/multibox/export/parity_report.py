@@ -52,12 +52,14 @@ def table(parity: Parity, *, width: int = 100) -> Table:
     return result
 
 
-def to_plain(parity: Parity, *, checkpoint: str, images: str) -> dict[str, Any]:
+def to_plain(parity: Parity, *, checkpoint: str, images: str, threshold: float | None = None) -> dict[str, Any]:
     """The content of export.json: verdict, rows with unrounded numbers, and what was compared where by what.
 
-    `checkpoint` names the file, `images` says what the images are ("the 16 images of val.json").
+    `checkpoint` names the file, `images` says what the images are ("the 16 images of val.json"), `threshold` is what
+    the files suggest.
     """
-    return {"checkpoint": checkpoint, "images": images, **parity.to_plain(), "made_by": provenance()}
+    facts = {"checkpoint": checkpoint, "images": images, "threshold": threshold}
+    return {**facts, **parity.to_plain(), "made_by": provenance()}
 
 
 def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
@@ -79,13 +81,20 @@ def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(folder: str | os.PathLike[str], parity: Parity, *, checkpoint: str, images: str) -> None:
+def write(
+    folder: str | os.PathLike[str],
+    parity: Parity,
+    *,
+    checkpoint: str,
+    images: str,
+    threshold: float | None = None,
+) -> None:
     """Write export.json and export.md into a folder.
 
     Raises:
         OptionError: a file cannot be written.
     """
-    plain = msgspec.json.encode(to_plain(parity, checkpoint=checkpoint, images=images))
+    plain = msgspec.json.encode(to_plain(parity, checkpoint=checkpoint, images=images, threshold=threshold))
     contents: dict[str, bytes | str] = {
         "export.json": msgspec.json.format(plain, indent=2) + b"\n",
         "export.md": to_markdown(parity, checkpoint=checkpoint, images=images),

@@ -1,0 +1,192 @@
+"""Errors by kind, and what fixing each kind would give.
+
+Source: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", 2020: the six kinds, the IoU
+thresholds of 0.5 (foreground) and 0.1 (background), and what it means to fix a kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.analysis.matches import NO_OBJECT, Matches, corners_px, match, overlaps
+from multibox.data.coco import CocoData, Record
+from multibox.evaluate import IOU_50, measure
+from multibox.structures import Detections
+
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
+
+Kind = Literal["class", "localisation", "both", "duplicate", "background", "missed"]
+KINDS: tuple[Kind, ...] = ("class", "localisation", "both", "duplicate", "background", "missed")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One error in the image `image`: the detection of row `row` there, the object `item` of its record, or both.
+
+    `item` is what a wrong class or place was meant for; `row` is None where an object was missed.
+    """
+
+    kind: Kind
+    image: int
+    row: int | None
+    item: int | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfError:
+    """How often a kind occurs, and how much AP50, 0..1, fixing all of that kind alone would add."""
+
+    kind: Kind
+    count: int
+    gain: float
+
+
+def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Matches) -> tuple[Mistake, ...]:
+    """Every detection that hits nothing and every object that is missed, with the kind of error.
+
+    With o the best IoU with an object of the detection's own class and p that with one of another, the first of these
+    that holds: localisation, 0.1 <= o < 0.5; class, p >= 0.5; duplicate, o >= 0.5, as that object is taken; background,
+    all below 0.1; both. An object is missed if nothing hits it, and no wrong class or place is meant for it.
+    """
+    mistakes: list[Mistake] = []
+    is_explained = [record.is_crowd.copy() for record in data.records]
+    corners = [corners_px(found, record) for found, record in zip(detections, data.records, strict=True)]
+    for one in matches.classes:
+        for place in range(len(one.scores)):
+            image, row, item = int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place])
+            if item != NO_OBJECT:
+                is_explained[image][item] = True
+            elif one.is_counted[IOU_50, place]:
+                kind, item = _kind(corners[image][row], data.records[image], one.label)
+                meant = None if item == NO_OBJECT else item
+                mistakes.append(Mistake(kind, image, row, meant, float(one.scores[place])))
+                if meant is not None:
+                    is_explained[image][meant] = True
+    for image, explained in enumerate(is_explained):
+        mistakes.extend(Mistake("missed", image, None, int(item), 0.0) for item in np.flatnonzero(~explained))
+    return tuple(mistakes)
+
+
+def gains(
+    detections: Sequence[Detections], data: CocoData, matches: Matches, mistakes: Sequence[Mistake]
+) -> tuple[KindOfError, ...]:
+    """Each kind with its number and what fixing it would give, in the order of `KINDS`."""
+    before = _ap50(detections, data, data)
+    found = []
+    for kind in KINDS:
+        number = sum(one.kind == kind for one in mistakes)
+        gain = _ap50(*fix(detections, data, matches, mistakes, kinds={kind}), data) - before if number else 0.0
+        found.append(KindOfError(kind, number, gain))
+    return tuple(found)
+
+
+def fix(
+    detections: Sequence[Detections],
+    data: CocoData,
+    matches: Matches,
+    mistakes: Sequence[Mistake],
+    *,
+    kinds: Collection[Kind],
+) -> tuple[tuple[Detections, ...], CocoData]:
+    """Detections and data as they would be without the errors of some kinds.
+
+    A wrong class becomes that of the object, a wrong place its box; if the object has a detection already, the better
+    one of them stays. Both, duplicates and those on background go. Missed objects are taken out of the data.
+    """
+    hit_by = {
+        (int(one.images[place]), int(one.objects[IOU_50, place])): (float(one.scores[place]), int(one.rows[place]))
+        for one in matches.classes
+        for place in np.flatnonzero(one.is_hit[IOU_50]).tolist()
+    }
+    fixed = {(one.image, one.row): one for one in mistakes if one.kind in kinds and one.row is not None}
+    rivals: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
+    gone: dict[int, set[int]] = defaultdict(set)
+    for (image, row), one in fixed.items():
+        assert row is not None
+        if one.kind in {"class", "localisation"} and one.item is not None:
+            rivals[image, one.item].append((one.score, row))
+        else:
+            gone[image].add(row)
+    for (image, item), claims in rivals.items():
+        holder = [hit_by[image, item]] if (image, item) in hit_by else []
+        # The holder comes first: of equal scores it stays.
+        _, *losers = sorted([*holder, *claims], key=lambda claim: -claim[0])
+        gone[image].update(row for _, row in losers)
+    by_image: dict[int, dict[int, Mistake]] = defaultdict(dict)
+    for (image, row), one in fixed.items():
+        assert row is not None
+        by_image[image][row] = one
+    changed = list(detections)
+    for image in by_image.keys() | gone.keys():
+        changed[image] = _fixed(detections[image], data.records[image], by_image[image], gone[image])
+    missed = {(one.image, one.item) for one in mistakes if one.kind == "missed" and "missed" in kinds}
+    return tuple(changed), _without(data, missed)
+
+
+def _kind(box_px: NDArray[np.float64], record: Record, label: int) -> tuple[Kind, int]:
+    """The kind of error of a detection that hits nothing, and the object that it was meant for."""
+    shared = overlaps(box_px[None], record.boxes_px, np.zeros(len(record.labels), dtype=bool))[0]
+    shared = np.where(record.is_crowd, -1.0, shared)
+    own, other = np.where(record.labels == label, shared, -1.0), np.where(record.labels == label, -1.0, shared)
+    best_own, best_other = own.max(initial=-1.0), other.max(initial=-1.0)
+    if BACKGROUND_IOU <= best_own < FOREGROUND_IOU:
+        return "localisation", int(own.argmax())
+    if best_other >= FOREGROUND_IOU:
+        return "class", int(other.argmax())
+    if best_own >= FOREGROUND_IOU:
+        return "duplicate", NO_OBJECT
+    return ("background" if best_other < BACKGROUND_IOU else "both"), NO_OBJECT
+
+
+def _fixed(found: Detections, record: Record, mistakes: Mapping[int, Mistake], gone: Collection[int]) -> Detections:
+    boxes, labels = found.boxes.copy(), found.labels.copy()
+    scale = np.array([record.width, record.height, record.width, record.height], dtype=np.float64)
+    for row, one in mistakes.items():
+        if one.item is None:
+            continue
+        labels[row] = record.labels[one.item]
+        if one.kind == "localisation":
+            boxes[row] = record.boxes_px[one.item] / scale
+    keep = np.array([row not in gone for row in range(len(found))], dtype=bool)
+    return Detections(boxes[keep], found.scores[keep], labels[keep])
+
+
+def _without(data: CocoData, missed: Collection[tuple[int, int | None]]) -> CocoData:
+    by_image: dict[int, list[int]] = defaultdict(list)
+    for image, item in missed:
+        assert item is not None
+        by_image[image].append(item)
+    records = list(data.records)
+    for image, items in by_image.items():
+        record = records[image]
+        keep = np.ones(len(record.labels), dtype=bool)
+        keep[items] = False
+        parts = {name: getattr(record, name)[keep] for name in ("boxes", "labels", "is_crowd", "boxes_px", "areas_px")}
+        records[image] = dataclasses.replace(record, **parts)
+    return dataclasses.replace(data, records=tuple(records))
+
+
+def _ap50(detections: Sequence[Detections], data: CocoData, original: CocoData) -> float:
+    """AP50, 0..1, over the classes that had objects; one whose objects are all taken out has 1 if it has no detection.
+
+    Otherwise fixing what is missed would drop a class from the mean instead of mending it.
+    """
+    per_class = measure(detections, data).per_class
+    values = []
+    for label, (name, count) in enumerate(zip(original.classes, original.objects_per_class, strict=True)):
+        ap50 = per_class[name].ap50
+        if count:
+            values.append(_of_nothing(detections, data, label) if ap50 is None else ap50)
+    return float(np.mean(values)) if values else 0.0
+
+
+def _of_nothing(detections: Sequence[Detections], data: CocoData, label: int) -> float:
+    return float(not match(detections, data).classes[label].is_counted[IOU_50].any())

@@ -1,0 +1,267 @@
+"""`multibox predict`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
+from multibox.console import errors, tracking
+from multibox.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from multibox.interruption import Interruption
+    from multibox.predict import OnDrawing, Result, Tally
+    from multibox.prediction_files import CocoFile, PredictionFile, Run
+    from multibox.runtimes import Runtime
+    from multibox.sources import Source
+
+EXIT_SOME_UNREADABLE = 1
+"""Some sources could not be read, others could. If none could it is 2, as for every bad input."""
+
+Share = Annotated[float, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))]
+
+
+def predict(
+    sources: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    load_weights: Path,
+    threshold: Share | None = None,
+    save_to: Path | None = None,
+    json: Path | None = None,
+    csv: Path | None = None,
+    coco: Path | None = None,
+    ann_file: Path | None = None,
+    show: Flag = False,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
+    device: str = "auto",
+    classes: str = "",
+    config: str = "",
+) -> int:
+    """Find objects in images and videos, and in what cameras and streams show.
+
+    What is found in each image is printed, unless an option says where it goes. Exit code: 0; 1 if some sources could
+    not be read, each of which is named; 2 if none could; 130 after Ctrl-C, which leaves complete files.
+
+    Args:
+        sources: Images, videos, folders, patterns such as "photos/**/*.jpg", the number of a camera (0), or the address
+            of a stream (rtsp://..., http://...).
+        load_weights: The model.
+        threshold: Score from which a detection counts. Default: what the model's file recommends, else 0.3.
+        save_to: Folder for images and videos (mp4) with their detections drawn; of a single source, a file as well.
+        json: JSON file for all detections; if its name ends in .jsonl, a line for each image or frame as it is done.
+        csv: CSV file for all detections, a row for each.
+        coco: JSON file for all detections in the COCO result format.
+        ann_file: COCO annotation file whose ids of images and categories --coco is to use.
+        show: Show detections in a window.
+        tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
+            a half of the network's input.
+        tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
+        device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
+        classes: Names of the classes of a file that names none, separated by commas.
+        config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+    """
+    from multibox.data.coco import split_list
+    from multibox.interruption import interruption
+    from multibox.prediction_files import Run
+    from multibox.runtimes import open_runtime
+    from multibox.sources import find_sources
+
+    if ann_file is not None and coco is None:
+        raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
+    if show:
+        from multibox.window import require_screen
+
+        require_screen()
+    found, problems = find_sources(sources, output_folder=save_to)
+    _report(problems, is_all=not found)
+    outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
+    outputs.refuse_overwriting(load_weights)
+
+    runtime = with_tiles(
+        open_runtime(load_weights, template=find_template(config), classes=split_list(classes) or None, device=device),
+        tile,
+        tile_overlap,
+    )
+    chosen, reason = _threshold(threshold, runtime)
+    tile_px = getattr(runtime, "tile_px", None)
+    say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
+    run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
+    with interruption() as stop:
+        tally = _run(runtime, found, run, outputs, stop, show=show)
+        if stop.is_set():
+            errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
+        if stop.exit_code:
+            return stop.exit_code
+    return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The files that a run writes."""
+
+    sources: Sequence[Source]
+    save_to: Path | None
+    json: Path | None
+    csv: Path | None
+    coco: Path | None
+    ann_file: Path | None
+
+    def refuse_overwriting(self, model: Path) -> None:
+        """Fail early where a file would replace one that is read, or another one."""
+        from multibox import saved_drawings
+        from multibox.prediction_files import images_path
+
+        named = {"--json": self.json, "--csv": self.csv, "--coco": self.coco}
+        written = [(option, path) for option, path in named.items() if path is not None]
+        if self.coco is not None and self.ann_file is None:
+            written.append(("--coco", images_path(self.coco)))
+        written += [("--save-to", path) for path in self.drawings().values()]
+        read = [str(source.address) for source in self.sources if not source.is_live]
+        others = [path for path in (model, model.with_suffix(".bin"), self.ann_file) if path is not None]
+        saved_drawings.refuse_overwriting(written, [*read, *others])
+
+    def drawings(self) -> dict[str, Path]:
+        """The drawing of each source, by its name."""
+        from multibox import saved_drawings
+
+        return {} if self.save_to is None else saved_drawings.plan(self.sources, self.save_to)
+
+    def open(
+        self, context: ExitStack, run: Run, stop: Interruption
+    ) -> tuple[list[PredictionFile], OnDrawing | None, CocoFile | None]:
+        """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
+        from multibox import prediction_files, saved_drawings
+
+        files: list[PredictionFile] = []
+        coco_file = None
+        if self.json is not None and self.json.suffix.lower() == ".jsonl":
+            files.append(context.enter_context(prediction_files.open_json_lines(self.json, run)))
+        elif self.json is not None:
+            files.append(context.enter_context(prediction_files.open_json(self.json, run, was_stopped=stop.is_set)))
+        if self.csv is not None:
+            files.append(context.enter_context(prediction_files.open_csv(self.csv, run)))
+        if self.coco is not None:
+            known = prediction_files.read_known_images(self.ann_file, run.classes) if self.ann_file else None
+            coco_file = context.enter_context(prediction_files.open_coco(self.coco, run, known))
+            files.append(coco_file)
+        save = None if self.save_to is None else context.enter_context(saved_drawings.saving(self.drawings()))
+        return files, save, coco_file
+
+    def report(self, coco_file: CocoFile | None) -> None:
+        """Say what lies where."""
+        for what, path in (
+            ("Drawings", self.save_to),
+            ("JSON", self.json),
+            ("CSV", self.csv),
+            ("COCO results", self.coco),
+        ):
+            if path is not None:
+                say(f"{what}: {path}")
+        if coco_file is not None and coco_file.num_unknown:
+            say(
+                f"{self.ann_file}: {coco_file.num_unknown} of the pictures are not in it, or in another size, and so "
+                f"not in {self.coco}; the first: {coco_file.first_unknown}"
+            )
+
+
+def _run(
+    runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption, *, show: bool
+) -> Tally:
+    from multibox.frames import Failure
+    from multibox.predict import predict as run_prediction
+
+    with ExitStack() as context:
+        window = None
+        if show:
+            from multibox.window import open_window
+
+            window = context.enter_context(open_window(stop))
+        files, save, coco_file = outputs.open(context, run, stop)
+        prints = not (files or save or show)
+        with tracking("Predicting", len(sources)) as tracker:
+
+            def on_result(result: Result | Failure) -> None:
+                tracker.advance()
+                if isinstance(result, Failure):
+                    if len(sources) > 1:  # the reason why the only source fails is the error of the command
+                        errors.print(result.reason, markup=False)
+                elif prints and result.frame.index is None:
+                    _print(result, runtime.classes)
+
+            tally = run_prediction(
+                runtime,
+                sources,
+                threshold=run.threshold,
+                stop=stop,
+                files=files,
+                save_drawing=save,
+                show_drawing=None if window is None else window.show,
+                on_open=lambda _, count: tracker.expect(None if count is None else count - 1),
+                on_result=on_result,
+            )
+        if tally.num_read == 0:  # inside, so that files with nothing in them replace none
+            if stop.is_set():
+                errors.print("Interrupted before anything was seen; no file is written.", markup=False)
+                raise KeyboardInterrupt
+            raise DataError(
+                tally.failures[0].reason if len(sources) == 1 else f"None of the {len(sources)} sources can be read."
+            )
+    _summarise(tally, runtime.classes)
+    outputs.report(coco_file)
+    return tally
+
+
+def _threshold(wanted: float | None, runtime: Runtime) -> tuple[float, str]:
+    """The threshold and where it is from."""
+    from multibox.metadata import DEFAULT_THRESHOLD
+
+    if wanted is not None:
+        return wanted, "as given"
+    info = getattr(runtime, "info", None)
+    if info is not None:
+        return info.threshold, "which the model's file recommends"
+    return DEFAULT_THRESHOLD, "the default: the model's file recommends none"
+
+
+def _report(problems: Sequence[str], *, is_all: bool) -> None:
+    """Say which words name no source. If none does, that is the error of the command."""
+    for problem in problems[: -1 if is_all else None]:
+        errors.print(problem, markup=False)
+    if is_all:
+        raise DataError(problems[-1] if problems else "There is no source to look at.")
+
+
+def _print(result: Result, classes: Sequence[str]) -> None:
+    """An image with its size, and a line for each object: class, score, box in pixels of the image."""
+    frame, found = result.frame, result.found
+    say(f"{frame.source.title}: {frame.width}x{frame.height}, {_counted(len(found), 'object') if found else 'nothing'}")
+    names = [classes[label] for label in found.labels.tolist()]
+    longest = max(map(len, names), default=0)
+    rows = zip(names, found.scores.tolist(), found.boxes_px(frame.width, frame.height).round().tolist(), strict=True)
+    for name, score, box in rows:
+        say(f"  {name:<{longest}}  {score:.2f}  " + " ".join(f"{value:5.0f}" for value in box))
+
+
+def _summarise(tally: Tally, classes: Sequence[str]) -> None:
+    counts = [(tally.num_images, "image"), (tally.num_frames, "frame")]
+    looked_at = " and ".join(_counted(number, what) for number, what in counts if number)
+    by_class = ", ".join(f"{classes[label]} {number}" for label, number in sorted(tally.objects.items()))
+    text = f"{looked_at}: {_counted(sum(tally.objects.values()), 'object')}" + (f" ({by_class})" if by_class else "")
+    if tally.num_dropped:
+        text += f"; {_counted(tally.num_dropped, 'frame')} came faster than the detector and were left out"
+    if tally.failures:
+        text += f"; {_counted(len(tally.failures), 'source')} could not be read, or not to the end"
+    say(text)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,190 @@
+"""An evaluation as a file: objects and detections of every image, to look into later without the model.
+
+`train` leaves one of its best weights, `eval` one beside its metrics; reports are made of them. For detections in the
+COCO result format see `results.write_detections`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from multibox.data.coco import CocoData, Record
+from multibox.data.summary import describe
+from multibox.errors import DataError, OptionError
+from multibox.files import sha256, write_atomically
+from multibox.run_log import provenance
+from multibox.structures import Detections
+
+FORMAT = "multibox evaluation 1"
+
+NAME = "evaluation.json"
+"""What such a file is called, or how its name ends."""
+
+DECIMALS = 8
+"""Of fractions and scores: no float32 from 0.1 to 1 changes on the way."""
+
+ObjectRow = tuple[float, float, float, float, float, int, bool]
+"""x1, y1, x2, y2 and area in pixels of the image, label, whether it is a crowd."""
+
+DetectionRow = tuple[float, float, float, float, float, int]
+"""x1, y1, x2, y2 as fractions of the image, score, label."""
+
+
+class RecordedImage(Struct, frozen=True, kw_only=True):
+    """An image: its name below the folder number `source`, its size, what is on it and what was found."""
+
+    file_name: str
+    source: int
+    width: int
+    height: int
+    objects: list[ObjectRow]
+    detections: list[DetectionRow]
+
+
+class RecordedModel(Struct, frozen=True, kw_only=True):
+    """The file that was evaluated: its path below the folder of the record, or its name; and its bytes' SHA-256."""
+
+    file: str
+    sha256: str
+
+
+class _Content(Struct, frozen=True, kw_only=True):
+    format: str
+    model: RecordedModel
+    classes: tuple[str, ...]
+    input_size: int
+    data: dict[str, Any]
+    images: list[RecordedImage]
+    made_by: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvaluation:
+    """An evaluation read back: what was found pairs up with the records of `data`; `path` is the file it was in."""
+
+    path: Path
+    model: RecordedModel
+    data: CocoData
+    detections: tuple[Detections, ...]
+    input_size: int
+    made_by: dict[str, Any]
+
+
+def write(
+    path: str | os.PathLike[str],
+    detections: Sequence[Detections],
+    data: CocoData,
+    *,
+    model: str | os.PathLike[str],
+    input_size: int,
+) -> None:
+    """Write what a model, a file of this path, found in a data set.
+
+    Raises:
+        OptionError: the file cannot be written, or the model not be read.
+    """
+    target = Path(path)
+    images = [_image(record, found) for record, found in zip(data.records, detections, strict=True)]
+    try:
+        content = _Content(
+            format=FORMAT,
+            model=RecordedModel(file=_relative(Path(model), target.parent), sha256=sha256(model)),
+            classes=data.classes,
+            input_size=input_size,
+            data=describe(data),
+            images=images,
+            made_by=provenance(),
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, msgspec.json.encode(content))
+    except OSError as error:
+        raise OptionError(f"{error.filename or target}: cannot be read or written: {error.strerror}.") from error
+
+
+def read(path: str | os.PathLike[str]) -> RecordedEvaluation:
+    """The evaluation in a file of `write`. Its images need not be there any more.
+
+    Raises:
+        DataError: the file is missing, damaged, or something else.
+    """
+    try:
+        content = msgspec.json.decode(Path(path).read_bytes(), type=_Content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the evaluation: {error.strerror}.") from error
+    except msgspec.DecodeError as error:
+        raise DataError(
+            f"{path}: this is no evaluation, or a damaged one: {error}. Run multibox eval again."
+        ) from error
+    if content.format != FORMAT:
+        raise DataError(f"{path}: it says {content.format}, this version reads {FORMAT}. Run multibox eval again.")
+    roots = [Path(root) for root in content.data.get("data_roots", [])]
+    data = CocoData(
+        records=tuple(_record(image, roots, number) for number, image in enumerate(content.images)),
+        classes=content.classes,
+        category_ids=(None,) * len(content.classes),
+        num_clipped=0,
+        skipped=(),
+        fingerprint=str(content.data.get("fingerprint", "")),
+        sources=tuple(
+            (Path(file), root) for file, root in zip(content.data.get("annotation_files", []), roots, strict=True)
+        ),
+    )
+    detections = tuple(_detections(image) for image in content.images)
+    return RecordedEvaluation(Path(path), content.model, data, detections, content.input_size, content.made_by)
+
+
+def _image(record: Record, found: Detections) -> RecordedImage:
+    numbers = np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype(np.float64).round(DECIMALS)
+    objects = zip(
+        record.boxes_px.round(3).tolist(),
+        record.areas_px.round(3).tolist(),
+        record.labels.tolist(),
+        record.is_crowd.tolist(),
+        strict=True,
+    )
+    return RecordedImage(
+        file_name=record.file_name,
+        source=record.source,
+        width=record.width,
+        height=record.height,
+        objects=[(*box, area, label, is_crowd) for box, area, label, is_crowd in objects],
+        detections=[(*row, label) for row, label in zip(numbers.tolist(), found.labels.tolist(), strict=True)],
+    )
+
+
+def _record(image: RecordedImage, roots: Sequence[Path], number: int) -> Record:
+    rows = np.array([row[:5] for row in image.objects], dtype=np.float64).reshape(-1, 5)
+    scale = np.array([image.width, image.height, image.width, image.height], dtype=np.float64)
+    return Record(
+        path=(roots[image.source] if image.source < len(roots) else Path()) / image.file_name,
+        file_name=image.file_name,
+        image_id=number,
+        source=image.source,
+        width=image.width,
+        height=image.height,
+        boxes=(rows[:, :4] / scale).clip(0, 1).astype(np.float32),
+        labels=np.array([row[5] for row in image.objects], dtype=np.int64),
+        is_crowd=np.array([row[6] for row in image.objects], dtype=np.bool_),
+        boxes_px=rows[:, :4],
+        areas_px=rows[:, 4],
+    )
+
+
+def _detections(image: RecordedImage) -> Detections:
+    rows = np.array([row[:5] for row in image.detections], dtype=np.float32).reshape(-1, 5)
+    labels = np.array([row[5] for row in image.detections], dtype=np.int64)
+    return Detections(rows[:, :4], rows[:, 4], labels)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """A file beside the record or below keeps its place when the folder moves; of any other the name says enough."""
+    inside, folder = path.resolve(), folder.resolve()
+    return inside.relative_to(folder).as_posix() if inside.is_relative_to(folder) else path.name

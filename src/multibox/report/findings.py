@@ -1,0 +1,91 @@
+"""All that a report says about one evaluation, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.analysis import thresholds
+from multibox.analysis.confusion import Confusion, confusion_matrix
+from multibox.analysis.error_kinds import KindOfError, Mistake, find_mistakes, gains
+from multibox.analysis.matches import Matches, match
+from multibox.analysis.object_size import SizeRange, ap_by_size
+from multibox.confidence import RESAMPLES, Intervals, ap_intervals
+from multibox.data.coco import CocoData
+from multibox.evaluate import Metrics, measure
+from multibox.evaluation_record import RecordedEvaluation
+from multibox.metadata import DEFAULT_THRESHOLD
+from multibox.structures import Detections
+
+MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
+"""From so many on, 200 draws have to do: 1,000 would take minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one evaluation shows. `threshold` is the suggested one, or the default where nothing is ever hit.
+
+    `confusion` (K + 1, K + 1) and `confusions` are those at the threshold.
+    """
+
+    evaluation: RecordedEvaluation
+    metrics: Metrics
+    matches: Matches
+    intervals: Intervals
+    num_draws: int
+    counts: thresholds.Counts
+    threshold: float
+    threshold_per_class: tuple[float | None, ...]
+    confusion: NDArray[np.int64]
+    confusions: tuple[Confusion, ...]
+    mistakes: tuple[Mistake, ...]
+    kinds: tuple[KindOfError, ...]
+    sizes: tuple[SizeRange, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels."""
+        return self.evaluation.data.classes
+
+    @property
+    def worst_kind(self) -> KindOfError | None:
+        """The kind of error that is worth fixing first; None where no fix would give anything."""
+        worst = max(self.kinds, key=lambda one: one.gain)
+        return worst if worst.gain > 0 else None
+
+
+def find(evaluation: RecordedEvaluation) -> Findings | None:
+    """What an evaluation shows; None if its data have no object."""
+    data, detections = evaluation.data, evaluation.detections
+    if not sum(data.objects_per_class):
+        return None
+    matches = match(detections, data)
+    counts = thresholds.count(matches)
+    threshold = thresholds.suggest(counts) or DEFAULT_THRESHOLD
+    confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
+    mistakes = find_mistakes(detections, data, matches)
+    num_draws = num_draws_for(detections, data)
+    return Findings(
+        evaluation=evaluation,
+        metrics=measure(detections, data),
+        matches=matches,
+        intervals=ap_intervals(detections, data, resamples=num_draws),
+        num_draws=num_draws,
+        counts=counts,
+        threshold=threshold,
+        threshold_per_class=thresholds.suggest_per_class(counts),
+        confusion=confusion,
+        confusions=confusions,
+        mistakes=mistakes,
+        kinds=gains(detections, data, matches, mistakes),
+        sizes=ap_by_size(detections, data, input_size=evaluation.input_size),
+    )
+
+
+def num_draws_for(detections: Sequence[Detections], data: CocoData) -> int:
+    """How many draws of the bootstrap a report can afford."""
+    is_small = sum(map(len, detections)) < MANY_DETECTIONS and len(data.classes) < MANY_CLASSES
+    return 1000 if is_small else RESAMPLES

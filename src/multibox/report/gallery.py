@@ -1,0 +1,262 @@
+"""Pictures that show what the numbers mean: crops around the worst mistakes and the best finds, inside of the page."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox import images
+from multibox.analysis.matches import NO_OBJECT, corners_px, overlaps
+from multibox.data.coco import Record
+from multibox.errors import DataError
+from multibox.evaluate import IOU_50
+from multibox.images import Image
+from multibox.report.findings import Findings
+from multibox.report.plots import KIND_NAMES
+
+CROPS = 12
+"""Of a gallery: three rows on a desk."""
+
+PER_IMAGE = 3
+"""One bad picture must not fill a gallery."""
+
+CONTEXT = 2.0
+"""Side of a crop in sides of what it shows; less hides what surrounds it, more makes it small."""
+
+LEAST_SIDE_PX = 48
+SIDE_PX = 240
+"""Of a crop on the page, at most; twice the size of the thumbnails on a phone."""
+
+JPEG_QUALITY = 72
+MAX_BYTES = 2_500_000
+"""Of all crops of a page together, as text; half of what a page may have."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of an image, `width` x `height` pixels, as the address of a JPEG inside of the page.
+
+    `truth` and `found` are the box of the object and of the detection in it, corners in pixels of the crop.
+    """
+
+    address: str
+    width: int
+    height: int
+    truth: Box | None
+    found: Box | None
+    title: str
+    details: str
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Crops with a heading and a sentence; `total`: how many such cases there are."""
+
+    name: str
+    sentence: str
+    total: int
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    image: int
+    row: int | None
+    item: int | None
+    title: str
+    details: str
+
+
+def galleries(findings: Findings) -> tuple[tuple[Gallery, ...], int]:
+    """The galleries that have something to show, and how many images could not be read for them."""
+    wanted = (
+        (
+            "Worst false positives",
+            "Boxes that hit no object, the surest first. Is there really nothing? Then the training needs more such "
+            "pictures; else the annotations lack an object.",
+            _false_positives(findings),
+        ),
+        (
+            "Misses",
+            f"Objects without a detection of a score of {findings.threshold:g} or more, the largest first.",
+            _misses(findings),
+        ),
+        (
+            "Confusions",
+            "Objects that were found and taken for another class, the surest first.",
+            _confusions(findings),
+        ),
+        ("Best", "Hits with the highest score, all classes in turn.", _best(findings)),
+    )
+    reader = _Reader(findings)
+    shown = [
+        Gallery(name, sentence, len(cases), tuple(reader.crops(cases))) for name, sentence, cases in wanted if cases
+    ]
+    return tuple(one for one in shown if one.crops), len(reader.unreadable)
+
+
+class _Reader:
+    """Cuts crops out of images until the budget of bytes is used up; each image is read once for a gallery."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._left = MAX_BYTES
+        self.unreadable: set[int] = set()
+
+    def crops(self, cases: Sequence[_Case]) -> Iterator[Crop]:
+        data = self._findings.evaluation.data
+        seen: Counter[int] = Counter()
+        kept: dict[int, Image | None] = {}
+        count = 0
+        for case in cases:
+            if count == CROPS or self._left <= 0:
+                return
+            if seen[case.image] == PER_IMAGE:
+                continue
+            if case.image not in kept:
+                kept[case.image] = self._read(case.image, data.records[case.image])
+            image = kept[case.image]
+            if image is None:
+                # A data set that has moved is not looked for picture by picture.
+                if len(self.unreadable) >= CROPS:
+                    return
+                continue
+            seen[case.image] += 1
+            crop = _crop(self._findings, case, image)
+            self._left -= len(crop.address)
+            count += 1
+            yield crop
+
+    def _read(self, index: int, record: Record) -> Image | None:
+        try:
+            image = images.read(record.path, expected_size=(record.width, record.height))
+        except DataError:
+            self.unreadable.add(index)
+            return None
+        if image.shape[:2] != (record.height, record.width):
+            self.unreadable.add(index)
+            return None
+        return image
+
+
+def _false_positives(findings: Findings) -> list[_Case]:
+    names = findings.classes
+    found = findings.evaluation.detections
+    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind != "class"]
+    return [
+        _Case(
+            one.image,
+            one.row,
+            one.item,
+            f"{names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
+            "nothing annotated" if one.kind == "background" else KIND_NAMES[one.kind],
+        )
+        for one in sorted(wrong, key=lambda one: -one.score)
+        if one.row is not None
+    ]
+
+
+def _misses(findings: Findings) -> list[_Case]:
+    data, size = findings.evaluation.data, findings.evaluation.input_size
+    best = [np.full(len(record.labels), -1.0) for record in data.records]
+    for one in findings.matches.classes:
+        for place in np.flatnonzero(one.is_hit[IOU_50]).tolist():
+            best[int(one.images[place])][int(one.objects[IOU_50, place])] = float(one.scores[place])
+    cases = []
+    for image, record in enumerate(data.records):
+        sides = np.sqrt(record.areas_px * size**2 / (record.width * record.height))
+        for item in np.flatnonzero((best[image] < findings.threshold) & ~record.is_crowd).tolist():
+            score = best[image][item]
+            details = "not found at all" if score < 0 else f"score only {score:.2f}"
+            title = f"{findings.classes[int(record.labels[item])]}, {sides[item]:.0f} px"
+            cases.append((-float(sides[item]), _Case(image, None, item, title, details)))
+    return [case for _, case in sorted(cases, key=lambda pair: pair[0])]
+
+
+def _confusions(findings: Findings) -> list[_Case]:
+    names, data = findings.classes, findings.evaluation.data
+    found = findings.evaluation.detections
+    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind == "class"]
+    return [
+        _Case(
+            one.image,
+            one.row,
+            one.item,
+            f"{names[int(data.records[one.image].labels[one.item])]}",
+            f"taken for {names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
+        )
+        for one in sorted(wrong, key=lambda one: -one.score)
+        if one.row is not None and one.item is not None
+    ]
+
+
+def _best(findings: Findings) -> list[_Case]:
+    """Hits, a class after the other in turn, the surest first."""
+    ranked: list[tuple[int, int, _Case]] = []
+    for one in findings.matches.classes:
+        hits = [place for place in range(len(one.scores)) if one.objects[IOU_50, place] != NO_OBJECT]
+        for rank, place in enumerate(hits):
+            title = f"{findings.classes[one.label]} {one.scores[place]:.2f}"
+            case = _Case(int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place]), title, "")
+            ranked.append((rank, one.label, case))
+    return [case for _, _, case in sorted(ranked, key=lambda row: row[:2])]
+
+
+def _crop(findings: Findings, case: _Case, image: Image) -> Crop:
+    record = findings.evaluation.data.records[case.image]
+    found = findings.evaluation.detections[case.image]
+    truth = None if case.item is None else record.boxes_px[case.item]
+    detected = None if case.row is None else corners_px(found, record)[case.row]
+    shown = [box for box in (truth, detected) if box is not None]
+    corners = np.concatenate([np.min(shown, axis=0)[:2], np.max(shown, axis=0)[2:]])
+    left, top, right, bottom = _window(corners, record.width, record.height)
+    part = image[top:bottom, left:right]
+    scale = min(SIDE_PX / max(part.shape[:2]), 4.0)
+    width, height = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    _, encoded = cv2.imencode(
+        ".jpg", cv2.resize(part, (width, height), interpolation=how), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    details = case.details
+    if truth is not None and detected is not None:
+        iou = float(overlaps(detected[None], truth[None], np.zeros(1, dtype=bool))[0, 0])
+        details = f"{details}, IoU {iou:.2f}" if details else f"IoU {iou:.2f}"
+    return Crop(
+        address=f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}",
+        width=width,
+        height=height,
+        truth=_inside(truth, left, top, scale),
+        found=_inside(detected, left, top, scale),
+        title=case.title,
+        details=details,
+        file_name=record.file_name,
+    )
+
+
+def _window(box_px: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
+    """A square around a box, moved into the image, and cut where that is narrower."""
+    x1, y1, x2, y2 = box_px.tolist()
+    side = max(CONTEXT * max(x2 - x1, y2 - y1), LEAST_SIDE_PX)
+    spans = []
+    for low, high, limit in ((x1, x2, width), (y1, y2, height)):
+        length = min(side, limit)
+        start = min(max((low + high) / 2 - length / 2, 0), limit - length)
+        spans.append((int(start), min(limit, int(start + length) + 1)))
+    (left, right), (top, bottom) = spans
+    return left, top, right, bottom
+
+
+def _inside(box_px: NDArray[np.float64] | None, left: int, top: int, scale: float) -> Box | None:
+    if box_px is None:
+        return None
+    x1, y1, x2, y2 = ((box_px - [left, top, left, top]) * scale).round(1).tolist()
+    return x1, y1, x2, y2

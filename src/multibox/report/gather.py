@@ -1,0 +1,179 @@
+"""What the commands left in a work directory, found by what the files say, not by the names of folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from multibox import evaluation_record
+from multibox.errors import DataError, OptionError
+from multibox.evaluation_record import RecordedEvaluation
+from multibox.files import sha256
+
+MAX_DEPTH = 4
+"""Folders below the work directory that are looked into."""
+
+MAX_BYTES = 4 << 20
+"""A larger JSON file is annotations, not the figures of a command."""
+
+Plain = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training: `facts` is its run.json, `epochs` the lines of its metrics.jsonl."""
+
+    folder: Path
+    facts: Plain
+    epochs: tuple[Plain, ...]
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether it is the training in 8 bits of a compression."""
+        return "nncf_enable_compression" in self.facts
+
+    @property
+    def weights(self) -> Path | None:
+        """The file to judge the run by: the best weights, else the latest."""
+        return next((path for name in ("best.pth", "latest.pth") if (path := self.folder / name).exists()), None)
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Of the bytes of that file."""
+        return sha256(self.weights) if self.weights is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of figures, and what it holds."""
+
+    path: Path
+    content: Plain
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.path.parent
+
+
+@dataclass(frozen=True)
+class WorkDir:
+    """Everything that a work directory holds for a report; the newest of each kind come first.
+
+    `runs` are trainings, `exports` the export.json, `compressions` the compress.json, `benches` what `multibox bench
+    --json` wrote. `problems`: a line for each file that could not be read.
+    """
+
+    path: Path
+    runs: tuple[Run, ...]
+    evaluations: tuple[RecordedEvaluation, ...]
+    exports: tuple[Found, ...]
+    compressions: tuple[Found, ...]
+    benches: tuple[Found, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def run(self) -> Run | None:
+        """The training that the report is about: the newest that is not in 8 bits."""
+        return next((run for run in self.runs if not run.is_quantised), None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no command left anything."""
+        return not (self.runs or self.evaluations or self.exports or self.compressions or self.benches)
+
+    @property
+    def evaluation(self) -> RecordedEvaluation | None:
+        """Of the weights of the run, the newest; without a run, the newest of all."""
+        if self.run is None:
+            return self.evaluations[0] if self.evaluations else None
+        return next((one for one in self.evaluations if one.model.sha256 == self.run.weights_sha256), None)
+
+
+def gather(folder: Path) -> WorkDir:
+    """What lies in a work directory and the folders below.
+
+    Raises:
+        OptionError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: there is no such folder. Name a work directory.")
+    problems: list[str] = []
+    runs: list[Run] = []
+    evaluations: list[RecordedEvaluation] = []
+    exports: list[Found] = []
+    compressions: list[Found] = []
+    benches: list[Found] = []
+    for path in sorted(_json_files(folder), key=_age):
+        if path.name.endswith(evaluation_record.NAME):
+            try:
+                evaluations.append(evaluation_record.read(path))
+            except DataError as error:
+                problems.append(str(error))
+            continue
+        content = _read(path, problems)
+        if content is None:
+            continue
+        if path.name == "run.json" and "train_data" in content:
+            runs.append(Run(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
+        elif "checkpoint" in content and "rows" in content:
+            exports.append(Found(path, content))
+        elif "rungs" in content:
+            compressions.append(Found(path, content))
+        elif {"rows", "machine", "settings"} <= content.keys():
+            benches.append(Found(path, content))
+    return WorkDir(
+        path=folder,
+        runs=tuple(runs),
+        evaluations=tuple(evaluations),
+        exports=tuple(exports),
+        compressions=tuple(compressions),
+        benches=tuple(benches),
+        problems=tuple(problems),
+    )
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    start = len(folder.parts)
+    for name, folders, files in os.walk(folder):
+        here = Path(name)
+        is_deepest = len(here.parts) - start >= MAX_DEPTH
+        folders[:] = [] if is_deepest else sorted(one for one in folders if not one.startswith("."))
+        for file in files:
+            path = here / file
+            if not file.endswith(".json") or file.startswith(".") or not path.is_file():
+                continue
+            if file.endswith(evaluation_record.NAME) or path.stat().st_size <= MAX_BYTES:
+                yield path
+
+
+def _age(path: Path) -> tuple[float, str]:
+    """The newest first; of equal times, by name, so that the order is always the same."""
+    return -path.stat().st_mtime, str(path)
+
+
+def _read(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if path.name in {"run.json", "export.json", "compress.json"}:
+            problems.append(f"{path}: cannot be read: {error}.")
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _epochs(path: Path, problems: list[str]) -> tuple[Plain, ...]:
+    if not path.exists():
+        return ()
+    lines: list[Plain] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            problems.append(f"{path}: a line of it is damaged and left out.")
+    return tuple(lines)

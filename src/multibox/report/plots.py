@@ -1,0 +1,319 @@
+"""Plots as SVG for a page: text is text, and colours are those of the page, so that its dark mode applies.
+
+All are narrow, because a phone is: two stand side by side on a desk, one fills a phone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multibox.analysis.error_kinds import KindOfError
+from multibox.analysis.matches import RECALLS
+from multibox.analysis.object_size import SizeRange
+from multibox.analysis.thresholds import THRESHOLDS
+from multibox.confidence import Interval
+
+# Stand-ins in matplotlib's output, and what the page puts there. The first three accents are Okabe and Ito's blue,
+# vermilion and green; the style sheet has their values for light and dark.
+INK, MUTED, LINE = "#010101", "#020202", "#030303"
+BLUE, ORANGE, GREEN = "#040404", "#050505", "#060606"
+COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    LINE: "var(--line)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+}
+
+WIDTH, HEIGHT = 4.3, 2.7
+"""Inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on a desk."""
+
+PANEL = (0.23, 0.27, 0.73, 0.69)
+"""Place of the axes in a small plot, of which there may be 80: fitting each to its texts would double the time."""
+
+SETTINGS: Mapping[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "multibox",
+    "text.parse_math": False,
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+}
+
+KIND_NAMES: Mapping[str, str] = {
+    "class": "wrong class",
+    "localisation": "wrong place",
+    "both": "both wrong",
+    "duplicate": "duplicate",
+    "background": "background",
+    "missed": "missed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the axes of a plot from 0 to 1 lie in its SVG: the ends in units of the drawing, y downwards."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+
+@dataclass(slots=True)
+class _Drawing:
+    axes: Any
+    svg: str = ""
+    frame: Frame | None = None
+
+
+def losses(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """Training loss, and its two parts, against epochs."""
+    with _figure("Training loss per epoch") as drawing:
+        axes = drawing.axes
+        x = [one["epoch"] for one in epochs]
+        for name, label, colour, style in (
+            ("loss", "total", BLUE, "-"),
+            ("loss_classes", "classes", ORANGE, "--"),
+            ("loss_boxes", "boxes", GREEN, ":"),
+        ):
+            axes.plot(x, _values(epochs, name), style, color=colour, label=label, **_marker(x))
+        axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+        _whole_epochs(axes, x)
+        axes.legend()
+    return drawing.svg
+
+
+def average_precision(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """AP and AP50 of each validation against epochs, the best AP marked."""
+    with _figure("AP on the validation images per epoch") as drawing:
+        axes = drawing.axes
+        validated = [one for one in epochs if one.get("ap") is not None]
+        x = [one["epoch"] for one in validated]
+        ap = 100 * _values(validated, "ap")
+        axes.plot(x, 100 * _values(validated, "ap50"), "--", color=ORANGE, label="AP50", **_marker(x))
+        axes.plot(x, ap, color=BLUE, label="AP", **_marker(x))
+        best = int(np.argmax(ap))
+        axes.plot(x[best], ap[best], "o", color=BLUE, markersize=7)
+        axes.annotate(
+            f"best {ap[best]:.1f}", (x[best], ap[best]), xytext=(0, -13), textcoords="offset points", ha="center"
+        )
+        axes.set(xlabel="epoch", ylabel="percent", ylim=(0, 100))
+        _whole_epochs(axes, x)
+        axes.legend(loc="upper left" if ap[best] < 50 else "lower right")
+    return drawing.svg
+
+
+def precision_recall(precision: NDArray[np.float64], name: str) -> str:
+    """The interpolated precision (101,) of one class against recall, at IoU 0.5; the area below is its AP50."""
+    with _figure(f"Precision against recall of {name}", width=2.3, height=1.75, place=PANEL) as drawing:
+        axes = drawing.axes
+        axes.fill_between(RECALLS, precision, color=BLUE, alpha=0.15, linewidth=0)
+        axes.plot(RECALLS, precision, color=BLUE)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    return drawing.svg
+
+
+def error_kinds(kinds: Sequence[KindOfError]) -> str:
+    """What fixing each kind of error would add to AP50, in points, the largest on top."""
+    ordered = sorted(kinds, key=lambda one: one.gain)
+    with _figure("Points of AP50 that fixing each kind of error would give") as drawing:
+        axes = drawing.axes
+        values = [100 * one.gain for one in ordered]
+        axes.barh([KIND_NAMES[one.kind] for one in ordered], values, color=[BLUE] * 5 + [ORANGE], height=0.62)
+        for place, value in enumerate(values):
+            axes.annotate(
+                f"{value:+.1f}", (max(value, 0), place), xytext=(4, 0), textcoords="offset points", va="center"
+            )
+        axes.set(xlabel="AP50 points if all of this kind were fixed", xlim=(0, max(1.0, 1.18 * max(values))))
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+    return drawing.svg
+
+
+def by_size(sizes: Sequence[SizeRange]) -> str:
+    """AP50 and AP of the objects of each range of size, with their number."""
+    with _figure("AP against the size of objects") as drawing:
+        axes = drawing.axes
+        places = np.arange(len(sizes))
+        for shift, name, colour, values in (
+            (-0.2, "AP50", ORANGE, [one.ap50 for one in sizes]),
+            (0.2, "AP", BLUE, [one.ap for one in sizes]),
+        ):
+            heights = [100 * (value or 0.0) for value in values]
+            axes.bar(places + shift, heights, 0.38, color=colour, label=name)
+        axes.set_xticks(places, [f"{range_name(one)}\nn = {one.num_objects}" for one in sizes])
+        axes.set(ylabel="percent", ylim=(0, 100), xlabel="side of the object in pixels of the network input")
+        axes.grid(axis="x", visible=False)
+        axes.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1.16), borderaxespad=0)
+    return drawing.svg
+
+
+def object_sides(sides_px: NDArray[np.float64]) -> str:
+    """How many objects there are of each size."""
+    with _figure("Number of objects by size", height=2.2) as drawing:
+        axes = drawing.axes
+        low = max(1.0, float(sides_px.min(initial=np.inf)))
+        edges = np.geomspace(low, max(float(sides_px.max(initial=0)), low * 1.5) * 1.0001, 25)
+        axes.hist(sides_px, bins=edges, color=BLUE)
+        axes.set_xscale("log", base=2)
+        ticks = [tick for tick in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if edges[0] / 1.5 <= tick <= edges[-1] * 1.5]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set(xlabel="side of the object in pixels of the network input", ylabel="objects")
+        axes.grid(axis="x", visible=False)
+    return drawing.svg
+
+
+def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> tuple[str, Frame]:
+    """Precision, recall and F1 against the threshold, with a line at one of them, and where the axes lie.
+
+    The page moves the line, whose class is `chosen`, and redraws the curves, `precision`, `recall`, `f1`.
+    """
+    with _figure("Precision, recall and F1 against the threshold", width=4.7, height=3.0) as drawing:
+        axes = drawing.axes
+        for (name, values), colour, style in zip(curves.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True):
+            axes.plot(THRESHOLDS, values, style, color=colour, label=name, gid=f"live-{name.lower()}", clip_on=False)
+        axes.axvline(threshold, color=INK, linewidth=1.2, gid="live-chosen", clip_on=False)
+        axes.set(xlabel="threshold: score from which a detection counts", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.14), borderaxespad=0)
+    assert drawing.frame is not None
+    return drawing.svg, drawing.frame
+
+
+def differences(rows: Sequence[tuple[str, Interval]], what: str) -> str:
+    """Differences in AP points with their intervals, one below the other; 0 means no difference."""
+    height = 0.9 + 0.3 * len(rows)
+    with _figure(f"Differences in {what} with 95 % intervals", height=height) as drawing:
+        axes = drawing.axes
+        for place, (_, one) in enumerate(reversed(rows)):
+            colour = GREEN if one.low > 0 else ORANGE if one.high < 0 else MUTED
+            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+            axes.plot(one.value, place, "o", color=colour, markersize=6)
+        axes.axvline(0, color=INK, linewidth=1)
+        axes.set_yticks(range(len(rows)), [_short(name) for name, _ in reversed(rows)])
+        axes.set(xlabel=f"{what} points; right of the line is better", ylim=(-0.6, len(rows) - 0.4))
+        axes.grid(axis="y", visible=False)
+    return drawing.svg
+
+
+def range_name(one: SizeRange) -> str:
+    """The range in words: "16-32", "256+"."""
+    return f"{one.low_px:.0f}+" if one.high_px > 1000 else f"{one.low_px:.0f}-{one.high_px:.0f}"
+
+
+@contextmanager
+def _figure(
+    title: str,
+    *,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    place: tuple[float, float, float, float] | None = None,
+) -> Iterator[_Drawing]:
+    """Axes to draw on; afterwards there are the SVG and the frame too.
+
+    `place` (left, bottom, width, height) is where the axes are, as fractions; by default they are fitted to the texts.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with warnings.catch_warnings(), rc_context(dict(SETTINGS)):
+        # A name in a script that matplotlib's own font lacks is drawn by the browser, which has others.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained" if place is None else None)
+        axes = figure.add_subplot() if place is None else figure.add_axes(place)
+        drawing = _Drawing(axes)
+        yield drawing
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        box = axes.get_position()
+        size_px = figure.get_size_inches() * 72
+        drawing.frame = Frame(
+            left=float(box.x0 * size_px[0]),
+            right=float(box.x1 * size_px[0]),
+            bottom=float((1 - box.y0) * size_px[1]),
+            top=float((1 - box.y1) * size_px[1]),
+        )
+    drawing.svg = _for_page(buffer.getvalue(), title)
+
+
+def _for_page(svg: str, title: str) -> str:
+    """The SVG without what only a file of its own needs, in the colours and letters of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    box = re.search(r'viewBox="([^"]+)"', svg)
+    assert box is not None
+    start = f'<svg class="plot" viewBox="{box[1]}" role="img" aria-label="{escape(title)}"'
+    svg = start + svg[svg.index(">") :]
+    for stand_in, colour in COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    svg = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;\"]+", r"font-size: \1", svg)
+    svg = re.sub(r" font-family: [^;\"]+;?", "", svg)
+    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is nothing to see
+    svg = re.sub(r'id="live-(\w+)"', r'class="\1"', svg)
+    svg = _with_own_ids(svg, title)
+    return re.sub(r"\s*\n\s*", " ", svg)
+
+
+def _with_own_ids(svg: str, title: str) -> str:
+    """Ids that something refers to are made different from those of other plots of the page; the rest go."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
+    prefix = hashlib.sha256((title + svg).encode()).hexdigest()[:8]
+
+    def renamed(match: re.Match[str]) -> str:
+        return f' id="{prefix}{match[1]}"' if match[1] in used else ""
+
+    svg = re.sub(r'\sid="([^"]+)"', renamed, svg)
+    svg = re.sub(r"(url\(#)([^)]+)\)", rf"\g<1>{prefix}\g<2>)", svg)
+    return re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
+
+
+def _values(epochs: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    return np.array([np.nan if one.get(name) is None else one[name] for one in epochs], dtype=np.float64)
+
+
+def _marker(x: Sequence[int]) -> dict[str, Any]:
+    """A line through one point is nothing to see."""
+    return {"marker": "o", "markersize": 4} if len(x) < 4 else {}
+
+
+def _whole_epochs(axes: Any, x: Sequence[int]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(x) == 1:
+        axes.set_xlim(x[0] - 1, x[0] + 1)
+
+
+def _short(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"

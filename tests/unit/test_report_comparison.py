@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tests.report_case import work_dir
+
+from multibox.confidence import Interval
+from multibox.report.comparison import build, verdict
+from multibox.report.gather import gather
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for name in ("a run", "same", "other"):
+        work_dir(root / name / "w", ("x", "<b>"), seed=int(name == "other"))
+    return {name: gather(root / name / "w") for name in ("a run", "same", "other")}
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        (Interval(2.1, 0.4, 3.9), "B is better than A by 2.1 AP points (95 %: +0.4 to +3.9)."),
+        (Interval(-2.1, -3.9, -0.4), "B is worse than A by 2.1 AP points (95 %: -3.9 to -0.4)."),
+        (Interval(0, 0, 0), "B and A find the same"),
+        (Interval(1.0, -0.5, 2.0), "Cannot tell whether B is better than A: the difference is +1.0 AP points"),
+    ],
+)
+def test_the_answer_is_only_given_if_the_draws_agree(difference, words):
+    assert verdict("A", "B", difference).startswith(words)
+
+
+def test_runs_on_the_same_pictures_are_compared(works):
+    page = build([(works[name], works[name].evaluation) for name in ("a run", "same")])
+    assert "a run/w or same/w?" in page
+    assert "same/w and a run/w find the same" in page
+    assert "<b></th>" not in page and "&lt;b&gt;" in page
+
+
+def test_better_detections_are_called_better(works):
+    one = works["a run"].evaluation
+    perfect = tuple(
+        dataclasses.replace(
+            found,
+            boxes=record.boxes[~record.is_crowd],
+            scores=found.scores[:1].repeat((~record.is_crowd).sum()),
+            labels=record.labels[~record.is_crowd],
+        )
+        for found, record in zip(one.detections, one.data.records, strict=True)
+    )
+    page = build([(works["a run"], one), (works["same"], dataclasses.replace(one, detections=perfect))])
+    assert "same/w is better than a run/w by" in page
+
+
+def test_what_was_measured_on_other_pictures_is_not_compared(works):
+    other = works["other"].evaluation
+    other = dataclasses.replace(other, data=dataclasses.replace(other.data, fingerprint="others"))
+    page = build([(works["a run"], works["a run"].evaluation), (works["other"], other)])
+    assert "cannot be compared: they were measured on other pictures" in page
+    page = build([(works["a run"], works["a run"].evaluation), (works["other"], None)])
+    assert "other/w has not been measured" in page

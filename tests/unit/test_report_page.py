@@ -1,0 +1,164 @@
+"""The page from a work directory that the commands left, without a browser; see e2e/test_report_command.py for that."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+
+import pytest
+from tests.report_case import dataset, found, record, work_dir
+
+from multibox import evaluation_record
+from multibox.evaluation_record import RecordedEvaluation, RecordedModel
+from multibox.report.confusion_table import reduced
+from multibox.report.findings import find
+from multibox.report.gallery import MAX_BYTES, galleries
+from multibox.report.gather import gather
+from multibox.report.page import _pictures, build
+
+HOSTILE = "<script>alert(1)</script>"
+QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'
+
+
+def page_of(folder):
+    work = gather(folder)
+    evaluation = work.evaluation
+    return build(work, evaluation, find(evaluation) if evaluation is not None else None)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work dir ü")
+    work_dir(folder, (HOSTILE, QUOTES))
+    return page_of(folder)
+
+
+def test_names_are_text_whatever_they_hold(page):
+    assert HOSTILE not in page
+    assert "<b>0" not in page and "<i>.json" not in page
+    assert html.escape(HOSTILE) in page
+    assert "{{ 7 * 7 }}" in page
+    assert len(re.findall("<script", page)) == 2  # ours, and the figures that it reads
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    addresses = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert addresses and all(one.startswith(("#", "data:")) for one in addresses)
+    assert "@import" not in page and "url(http" not in page and "http://" not in page
+
+
+def test_every_section_that_has_something_to_say_is_there(page):
+    sections = re.findall(r'<section id="(\w+)"', page)
+    assert sections == [
+        *("summary", "data", "training", "accuracy", "errors", "size", "threshold", "pictures", "provenance")
+    ]
+    assert re.findall(r'<a href="#(\w+)"', page) == sections
+
+
+def test_what_is_missing_is_named_with_its_command(page):
+    assert "multibox export --load-weights outputs/best.pth --save-model-to export" in page
+    assert "multibox compress --load-weights outputs/best.pth" in page
+
+
+def test_ids_in_drawings_are_unique(page):
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_the_figures_of_the_chooser_are_those_of_the_table(page):
+    live = json.loads(re.search(r'id="counts">(.*?)</script>', page)[1])
+    assert len(live["classes"]) == 2
+    at = live["suggested"]
+    row = re.search(r'<tr data-label="0">(.*?)</tr>', page)[1]
+    cells = [int(one) for one in re.findall(r'<td class="n">(\d+)</td>', row)]
+    one = live["classes"][0]
+    hits = one["hits"][at]
+    assert cells == [one["objects"], hits, one["objects"] - hits, one["shown"][at] - hits]
+
+
+def test_eighty_classes_stay_below_five_megabytes(tmp_path):
+    work_dir(tmp_path, tuple(f"class number {n}" for n in range(80)), num_images=30)
+    page = page_of(tmp_path)
+    assert len(page.encode()) < 5e6
+    assert "other classes" in page  # the small matrix
+    assert "All 80 classes" in page
+
+
+def test_pictures_that_are_gone_are_said_to_be(tmp_path):
+    work_dir(tmp_path, ("a",))
+    shutil.rmtree(tmp_path / "pictures of val")
+    context = _pictures(find(gather(tmp_path).evaluation))
+    assert context["galleries"] == ()
+    assert "The pictures are not where they were" in context["pictures_are_gone"]
+
+
+def test_a_run_without_validation_gives_a_page_too(tmp_path):
+    work_dir(tmp_path, ("a", "b"))
+    (tmp_path / "outputs/evaluation.json").unlink()
+    page = page_of(tmp_path)
+    assert "has not been measured" in page
+    assert re.findall(r'<section id="(\w+)"', page) == ["summary", "data", "training", "provenance"]
+
+
+def test_measuring_on_the_training_pictures_is_an_alarm(tmp_path):
+    data = work_dir(tmp_path, ("a",))
+    path = tmp_path / "outputs/run.json"
+    facts = json.loads(path.read_text())
+    facts["train_data"]["fingerprint"] = data.fingerprint
+    path.write_text(json.dumps(facts))
+    assert "very pictures of the training" in page_of(tmp_path)
+
+
+def evaluation(data, detections):
+    model = RecordedModel(file="best.pth", sha256="0")
+    return RecordedEvaluation(evaluation_record.Path("e.json"), model, data, tuple(detections), 100, {})
+
+
+def test_without_any_detection_there_is_a_page(tmp_path):
+    one = evaluation(dataset(record([[10, 10, 60, 60]])), [found([], [])])
+    assert "<h2>Errors</h2>" in build(gather(tmp_path), one, find(one))
+
+
+def test_what_is_right_and_fills_the_picture_has_no_worst_kind():
+    findings = find(evaluation(dataset(record([[0, 0, 200, 200]])), [found([[0, 0, 200, 200]], [0.9])]))
+    assert findings.worst_kind is None
+    assert (findings.metrics.ap, findings.confusion.tolist()) == (1, [[1, 0], [0, 0]])
+
+
+def test_data_without_objects_have_no_findings(tmp_path):
+    one = evaluation(dataset(record([])), [found([[1, 1, 50, 50]], [0.9])])
+    assert find(one) is None
+    assert "have no object" in build(gather(tmp_path), one, None)
+
+
+def test_crops_stay_within_their_budget_and_show_the_boxes(tmp_path):
+    work_dir(tmp_path, ("a", "b"))
+    shown, num_unreadable = galleries(find(gather(tmp_path).evaluation))
+    assert num_unreadable == 0
+    crops = [crop for gallery in shown for crop in gallery.crops]
+    assert sum(len(crop.address) for crop in crops) < MAX_BYTES
+    assert all(crop.address.startswith("data:image/jpeg;base64,") for crop in crops)
+    for crop in crops:
+        for box in filter(None, (crop.truth, crop.found)):
+            assert box[0] < crop.width and box[1] < crop.height and box[2] > 0 and box[3] > 0
+
+
+def test_the_classes_with_most_errors_stay_in_a_reduced_matrix():
+    import numpy as np
+
+    table = np.array(
+        [
+            [9, 0, 0, 0],
+            [0, 5, 4, 1],
+            [0, 0, 7, 0],
+            [0, 2, 0, 0],
+        ]
+    )
+    small, names = reduced(table, ("a", "b", "c"), limit=2)
+    # b has 4 + 1 + 2 errors, c 4, a none: b stays, a and c are one.
+    assert names == ["b", "other classes"]
+    assert small.tolist() == [[5, 4, 1], [0, 16, 0], [2, 0, 0]]
+    assert reduced(table, ("a", "b", "c"), limit=3)[0] is table
