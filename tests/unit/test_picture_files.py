@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.picture_files import find_twins
+from multibox.doctor.picture_files import check_boxes_of_twins, find_twins
 
 
 def save(path: Path, image: np.ndarray) -> Path:
@@ -78,3 +79,33 @@ def test_pictures_of_noise_are_no_twins(tmp_path):
     dark = [rng.normal(4, 1.5, (120, 160, 3)).clip(0, 255).astype(np.uint8) for _ in range(8)]
     paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(dark)]
     assert find_twins({"train": split(paths[:4]), "val": split(paths[4:])}) == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "kinds"),
+    [
+        ([[0.1, 0.1, 0.4, 0.5]], [0], []),
+        # Two pixels of 48 beside: the same object, boxed by two people.
+        ([[0.1125, 0.1, 0.4125, 0.5]], [0], []),
+        ([[0.5, 0.1, 0.8, 0.5]], [0], ["twins-boxed-differently"]),
+        ([[0.1, 0.1, 0.4, 0.5]], [1], ["twins-boxed-differently"]),
+        ([[0.1, 0.1, 0.4, 0.5], [0.5, 0.1, 0.8, 0.5]], [0, 0], ["twins-boxed-differently"]),
+        ([], [], ["twins-boxed-differently"]),
+    ],
+    ids=["as it is", "nearly as it is", "another place", "another class", "one more", "none"],
+)
+@pytest.mark.parametrize("is_listed_twice", [False, True])
+def test_copies_of_a_file_must_have_the_same_objects(tmp_path, boxes, labels, kinds, is_listed_twice):
+    paths = [save(tmp_path / "a.png", blots(1)), save(tmp_path / "b.png", blots(1))]
+    one, other = split([paths[0], paths[0 if is_listed_twice else 1]]).records
+    one = with_objects(one, [[0.1, 0.1, 0.4, 0.5]], [0])
+    other = with_objects(other, boxes, labels)
+    data = {"train": dataclasses.replace(split(paths), records=(one, other))}
+    assert [finding.kind for finding in check_boxes_of_twins(data, find_twins(data))] == kinds
+
+
+def with_objects(record: Record, boxes: list[list[float]], labels: list[int]) -> Record:
+    array = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    return dataclasses.replace(
+        record, boxes=array, labels=np.array(labels, np.int64), is_crowd=np.zeros(len(labels), np.bool_)
+    )

@@ -80,6 +80,7 @@ def examine(
     report("Comparing pictures")
     twins = picture_files.find_twins(splits)
     found += picture_files.report_twins(twins)
+    found += picture_files.check_boxes_of_twins(splits, twins)
     train = splits.get("train", next(iter(splits.values())))
     fits: dict[int, Fit] = {}
     if sum(train.objects_per_class):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox import boxes as geometry
 from multibox import images
 from multibox.data.coco import CocoData, Record
 from multibox.data.coco_problems import counted, quoted
@@ -34,6 +35,10 @@ correlate by 0.3 at most, the changed pictures above by 0.87."""
 
 LEAST_CONTRAST = 2.0
 """Standard deviation of the small grey copy. An empty picture says nothing of whether it is the same as another."""
+
+SAME_OBJECT_IOU = 0.5
+"""Boxes of one object in two copies of a picture: COCO's threshold for having found it. Raccoon's copies, boxed at two
+times, agree by 0.8 and more."""
 
 BLOCK = 1 << 22
 """Pairs that are compared at a time: twice 16 MB."""
@@ -110,6 +115,24 @@ def report_twins(twins: Sequence[Twins]) -> Iterator[Finding]:
         yield Finding("note", "same-files", "", len(within), text, tuple(lines))
 
 
+def check_boxes_of_twins(splits: Mapping[str, CocoData], twins: Sequence[Twins]) -> Iterator[Finding]:
+    """Files that are there twice with other objects: what is boxed in one is background in the other."""
+    records: dict[tuple[str, str], list[Record]] = {}
+    for split, data in splits.items():
+        for record in data.records:
+            records.setdefault((split, record.file_name), []).append(record)
+    lines = [
+        f"{quoted(twin.first[1])} ({twin.first[0]}) and {quoted(twin.second[1])} ({twin.second[0]})"
+        for twin in twins
+        # An annotation file may list one file twice; then both names are the same, and the two are its first and last.
+        if twin.is_same_file and not _agree(records[twin.first][0], records[twin.second][-1])
+    ]
+    if lines:
+        what = "file is" if len(lines) == 1 else "files are"
+        text = f"{len(lines)} {what} there twice with other boxes: an object of one is background in the other"
+        yield Finding("warning", "twins-boxed-differently", "", len(lines), text, tuple(lines))
+
+
 def check_sizes(split: str, data: CocoData) -> Iterator[Finding]:
     """Pictures with many more pixels than any template uses, and what reading them costs, measured."""
     limit = MUCH_LARGER * LARGEST_INPUT
@@ -181,6 +204,17 @@ def _near(one: tuple[str, Sequence[_Look]], other: tuple[str, Sequence[_Look]]) 
                 names = (one_split, one_looks[i].name), (other_split, other_looks[j].name)
                 best[j] = Twins(*names, bits, False, is_mirrored)
     return [best[j] for j in sorted(best)]
+
+
+def _agree(one: Record, other: Record) -> bool:
+    """Whether two records have the same objects, as two careful people box them."""
+    first, second = one.targets, other.targets
+    if len(first) != len(second):
+        return False
+    if not len(first):
+        return True
+    is_same = (geometry.iou(first.boxes, second.boxes) >= SAME_OBJECT_IOU) & (first.labels[:, None] == second.labels)
+    return bool(is_same.any(axis=0).all() and is_same.any(axis=1).all())
 
 
 def _nearest_pairs(
