@@ -32,6 +32,7 @@ REDUCED = {
 
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check sum, always the same
 ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 swap width and height
+ORIENTATIONS = range(1, 9)  # some cameras write 0 for "unknown"; like OpenCV, we then leave the image as it is
 HEADER_BYTES = 1 << 18  # four segments of the largest size; what a camera writes before the picture is less
 
 
@@ -271,5 +272,5 @@ def _exif_orientation(tiff: bytes) -> int:
     for entry in range(start + 2, min(start + 2 + 12 * num_entries, len(tiff) - 11), 12):
         tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
         if tag == ORIENTATION:
-            return int(value)
+            return int(value) if value in ORIENTATIONS else 1
     return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 from tests.conftest import set_orientation
 
 from multibox import config
@@ -18,7 +20,7 @@ from multibox.data import coco
 from multibox.data.layouts import Split
 from multibox.doctor import exif, findings, picture_files
 from multibox.doctor.contents import contents
-from multibox.doctor.examination import Examination, examine, to_plain
+from multibox.doctor.examination import Examination, examine, tables, to_plain
 from multibox.doctor.fixing import fix
 from multibox.doctor.model_fit import Fit, Speed, advise, minutes
 from multibox.doctor.model_fit import fit as fit_of
@@ -312,3 +314,14 @@ def test_a_corrected_copy_overwrites_nothing_and_leaves_nothing_half(tmp_path):
     with pytest.raises(Exception, match="no COCO file"):
         fix({"train": split, "val": broken}, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
+
+
+def test_json_names_every_case_and_the_console_three(tmp_path):
+    data = read(dataset(tmp_path, [[("cat", [10, 10, 2, 20])]] * 5))
+    found = examine({"train": data}, is_timed=False)
+    (tiny,) = (one for one in to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
+    assert [line.split(":")[0] for line in tiny["examples"]] == [f'"picture {i}.jpg"' for i in range(5)]
+    console = Console(width=120, file=io.StringIO())
+    console.print(tables(found))
+    assert console.file.getvalue().count("2 x 20 px") == 3
+    assert "and 2 more" in console.file.getvalue()

@@ -124,6 +124,14 @@ def test_a_turned_photograph_is_turned_when_decoded_smaller_too(tmp_path: Path) 
     assert images.read(path, expected_size=(640, 320), min_size=(80, 80)).shape == (80, 160, 3)
 
 
+@pytest.mark.parametrize(("value", "orientation"), [(0, 1), (1, 1), (3, 3), (8, 8), (9, 1), (255, 1)])
+def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path, value: int, orientation: int) -> None:
+    found = images.read_orientation(put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), value)))
+
+    assert found is not None
+    assert found.value == orientation
+
+
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
 @pytest.mark.parametrize(
     ("min_side", "expected"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import yaml
 
+from multibox.data.coco_format import Source, read_content
 from multibox.data.coco_problems import quoted
 from multibox.errors import DataError
 
@@ -137,11 +137,10 @@ def _is_coco(file: Path) -> bool:
 def _image_folder(file: Path, split: str) -> Path:
     """Where the images of an annotation file are: the folder in which most of those looked for are found."""
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-        images = content["images"]
-        names = [str(image["file_name"]) for image in images[:: max(1, len(images) // NUM_PROBED)]]
-    except (OSError, msgspec.DecodeError, LookupError, TypeError, UnicodeDecodeError):
+        images = read_content(Source(file, file.parent, 0)).images
+    except DataError:  # told when the set is read
         return file.parent
+    names = [image.file_name for image in images[:: max(1, len(images) // NUM_PROBED)]]
     best, most = file.parent, 0
     for folder in _likely_folders(file, split):
         hits = sum((folder / name.replace("\\", "/")).is_file() for name in names)

@@ -27,6 +27,9 @@ EXIT_WARNINGS, EXIT_ERRORS = 1, 2
 
 MARKS = {"error": ("error", "bold red"), "warning": ("warning", "yellow"), "note": ("note", "dim")}
 
+NUM_EXAMPLES = 3
+"""Shown on a console; JSON has them all."""
+
 SIDES = "Sides are square roots of the area, in percent of the image's; so many percent of the objects are smaller."
 FITS = (
     "Of the training set: objects whose side is under so many pixels of the network input; those that an anchor meets "
@@ -77,6 +80,7 @@ def examine(
     report("Comparing pictures")
     twins = picture_files.find_twins(splits)
     found += picture_files.report_twins(twins)
+    found += picture_files.check_boxes_of_twins(splits, twins)
     train = splits.get("train", next(iter(splits.values())))
     fits: dict[int, Fit] = {}
     if sum(train.objects_per_class):
@@ -148,7 +152,10 @@ def _findings(found: Sequence[Finding]) -> list[RenderableType]:
         line = Text(f"{word:8}", style=style)
         line.append(f"{finding.split + ': ' if finding.split else ''}{finding.text}", style="default")
         lines.append(line)
-        lines += [Text(f"          {example}", style="dim") for example in finding.examples]
+        lines += [Text(f"          {example}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
+        num_others = len(finding.examples) - NUM_EXAMPLES
+        if num_others > 0:
+            lines.append(Text(f"          and {num_others} more", style="dim"))
     return lines
 
 

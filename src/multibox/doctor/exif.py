@@ -11,7 +11,7 @@ from multibox.data.coco_checks import find_file
 from multibox.data.coco_format import Source, read_content
 from multibox.data.coco_problems import quoted
 from multibox.data.layouts import Split
-from multibox.doctor.findings import Finding, first
+from multibox.doctor.findings import Finding
 from multibox.images import Orientation, Size
 
 FRAME_TOLERANCE = 0.01
@@ -52,7 +52,7 @@ def check_orientation(split: str, data: CocoData) -> Iterator[Finding]:
             text = (
                 f"1 photograph {TEXTS[frame][0]}" if len(lines) == 1 else f"{len(lines)} photographs {TEXTS[frame][1]}"
             )
-            yield Finding(severity, f"exif-{frame}", split, len(lines), text, first(lines))  # type: ignore[arg-type]
+            yield Finding(severity, f"exif-{frame}", split, len(lines), text, tuple(lines))  # type: ignore[arg-type]
 
 
 def check_frames(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def check_frames(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     if lines:
         what = "photograph has its" if len(lines) == 1 else "photographs have their"
         text = f"{len(lines)} {what} boxes drawn on the picture as shown, but the size as stored: boxes are misplaced"
-        yield Finding("error", "exif-boxes-of-the-other-frame", split, len(lines), text, first(lines))
+        yield Finding("error", "exif-boxes-of-the-other-frame", split, len(lines), text, tuple(lines))
 
 
 def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:

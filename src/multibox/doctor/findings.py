@@ -16,8 +16,6 @@ from multibox.data.layouts import Split
 
 Severity = Literal["error", "warning", "note"]
 
-NUM_EXAMPLES = 3
-
 SAME_BOX_IOU = 0.9
 """Two people who outline one object agree on more than this; two objects of a real scene hardly ever do."""
 
@@ -52,7 +50,7 @@ SINGULAR = {
 class Finding:
     """Something that a person should know. `kind` names it for programs, `text` for people, in one sentence.
 
-    `split`: in which part of the data, empty where it is about several. `examples`: where to look, the first ones.
+    `split`: in which part of the data, empty where it is about several. `examples`: where to look, all of them.
     """
 
     severity: Severity
@@ -67,15 +65,15 @@ def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     """What was lost or assumed when another format was turned into COCO's."""
     for part in parts:
         for kind, lines in part.problems.items():
-            yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), first(lines))
+            yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
         for kind, lines in part.remarks.items():
-            yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", first(lines))
+            yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", tuple(lines))
 
 
 def unusable(split: str, data: CocoData) -> Iterator[Finding]:
     """What reading left out, by kind: training refuses such a set."""
     for kind, lines in data.problems.items():
-        yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), first(lines))
+        yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
     if data.num_clipped:
         reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
         text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
@@ -106,21 +104,21 @@ def questionable(split: str, data: CocoData) -> Iterator[Finding]:
         if lines:
             objects = "object is" if len(lines) == 1 else "objects are"
             text = what.format(f"{len(lines)} {objects}")
-            yield Finding("warning", kind, split, len(lines), text, first(lines))
+            yield Finding("warning", kind, split, len(lines), text, tuple(lines))
     if tiny:
         are = "box is" if len(tiny) == 1 else "boxes are"
         text = f"{len(tiny)} {are} under {TINY_PX} px wide or high, or under {INVISIBLE_PX} px at {LARGEST_INPUT} px "
-        yield Finding("warning", "tiny-boxes", split, len(tiny), text + "of input: slips of the mouse?", first(tiny))
+        yield Finding("warning", "tiny-boxes", split, len(tiny), text + "of input: slips of the mouse?", tuple(tiny))
     if full:
         cover = "box covers" if len(full) == 1 else "boxes cover"
         text = f"{len(full)} {cover} more than {FULL_FRAME_SHARE:.0%} of the image: meant so?"
-        yield Finding("warning", "full-frame-boxes", split, len(full), text, first(full))
+        yield Finding("warning", "full-frame-boxes", split, len(full), text, tuple(full))
     without = [quoted(record.file_name) for record in data.records if not len(record.labels)]
     if without:
         text = (
             f"{len(without)} of {counted(len(data.records), 'image')} without objects: this is what teaches background"
         )
-        yield Finding("note", "images-without-objects", split, len(without), text, first(without))
+        yield Finding("note", "images-without-objects", split, len(without), text, tuple(without))
 
 
 def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
@@ -154,11 +152,6 @@ def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
     """All of the above that is worth a word before a training."""
     found = [finding for split, data in splits.items() for finding in questionable(split, data)]
     return [finding for finding in [*found, *classes_with_few_objects(splits)] if finding.severity != "note"]
-
-
-def first(lines: Sequence[str]) -> tuple[str, ...]:
-    """As many as serve for examples."""
-    return tuple(lines[:NUM_EXAMPLES])
 
 
 def _same_boxes(record: Record) -> list[tuple[int, int]]:

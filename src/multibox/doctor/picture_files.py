@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox import boxes as geometry
 from multibox import images
 from multibox.data.coco import CocoData, Record
 from multibox.data.coco_problems import counted, quoted
-from multibox.doctor.findings import LARGEST_INPUT, Finding, first
+from multibox.doctor.findings import LARGEST_INPUT, Finding
 from multibox.errors import DataError
 from multibox.structures import FloatArray
 
@@ -35,8 +36,12 @@ correlate by 0.3 at most, the changed pictures above by 0.87."""
 LEAST_CONTRAST = 2.0
 """Standard deviation of the small grey copy. An empty picture says nothing of whether it is the same as another."""
 
+SAME_OBJECT_IOU = 0.5
+"""Boxes of one object in two copies of a picture: COCO's threshold for having found it. Raccoon's copies, boxed at two
+times, agree by 0.8 and more."""
+
 BLOCK = 1 << 22
-"""Pairs whose distance is computed at a time: 16 MB."""
+"""Pairs that are compared at a time: twice 16 MB."""
 
 MUCH_LARGER = 4
 """Times the largest network input. Training decodes photographs to twice the input; beyond, only time is spent."""
@@ -103,11 +108,29 @@ def report_twins(twins: Sequence[Twins]) -> Iterator[Finding]:
         ]
         what = "picture of val is" if len(across) == 1 else "pictures of val are"
         text = f"{len(across)} {what} in train too, or nearly: AP on val may come out too good"
-        yield Finding("warning", "leaks", "", len(across), text, first(lines))
+        yield Finding("warning", "leaks", "", len(across), text, tuple(lines))
     if within:
         lines = [f"{twin.first[0]}: {quoted(twin.first[1])} and {quoted(twin.second[1])}" for twin in within]
         text = f"{counted(len(within), 'file')} {'is' if len(within) == 1 else 'are'} there twice, byte for byte"
-        yield Finding("note", "same-files", "", len(within), text, first(lines))
+        yield Finding("note", "same-files", "", len(within), text, tuple(lines))
+
+
+def check_boxes_of_twins(splits: Mapping[str, CocoData], twins: Sequence[Twins]) -> Iterator[Finding]:
+    """Files that are there twice with other objects: what is boxed in one is background in the other."""
+    records: dict[tuple[str, str], list[Record]] = {}
+    for split, data in splits.items():
+        for record in data.records:
+            records.setdefault((split, record.file_name), []).append(record)
+    lines = [
+        f"{quoted(twin.first[1])} ({twin.first[0]}) and {quoted(twin.second[1])} ({twin.second[0]})"
+        for twin in twins
+        # An annotation file may list one file twice; then both names are the same, and the two are its first and last.
+        if twin.is_same_file and not _agree(records[twin.first][0], records[twin.second][-1])
+    ]
+    if lines:
+        what = "file is" if len(lines) == 1 else "files are"
+        text = f"{len(lines)} {what} there twice with other boxes: an object of one is background in the other"
+        yield Finding("warning", "twins-boxed-differently", "", len(lines), text, tuple(lines))
 
 
 def check_sizes(split: str, data: CocoData) -> Iterator[Finding]:
@@ -124,7 +147,7 @@ def check_sizes(split: str, data: CocoData) -> Iterator[Finding]:
         f"one takes {1000 * full:.0f} ms here, or {1000 * reduced:.0f} ms the way training does it"
     )
     lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
-    yield Finding("note", "large-images", split, len(large), text, first(lines))
+    yield Finding("note", "large-images", split, len(large), text, tuple(lines))
 
 
 def _read_seconds(records: Sequence[Record], min_size: tuple[int, int] | None) -> float:
@@ -176,15 +199,28 @@ def _near(one: tuple[str, Sequence[_Look]], other: tuple[str, Sequence[_Look]]) 
         if look.file_hash in files:
             best[j] = Twins((one_split, files[look.file_hash].name), (other_split, look.name), 0, True)
     for is_mirrored in (False, True):
-        for i, j, bits in _near_pairs(one_looks, other_looks, is_mirrored=is_mirrored):
+        for i, j, bits in _nearest_pairs(one_looks, other_looks, is_mirrored=is_mirrored):
             if j not in best or (bits < best[j].bits and not best[j].is_same_file):
                 names = (one_split, one_looks[i].name), (other_split, other_looks[j].name)
                 best[j] = Twins(*names, bits, False, is_mirrored)
     return [best[j] for j in sorted(best)]
 
 
-def _near_pairs(one: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bool) -> Iterator[tuple[int, int, int]]:
-    """Positions of pictures that are nearly the same, and by how many bits they differ."""
+def _agree(one: Record, other: Record) -> bool:
+    """Whether two records have the same objects, as two careful people box them."""
+    first, second = one.targets, other.targets
+    if len(first) != len(second):
+        return False
+    if not len(first):
+        return True
+    is_same = (geometry.iou(first.boxes, second.boxes) >= SAME_OBJECT_IOU) & (first.labels[:, None] == second.labels)
+    return bool(is_same.any(axis=0).all() and is_same.any(axis=1).all())
+
+
+def _nearest_pairs(
+    one: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bool
+) -> Iterator[tuple[int, int, int]]:
+    """For each of `other` that is near some of `one`: position of the nearest, its own, and the bits that differ."""
     if not one or not other:
         return
     rows, columns = np.stack([look.grey for look in one]), np.stack([look.grey for look in other])
@@ -196,9 +232,12 @@ def _near_pairs(one: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bo
     for start in range(0, len(columns), step):
         # Equal signs count 1, different ones -1: a product of matrices counts 256 - 2 x the bits that differ.
         apart = (HASH_SIDE**2 - row_signs @ column_signs[start : start + step].T) / 2
-        for i, j in np.argwhere(apart <= NEAR_BITS).tolist():
-            if float(row_greys[i] @ column_greys[start + j]) >= NEAR_CORRELATION:
-                yield i, start + j, int(apart[i, j])
+        alike = row_greys @ column_greys[start : start + step].T
+        # A camera that does not move makes every pair near: whoever looks at pairs one by one never comes to an end.
+        apart[(apart > NEAR_BITS) | (alike < NEAR_CORRELATION)] = np.inf
+        nearest = apart.argmin(axis=0)
+        for j in np.flatnonzero(np.isfinite(apart.min(axis=0))).tolist():
+            yield int(nearest[j]), start + j, int(apart[nearest[j], j])
 
 
 def _signs(greys: NDArray[np.uint8]) -> FloatArray:
