@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.openvino_files import core
-from multibox.structures import FloatArray
+from multibox.structures import FloatArray, RawOutput
 
 
 def freeze(model: SSD, stride: int) -> int:
@@ -24,6 +24,18 @@ def freeze(model: SSD, stride: int) -> int:
     for block in blocks:
         block.eval().requires_grad_(False)
     return len(blocks)
+
+
+class TrainedStages(nn.Module):
+    """A network without its first blocks: it goes on from what these make of the images."""
+
+    def __init__(self, model: SSD, first_block: int) -> None:
+        super().__init__()
+        self.model, self.first_block = model, first_block
+
+    def forward(self, x: Tensor) -> RawOutput:
+        """(B, C, S / stride, S / stride) to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
+        return self.model.from_block(self.first_block, x)
 
 
 def frozen_stages(

@@ -31,7 +31,7 @@ from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
 from multibox.evaluate import Evaluation, Metrics, evaluate
 from multibox.files import write_atomically
-from multibox.frozen import freeze, frozen_stages
+from multibox.frozen import TrainedStages, freeze, frozen_stages
 from multibox.loss import Losses, multibox_loss
 from multibox.matching import pad
 from multibox.model import ssd
@@ -145,7 +145,8 @@ class TrainingLoop:
         )
         self.model = model.train()
         freeze(model, template.train.frozen_stride)
-        self.network, self.optimizer = fabric.setup(model, optimizer)
+        trained = TrainedStages(model, self.num_frozen) if self.num_frozen else model
+        self.network, self.optimizer = fabric.setup(trained, optimizer)
         self.average = WeightAverage(model, decay=template.train.ema_decay, start_share=start_share)
         self.runtime = TorchRuntime(self.average.model, template, classes, device=fabric.device)
         anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
@@ -267,7 +268,7 @@ class TrainingLoop:
             images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
         else:
             images = self.run_frozen(batch.images)
-        raw: RawOutput = self.network(images, self.num_frozen)
+        raw: RawOutput = self.network(images)
         return raw
 
     def _frozen_stages(self) -> Callable[[FloatArray], Tensor]:

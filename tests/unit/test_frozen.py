@@ -12,7 +12,7 @@ from torch import nn
 
 from multibox import config
 from multibox.data import coco
-from multibox.frozen import freeze, frozen_stages
+from multibox.frozen import TrainedStages, freeze, frozen_stages
 from multibox.starting_point import open_starting_point
 from multibox.train import train
 
@@ -29,7 +29,7 @@ def test_the_rest_of_the_network_goes_on_from_what_the_frozen_stages_give(tiny_m
     run = frozen_stages(tiny_model, stride, input_size=96, device=torch.device("cpu"), precision=torch.float32)
     with torch.no_grad():
         whole = tiny_model(torch.from_numpy(images))
-        parts = tiny_model(run(images), len(tiny_model.blocks_up_to(stride)))
+        parts = TrainedStages(tiny_model, len(tiny_model.blocks_up_to(stride)))(run(images))
     for expected, found in zip(whole, parts, strict=True):
         assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 

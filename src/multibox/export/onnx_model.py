@@ -28,6 +28,7 @@ from multibox.anchors import make_anchors
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.errors import DependencyError
 from multibox.metadata import ExportInfo
+from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
 from multibox.structures import RawOutput
 
@@ -215,6 +216,7 @@ def _convolve(graph: _Graph, name: str, layer: nn.Conv2d, x: str, weight: str) -
 
 LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _convolution,
+    DepthwiseConv2d: _convolution,
     QuantizedConv2d: _quantized_convolution,
     Quantizer: _quantizer,
     nn.ReLU: lambda graph, name, _, x: graph.add("Relu", x, name=name),

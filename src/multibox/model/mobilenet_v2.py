@@ -39,11 +39,12 @@ class MobileNetV2(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight)
 
-    def forward(self, x: Tensor, first_block: int = 0) -> list[Tensor]:
-        """(B, 3, H, W) to [(B, 96, H / 16, W / 16), (B, 320, H / 32, W / 32)].
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) to [(B, 96, H / 16, W / 16), (B, 320, H / 32, W / 32)]."""
+        return self.from_block(0, images)
 
-        With `first_block`, `x` is what the blocks before that one make of the images.
-        """
+    def from_block(self, first_block: int, x: Tensor) -> list[Tensor]:
+        """The same, from what the blocks before that one make of the images."""
         *early, stage5 = self.features
         for block in early[first_block:]:
             x = block(x)

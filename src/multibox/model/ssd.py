@@ -30,12 +30,15 @@ class SSD(nn.Module):
         self.backbone = backbone
         self.bbox_head = Head(channels, num_anchors, num_classes)
 
-    def forward(self, images: Tensor, first_block: int = 0) -> RawOutput:
-        """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1).
+    def forward(self, images: Tensor) -> RawOutput:
+        """Images (B, 3, H, W), RGB in 0..1, to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
+        raw: RawOutput = self.bbox_head(self.backbone(images))
+        return raw
 
-        With `first_block`, `images` are what the blocks of the backbone before that one made of them.
-        """
-        raw: RawOutput = self.bbox_head(self.backbone(images, first_block))
+    def from_block(self, first_block: int, x: Tensor) -> RawOutput:
+        """The same, from what the blocks of the backbone before that one make of the images."""
+        backbone: Any = self.backbone
+        raw: RawOutput = self.bbox_head(backbone.from_block(first_block, x))
         return raw
 
     def blocks_up_to(self, stride: int) -> list[nn.Module]:
