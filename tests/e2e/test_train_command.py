@@ -160,12 +160,16 @@ def test_a_time_budget_ends_the_run_on_time_with_weights_that_were_validated(mul
     assert (tmp_path / "out/best.pth").exists()
 
 
+def starting_from(weights, train_arguments):
+    return [weights if argument == "random" else argument for argument in train_arguments]
+
+
 def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_path):
     first = tmp_path / "first"
     assert multibox(*train_arguments, "--save-checkpoints-to", first).returncode == 0
     done = multibox(
-        *(*train_arguments, "--save-checkpoints-to", tmp_path / "second", "--classes", 'circle,"red, tiny triangle"'),
-        *("--load-weights", first / "latest.pth", "--epochs", "1"),
+        *(*starting_from(first / "latest.pth", train_arguments), "--save-checkpoints-to", tmp_path / "second"),
+        *("--classes", 'circle,"red, tiny triangle"', "--epochs", "1"),
     )
     assert done.returncode == 0, done.stderr
     assert "class rows of circle, red, tiny triangle and background" in done.stdout
@@ -176,7 +180,7 @@ def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_p
 def test_two_processes_learn_what_one_learns_with_the_same_global_batch(multibox, train_arguments, tmp_path):
     # A fresh network amplifies the last digit of a float to percents; a trained one does not.
     assert multibox(*train_arguments, "--save-checkpoints-to", tmp_path / "start", "--epochs", 12).returncode == 0
-    common = [*train_arguments, "--load-weights", tmp_path / "start/latest.pth", "--base-learning-rate", "1e-3"]
+    common = [*starting_from(tmp_path / "start/latest.pth", train_arguments), "--base-learning-rate", "1e-3"]
     one = multibox(*common, "--save-checkpoints-to", tmp_path / "one", "--batch-size", 4)
     two = multibox(*common, "--save-checkpoints-to", tmp_path / "two", "--batch-size", 2, "--gpu-num", 2)
     assert (one.returncode, two.returncode) == (0, 0), two.stderr

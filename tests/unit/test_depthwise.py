@@ -28,12 +28,13 @@ def test_outputs_and_gradients_are_those_of_an_ordinary_convolution(stride, dtyp
     x = torch.randint(-2, 3, (2, 6, *sides)).to(dtype).to(memory_format=torch.channels_last)
     ordinary = nn.Conv2d(6, 6, 3, stride, padding=1, groups=6, bias=False)
     ours = DepthwiseConv2d(6, stride=stride)
-    upstream = torch.randint(-1, 2, ordinary(x.float()).shape).to(dtype)
-    for expected, found in zip(
-        gradients(ordinary, weight, x, upstream), gradients(ours, weight, x, upstream), strict=True
-    ):
-        assert found.dtype == expected.dtype == dtype
-        assert torch.equal(found, expected)
+    upstream = torch.randint(-1, 2, ordinary(x.float()).shape).float()
+    # The ordinary one always in float32: in bfloat16, with stride 2 and a side of 1, PyTorch 2.13 leaves places of the
+    # weight's gradient unwritten.
+    expected = gradients(ordinary, weight, x.float(), upstream)
+    for wanted, found in zip(expected, gradients(ours, weight, x, upstream.to(dtype)), strict=True):
+        assert found.dtype == dtype
+        assert torch.equal(found.float(), wanted)
 
 
 def test_gradient_of_one_number_by_hand():
