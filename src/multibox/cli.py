@@ -28,6 +28,7 @@ app = App(
     help="Train a lightweight detector on your own objects and deploy it to OpenVINO.",
     version=__version__,
     help_flags=["--help", "-h"],
+    suppress_keyboard_interrupt=False,  # `main` says a word, and gives the shell the exit code that it expects
 )
 app.command(new)
 app.command(train)
@@ -54,7 +55,10 @@ EXTRA_OF = {
 
 
 def main(arguments: Sequence[str] | None = None, *, template: Path | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 a failed training, 2 bad input, 130 interrupted.
+    """Run a command and return its exit code: 0, or 2 for bad input, 130 when interrupted.
+
+    Further: 1 for a training that failed, a prediction that could read a part of its input only, data with errors; 3: an export
+    that differs from its checkpoint.
 
     `template`: the template of the work directory that the command belongs to; it stands in for `--config`.
     """

@@ -38,6 +38,11 @@ class Runtime(Protocol):
     classes: tuple[str, ...]
     input_size: int
 
+    @property
+    def threshold(self) -> float | None:
+        """The score from which a detection is worth showing, if the file recommends one."""
+        ...
+
     @overload
     def __call__(self, images: Image) -> Detections: ...
 
@@ -60,11 +65,20 @@ class Runtime(Protocol):
 class TorchRuntime(OneOrMany):
     """A network in PyTorch."""
 
-    def __init__(self, model: SSD, template: Template, classes: Sequence[str], *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: SSD,
+        template: Template,
+        classes: Sequence[str],
+        *,
+        device: str = "cpu",
+        threshold: float | None = None,
+    ) -> None:
         from multibox.model.ssd import strides
 
         self.classes = tuple(classes)
         self.input_size = template.input.size
+        self.threshold = threshold
         self._model = model
         self._template = template
         self._device = device
@@ -136,7 +150,9 @@ def runtime_of(checkpoint: Checkpoint, *, device: str = "auto") -> TorchRuntime:
 
     chosen = pick_device(device)
     model = checkpoint.build().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchRuntime(model, checkpoint.template, checkpoint.classes, device=str(chosen))
+    # Measured by the training's last validation; snapshots of others have none.
+    threshold = checkpoint.meta.get("threshold")
+    return TorchRuntime(model, checkpoint.template, checkpoint.classes, device=str(chosen), threshold=threshold)
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:

@@ -13,7 +13,6 @@ from multibox.one_or_many import OneOrMany
 from multibox.structures import Detections, IntArray
 
 if TYPE_CHECKING:
-    from multibox.metadata import ExportInfo
     from multibox.runtimes import Runtime
 
 DEFAULT_OVERLAP = 0.2
@@ -36,7 +35,7 @@ class TilingRuntime(OneOrMany):
         self._runtime = runtime
         self.classes = runtime.classes
         self.input_size = runtime.input_size
-        self.info: ExportInfo | None = getattr(runtime, "info", None)
+        self.threshold = runtime.threshold
         self.tile_px = round(AUTO_SCALE * runtime.input_size) if tile_px is None else tile_px
         self.overlap = overlap
 

@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import multibox as package
 from multibox import config
@@ -115,6 +116,13 @@ def test_every_output_of_good_and_bad_inputs(multibox, model, photos, tmp_path):
     assert [one["source"] for one in json.loads((tmp_path / "b.json").read_text("utf-8"))["sources"]] == [
         f"my photos/{name}" for name in ORDER
     ]
+
+
+def test_a_checkpoint_recommends_the_threshold_that_its_validation_suggested(multibox, trained, photos):
+    suggested = torch.load(trained, weights_only=True)["meta"]["threshold"]
+    done = multibox("predict", photos / "2.jpg", "--load-weights", trained)
+    assert done.stdout.startswith(f"Score threshold {suggested}, which the model's file recommends.\n"), done.stderr
+    assert package.load(trained).threshold == suggested
 
 
 def test_without_outputs_what_is_found_is_printed(multibox, model, photos):

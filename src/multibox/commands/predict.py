@@ -226,9 +226,8 @@ def _threshold(wanted: float | None, runtime: Runtime) -> tuple[float, str]:
 
     if wanted is not None:
         return wanted, "as given"
-    info = getattr(runtime, "info", None)
-    if info is not None:
-        return info.threshold, "which the model's file recommends"
+    if runtime.threshold is not None:
+        return runtime.threshold, "which the model's file recommends"
     return DEFAULT_THRESHOLD, "the default: the model's file recommends none"
 
 

@@ -1,0 +1,194 @@
+"""What each choice of the training recipe is worth: the default against changes of it, on several sets and seeds.
+
+    python benchmarks/recipe.py FOLDER... [--variants default,no-crop] [--seeds 0,1] [--steps 840 | --minutes 15]
+                                          [--model 256] [--start FILE] [--jobs 2]
+    python benchmarks/recipe.py --list             the variants and what they change
+    python benchmarks/recipe.py --table            the recorded results as Markdown
+
+FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Each run is
+`multibox train` in a process of its own, with one thread if `--jobs` run side by side. Equal steps compare recipes
+whatever else the machine does; equal minutes are what users have. A run that is recorded is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from accuracy import annotations, machine  # the benchmark beside this one
+from multibox.instantiate import bundled_templates
+
+RESULTS = Path(__file__).parent / "results"
+VALIDATIONS = 7
+
+# Keys of the template and their other values; everything else stays as it is.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "learnt-balance": {"train.loss.learn_balance": True},
+    "match-0.5": {"train.loss.match_iou_threshold": 0.5},
+    "match-0.3": {"train.loss.match_iou_threshold": 0.3},
+    "negatives-1": {"train.loss.negatives_per_positive": 1.0},
+    "negatives-6": {"train.loss.negatives_per_positive": 6.0},
+    "rate-0.5x": {"hyper_parameters.basic.base_learning_rate": 0.01},
+    "rate-2x": {"hyper_parameters.basic.base_learning_rate": 0.04},
+    "weight-decay-0.1x": {"train.weight_decay": 0.00005},
+    "frozen-4": {"train.frozen_stride": 4},
+    "frozen-16": {"train.frozen_stride": 16},
+    "frozen-0": {"train.frozen_stride": 0},
+    "given-anchors": {"train.anchor_clustering.enabled": False},
+    "no-crop": {"train.augment.crop": None},
+    "crop-0.3": {"train.augment.crop.min_side": 0.3},
+    "no-colours": {"train.augment.photometric": None},
+    "no-permuted-channels": {"train.augment.photometric.permute_channels": 0.0},
+    "no-flip": {"train.augment.flip": 0.0},
+    "ema-0.999": {"train.ema_decay": 0.999},
+}
+
+
+def main() -> int:
+    """Run what is not recorded yet, or print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--variants", default="default")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--steps", type=int, default=840)
+    parser.add_argument("--minutes", type=float, default=None, help="instead of --steps")
+    parser.add_argument("--model", default="256", choices=["256", "384", "512"])
+    parser.add_argument("--start", default="bundled")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table())
+        return 0
+    if arguments.list:
+        print("\n".join(f"{name}: {changes}" for name, changes in VARIANTS.items()))
+        return 0
+    names = arguments.variants.split(",")
+    if not arguments.folders or not set(names) <= set(VARIANTS):
+        parser.error(f"name folders, and variants of {', '.join(VARIANTS)}; or --list, or --table")
+    runs = [
+        (name, folder, seed)
+        for folder in arguments.folders
+        for seed in map(int, arguments.seeds.split(","))
+        for name in names
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda run: run_once(*run, arguments), runs))
+    return 0
+
+
+def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespace) -> None:
+    """Train, and record how it went, unless that is done."""
+    length = f"{arguments.minutes:g}min" if arguments.minutes else f"{arguments.steps}steps"
+    start = Path(arguments.start).stem
+    data = folder.resolve().name
+    name = f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}"
+    if list(RESULTS.glob(f"*-{name}.json")):
+        return
+    with tempfile.TemporaryDirectory() as work:
+        template = changed_template(arguments, VARIANTS[variant])
+        template_file = Path(work) / "template.yaml"
+        template_file.write_text(yaml.safe_dump(template, sort_keys=False))
+        train_files, val_files = annotations(folder, "train"), annotations(folder, "val")
+        command = [
+            *(sys.executable, "-m", "multibox", "train", "--config", str(template_file)),
+            *("--load-weights", arguments.start, "--seed", str(seed), "--save-checkpoints-to", work),
+            *("--train-ann-files", train_files[0], "--train-data-roots", train_files[1]),
+            *("--val-ann-files", val_files[0], "--val-data-roots", val_files[1]),
+            *(("--time-budget", str(arguments.minutes)) if arguments.minutes else ()),
+        ]
+        threads = {"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {}
+        started_at = time.monotonic()
+        done = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True, check=False)
+        minutes = (time.monotonic() - started_at) / 60
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip()[-500:]}", file=sys.stderr, flush=True)
+            return
+        log = [json.loads(line) for line in (Path(work) / "metrics.jsonl").read_text().splitlines()]
+    validated = [line for line in log if line["ap"] is not None]
+    best = max(validated, key=lambda line: line["ap"])
+    result = {
+        **{"date": date.today().isoformat(), "variant": variant, "data": data, "model": arguments.model},
+        **{"start": start, "length": length, "seed": seed, "changes": VARIANTS[variant], "steps": log[-1]["step"]},
+        **{"minutes": round(minutes, 1), "jobs": arguments.jobs},
+        **{"ap": round(validated[-1]["ap"], 4), "ap50": round(validated[-1]["ap50"], 4)},
+        **{"best_ap": round(best["ap"], 4), "best_ap50": round(best["ap50"], 4), "loss": round(log[-1]["loss"], 3)},
+        "curve": [[line["step"], round(line["ap"], 4)] for line in validated],
+        "machine": machine(),
+    }
+    (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
+    print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}, {minutes:.1f} minutes", flush=True)
+
+
+def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
+    """The template as plain data, with the changes, and epochs such that the run has the steps."""
+    name = f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}"
+    template: dict[str, Any] = yaml.safe_load(Path(bundled_templates()[name]).read_text())
+    template["tensorboard"] = False
+    if not arguments.minutes:
+        template["train"]["schedule"]["min_steps_per_epoch"] = math.ceil(arguments.steps / VALIDATIONS)
+        template["hyper_parameters"]["basic"]["epochs"] = VALIDATIONS
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        part = template
+        for step in path:
+            part = part[step]
+        part[last] = value
+    return template
+
+
+def table() -> str:
+    """One row per variant and set: means over seeds, and the gain over the default with its standard error."""
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-recipe-*.json"))]
+    groups: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
+    for r in runs:
+        key = tuple(r[name] for name in ("length", "model", "start", "data", "variant"))
+        groups.setdefault(key, {})[r["seed"]] = r
+    rows = [
+        "| length | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key in sorted(groups, key=lambda key: (*key[:4], key[4] != "default", key[4])):
+        found, defaults = groups[key], groups.get((*key[:4], "default"), {})
+        shared = sorted(found.keys() & defaults.keys())
+        gains = [
+            spread([100 * (found[seed][name] - defaults[seed][name]) for seed in shared]) for name in ("ap", "ap50")
+        ]
+        means = [statistics.mean(r[name] for r in found.values()) for name in ("ap", "ap50")]
+        facts = [
+            *key,
+            str(len(found)),
+            f"{means[0]:.3f} / {means[1]:.3f}",
+            "" if key[4] == "default" or not shared else ", ".join(gains),
+            f"{statistics.mean(r['minutes'] for r in found.values()):.1f}",
+        ]
+        rows.append("| " + " | ".join(facts) + " |")
+    return "\n".join(rows)
+
+
+def spread(values: list[float]) -> str:
+    """Mean of paired differences; with its standard error if there are several."""
+    if not values:
+        return ""
+    error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):+.1f}{error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
