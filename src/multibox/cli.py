@@ -57,8 +57,8 @@ EXTRA_OF = {
 def main(arguments: Sequence[str] | None = None, *, template: Path | None = None) -> int:
     """Run a command and return its exit code: 0, or 2 for bad input, 130 when interrupted.
 
-    Further: 1 for a training that failed, a prediction that could read a part of its input only, data with errors; 3: an export
-    that differs from its checkpoint.
+    Further: 1 for a training that failed, a prediction that could read a part of its input only, or data with errors, 3
+    for an export that differs from its checkpoint.
 
     `template`: the template of the work directory that the command belongs to; it stands in for `--config`.
     """

@@ -6,7 +6,6 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import DataError
+from multibox.locations import is_remote, locate
 from multibox.structures import FloatArray
 
 Image = NDArray[np.uint8]
@@ -94,7 +94,7 @@ def read_orientation(path: str | os.PathLike[str]) -> Orientation | None:
     Only the beginning of the file is read, unless its header is longer than that.
     """
     try:
-        with Path(path).open("rb") as file:
+        with locate(path).open("rb") as file:
             beginning = file.read(HEADER_BYTES)
         header = _jpeg_header(beginning)
     except (OSError, ValueError):
@@ -144,14 +144,20 @@ def to_input(images: Sequence[NDArray[Any]]) -> FloatArray:
 
 def _load(path: str | os.PathLike[str]) -> bytes:
     # Not cv2.imread: on some systems it cannot open names outside of the system's code page.
+    place = locate(path)
     try:
-        data = Path(path).read_bytes()
+        data = place.read_bytes()
     except FileNotFoundError as error:
         raise _UnusableError("is missing") from error
     except OSError as error:
-        raise _UnusableError(f"cannot be read ({error.strerror})") from error
+        raise _UnusableError(f"cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # a null character or half a surrogate pair in the name
         raise _UnusableError("is missing") from error
+    except Exception as error:
+        if not is_remote(place):
+            raise
+        # What goes wrong in a network has as many types as there are libraries for it.
+        raise _UnusableError(f"cannot be read ({error})") from error
     if not data:
         raise _UnusableError("is an empty file")
     return data

@@ -53,6 +53,10 @@ PATIENCE_SHARE = 0.4
 """Of a run without a better AP before it is stopped early: the falling learning rate of its end deserves a chance."""
 
 
+REMOTE_READERS = 16
+"""Threads that read images over a network: most of their time is waiting."""
+
+
 PLAN_AFTER_STEPS = 10
 """Steps after which the speed is known well enough to announce the plan of a time budget."""
 
@@ -127,7 +131,7 @@ class TrainingLoop:
             batch_size=self.basic.batch_size,
             repeat=passes_per_epoch(len(dataset), self.global_batch, config=template.train.schedule),
             seed=seed,
-            num_workers=_num_workers(),
+            num_workers=_num_workers(dataset, fabric.device.type),
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
@@ -461,9 +465,14 @@ def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | N
     return text
 
 
-def _num_workers() -> int:
-    """Threads that prepare batches: they share the cores with the training step, so few."""
-    return max(1, min(8, (os.cpu_count() or 2) // 2))
+def _num_workers(dataset: Dataset, device_type: str) -> int:
+    """Threads of this process that prepare batches."""
+    if dataset.is_remote:
+        return REMOTE_READERS
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = (os.cpu_count() or 2) // processes_here
+    # On a processor, they share the cores with the training step; a graphics card leaves all of them to the images.
+    return max(1, min(8, cores // 2) if device_type == "cpu" else min(16, cores - 1))
 
 
 @contextmanager

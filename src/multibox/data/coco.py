@@ -22,6 +22,7 @@ from multibox.data.coco_checks import Usable, UsableImage, UsableObject, check
 from multibox.data.coco_format import Id, Source, read_content
 from multibox.data.coco_problems import counted, quoted
 from multibox.errors import DataError
+from multibox.locations import locate
 from multibox.structures import FloatArray, IntArray, Targets
 
 
@@ -107,9 +108,10 @@ def read(
     """The images and objects of one or several annotation files, each with the folder that its images are in.
 
     Several files become one set and must have the same categories. `classes` chooses some of them, in this order; by
-    default all are taken, by ascending id. With `skip_bad`, images and annotations that cannot be used are left out and
-    listed. With `verify_images`, every image is decoded (quickly) and its size compared. With `allow_missing_classes`,
-    the files need not have all of `classes`, as when a model is evaluated on data of some of its classes; but one.
+    default all are taken, by ascending id. Files and folders may be addresses (see `locations`). With `skip_bad`,
+    images and annotations that cannot be used are left out and listed. With `verify_images`, every image on this
+    machine is decoded (quickly) and its size compared. With `allow_missing_classes`, the files need not have all of
+    `classes`, as when a model is evaluated on data of some of its classes; but one.
 
     Raises:
         DataError: something cannot be used, and `skip_bad` is off or does not apply.
@@ -122,7 +124,7 @@ def read(
     if not annotation_files:
         raise DataError("No annotation file is given. Name at least one, and the folder that its images are in.")
     sources = [
-        Source(Path(file), Path(root), index)
+        Source(locate(file), locate(root), index)
         for index, (file, root) in enumerate(zip(annotation_files, data_roots, strict=True))
     ]
     contents = [read_content(source) for source in sources]

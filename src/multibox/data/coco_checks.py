@@ -16,6 +16,8 @@ from pathlib import Path
 from multibox import images
 from multibox.data.coco_format import Content, Id, Source
 from multibox.data.coco_problems import Problems, counted, quoted
+from multibox.errors import DataError
+from multibox.locations import is_remote
 
 CLIP_TOLERANCE_PX = 0.01
 """A box that leaves the image by less is cut without being counted: that much comes from rounding decimals."""
@@ -24,6 +26,10 @@ MIN_BOX_SIDE = 1e-5
 """Of the image's side. Smaller boxes could lose their size to rounding when the image is cropped or mirrored, and an
 infinite loss would end the training; at 512 pixels of network input it is 1/200 of a pixel.
 """
+
+
+REMOTE_THREADS = 32
+"""Requests at a time, when each image of a set is asked for over a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def check(
     """The images of one annotation file that can be used, and their objects of the categories in `labels`.
 
     `labels`: the label of each chosen category, by id. `known`: all categories of the file. With `verify_images`, every
-    image is decoded and its size compared.
+    image is decoded and its size compared, unless that would fetch the whole set over a network.
 
     Raises:
         DataError: something cannot be used, and `skip_bad` is off.
@@ -88,7 +94,7 @@ def check(
     usable = _check_images(source, content, problems)
     objects, num_clipped = _check_annotations(content, labels, known, usable, problems)
     problems.stop()
-    if verify_images:
+    if verify_images and not is_remote(source.root):
         faults = _find_faults(usable.values())
         for image_id, fault in zip(list(usable), faults, strict=True):
             if fault is not None:
@@ -107,6 +113,7 @@ def check(
 def _check_images(source: Source, content: Content, problems: Problems) -> dict[Id, UsableImage]:
     usable: dict[Id, UsableImage] = {}
     seen: set[Id] = set()
+    found = _find_files(source.root, [image.file_name for image in content.images])
     for image in content.images:
         title = f"image {quoted(image.file_name)}"
         if image.id in seen:
@@ -116,7 +123,7 @@ def _check_images(source: Source, content: Content, problems: Problems) -> dict[
         if leads_outside(image.file_name):
             problems.add("images outside the data root", f"{title} leads outside the data root {source.root}")
             continue
-        path, file_size = find_file(source.root, image.file_name)
+        path, file_size = found[image.file_name]
         if file_size is None:
             problems.add("missing images", f"{title} is missing from {source.root}")
             continue
@@ -212,6 +219,14 @@ def leads_outside(file_name: str) -> bool:
     return plain.startswith("/") or plain == ".." or plain.startswith("../") or bool(ntpath.splitdrive(file_name)[0])
 
 
+def _find_files(root: Path, names: Iterable[str]) -> dict[str, tuple[Path, int | None]]:
+    """`find_file` for each name that stays in the folder."""
+    inside = [name for name in dict.fromkeys(names) if not leads_outside(name)]
+    # Over a network each question takes a while, but many can be asked at once.
+    with ThreadPoolExecutor(REMOTE_THREADS if is_remote(root) else 1) as pool:
+        return dict(zip(inside, pool.map(lambda name: find_file(root, name), inside), strict=True))
+
+
 def find_file(root: Path, file_name: str) -> tuple[Path, int | None]:
     """Path and size of an image file; the size is None where there is no such file."""
     size = _file_size(root / file_name)
@@ -225,6 +240,10 @@ def _file_size(path: Path) -> int | None:
         status = path.stat()
     except (OSError, ValueError):  # ValueError: a null character or half a surrogate pair in the name
         return None
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        raise DataError(f"{path}: cannot be asked for ({error}). Correct the address or the access to it.") from error
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 

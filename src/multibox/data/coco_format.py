@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from multibox.errors import DataError
+from multibox.locations import is_remote
 
 Id = int | str
 
@@ -72,12 +73,18 @@ def read_content(source: Source) -> Content:
         DataError: there is no folder of images, no such file, or the file is not in COCO's format.
     """
     file = source.file
-    if not source.root.is_dir():
+    # A web server has no folders, and a store none that are empty: there, the images themselves are looked for.
+    if not is_remote(source.root) and not source.root.is_dir():
         raise DataError(f"{source.root}: there is no such folder of images. Correct the data root of {file}.")
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file}: cannot read the annotations: {error.strerror}. Correct the path.") from error
+        reason = error.strerror or type(error).__name__
+        raise DataError(f"{file}: cannot read the annotations: {reason}. Correct the path.") from error
+    except Exception as error:
+        if not is_remote(file):
+            raise
+        raise DataError(f"{file}: cannot read the annotations: {error}. Correct the address.") from error
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

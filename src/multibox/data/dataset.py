@@ -16,6 +16,7 @@ from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.errors import DataError
 from multibox.images import Image
+from multibox.locations import is_remote
 from multibox.structures import FloatArray, Targets
 
 DECODED_PER_INPUT_SIDE = 2
@@ -56,6 +57,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether images come over a network."""
+        return is_remote(self.records[0].path)
 
     def decoded(self, index: int) -> Image:
         """The image of a record, decoded smaller if it is much larger than the network input. Do not write to it.

@@ -21,6 +21,7 @@ from multibox.background import ahead
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
 from multibox.images import Image, to_input
+from multibox.locations import is_remote
 
 MAX_PIXELS_PER_BATCH = 64_000_000
 """Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""
@@ -106,11 +107,14 @@ class TrainLoader:
 def evaluation_images(records: Sequence[Record], *, num_workers: int) -> Generator[Image, None, None]:
     """The full-size BGR image of each record, in order; never decoded smaller, since that would change results.
 
-    `num_workers` threads read `MAX_IMAGES_AHEAD` images ahead, or fewer large ones, of `MAX_PIXELS_PER_BATCH`.
+    `num_workers` threads read `MAX_IMAGES_AHEAD` images ahead, or fewer large ones, of `MAX_PIXELS_PER_BATCH`. Over a
+    network, where each waits most of the time, there are as many as images ahead.
 
     Raises:
         DataError: an image cannot be read any more.
     """
+    if records and is_remote(records[0].path):
+        num_workers = max(num_workers, MAX_IMAGES_AHEAD)
     stop = threading.Event()
     least = MAX_PIXELS_PER_BATCH // MAX_IMAGES_AHEAD
     return ahead(

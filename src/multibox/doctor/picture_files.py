@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -174,7 +173,7 @@ def _differences(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _look(record: Record) -> _Look | None:
     try:
         image = images.read(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
-        file_hash = hashlib.sha256(Path(record.path).read_bytes()).hexdigest()
+        file_hash = hashlib.sha256(record.path.read_bytes()).hexdigest()
     except (DataError, OSError):  # it was there a moment ago; reading the set says so if it never was
         return None
     return _Look(record.file_name, _small_grey(image), file_hash)
