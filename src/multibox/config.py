@@ -193,10 +193,13 @@ class TrainConfig(Strict, frozen=True, kw_only=True):
     """Everything else that a training needs; the reasons stand beside the values in the template.
 
     `frozen_stride`: stages up to this stride keep the weights that they start with; random ones always train.
+    `sync_norm_below`: with several processes that have fewer images each than this per step, batch statistics are over
+    all of them.
     """
 
     refine: RefineConfig
     frozen_stride: Literal[0, 2, 4, 8, 16] = 0
+    sync_norm_below: CountOrZero = 32
     momentum: Fraction
     weight_decay: NotNegative
     max_gradient_norm: Positive

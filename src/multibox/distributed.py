@@ -1,15 +1,17 @@
-"""Several processes: starting them with torchrun, and batch statistics over all of them."""
+"""Several processes: starting them with torchrun, sharing work among them, batch statistics over all of them."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def is_launched() -> bool:
@@ -20,6 +22,46 @@ def is_launched() -> bool:
 def is_main_process() -> bool:
     """Whether this process is the one that writes and speaks."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def run_id() -> str | None:
+    """The id that torchrun gave this run, the same after a restart; None where nothing was launched."""
+    return os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def is_restarted() -> bool:
+    """Whether torchrun started these processes anew because one of the former ones had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def control_group(device_type: str) -> dist.ProcessGroup | None:
+    """What plain values travel through: never a graphics card, whose work would have to be waited for first."""
+    return None if device_type == "cpu" else dist.new_group(backend="gloo")
+
+
+def shard(items: Sequence[T], rank: int, world_size: int) -> Sequence[T]:
+    """This process's part of a common sequence, without duplicates; parts may differ in length by one."""
+    return items[rank::world_size]
+
+
+def gather(part: Sequence[T], group: dist.ProcessGroup | None) -> list[T] | None:
+    """The sequence whose `shard`s the processes hold, in its order, for the main process; None for the others."""
+    world_size = dist.get_world_size()
+    parts: list[Any] | None = [None] * world_size if dist.get_rank() == 0 else None
+    dist.gather_object(list(part), parts, dst=0, group=group)
+    if parts is None:
+        return None
+    whole: list[Any] = [None] * sum(map(len, parts))
+    for rank, items in enumerate(parts):
+        whole[rank::world_size] = items
+    return whole
+
+
+@torch.no_grad()
+def share_state(model: nn.Module) -> None:
+    """Give all processes the main one's weights and statistics, in place."""
+    for value in model.state_dict().values():
+        dist.broadcast(value, src=0)
 
 
 def launch(num_processes: int, arguments: Sequence[str]) -> int:

@@ -93,19 +93,30 @@ def evaluate(
     read images ahead. Reading, detecting and drawing go on side by side.
     """
     assert tuple(data.classes) == tuple(runtime.classes), f"data has {data.classes}, runtime {runtime.classes}"
+    detections = detect(runtime, data.records, num_workers=num_workers, progress=progress, on_image=on_image)
+    return Evaluation(measure(detections, data), tuple(detections))
+
+
+def detect(
+    runtime: Runtime,
+    records: Sequence[Record],
+    *,
+    num_workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+    on_image: Callable[[Record, Image, Detections], None] | None = None,
+) -> list[Detections]:
+    """What a runtime finds in the image of each record; see `evaluate`."""
     detections: list[Detections] = []
-    with contextlib.closing(evaluation_images(data.records, num_workers=num_workers)) as images:
+    with contextlib.closing(evaluation_images(records, num_workers=num_workers)) as images:
         # Part by part, so that no more full-size images than one part has can wait to be drawn.
-        for indices in cut(data.records):
-            records = [data.records[index] for index in indices]
-            part = itertools.islice(images, len(records))
-            for found in (
-                runtime.stream(part) if on_image is None else _detect_and_draw(runtime, records, part, on_image)
-            ):
+        for indices in cut(records):
+            ours = [records[index] for index in indices]
+            part = itertools.islice(images, len(ours))
+            for found in runtime.stream(part) if on_image is None else _detect_and_draw(runtime, ours, part, on_image):
                 detections.append(found)
                 if progress is not None:
                     progress(1)
-    return Evaluation(measure(detections, data), tuple(detections))
+    return detections
 
 
 def measure(detections: Sequence[Detections], data: CocoData) -> Metrics:

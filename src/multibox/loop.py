@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from multibox import checkpoint, config, evaluation_record
+from multibox import checkpoint, config, distributed, evaluation_record
 from multibox.analysis import thresholds
 from multibox.anchors import make_anchors
 from multibox.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ from multibox.data.loader import TrainLoader
 from multibox.distributed import synchronise_batch_norm
 from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
-from multibox.evaluate import Evaluation, Metrics, evaluate
+from multibox.evaluate import Evaluation, Metrics, detect, measure
 from multibox.files import write_atomically
 from multibox.frozen import TrainedStages, freeze, frozen_stages
 from multibox.loss import Losses, multibox_loss
@@ -40,13 +40,17 @@ from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
-from multibox.structures import FloatArray, RawOutput
+from multibox.structures import Detections, FloatArray, RawOutput
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SAVE_EVERY_SECONDS = 600
 """A long epoch is saved in between, so that a kill costs at most this."""
+
+
+SHOW_EVERY_SECONDS = 0.2
+"""More often, nobody reads it; on a graphics card, the loss that is shown has to be waited for."""
 
 
 PATIENCE_SHARE = 0.4
@@ -136,8 +140,9 @@ class TrainingLoop:
             world_size=fabric.world_size,
         )
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if fabric.world_size > 1:
+        if fabric.world_size > 1 and self.basic.batch_size < template.train.sync_norm_below:
             synchronise_batch_norm(model.to(fabric.device))
+        self.control = distributed.control_group(fabric.device.type) if fabric.world_size > 1 else None
         # Before the devices are set up: several processes share the gradients of what trains.
         model.bbox_head.loss_weights.requires_grad_(template.train.loss.learn_balance)
         self.num_frozen = freeze(model, template.train.frozen_stride)
@@ -168,6 +173,8 @@ class TrainingLoop:
         self.meta: dict[str, Any] = {}
         self.saved_at = time.monotonic()
         self.rate = 0.0
+        self.unchecked: Losses | None = None
+        self.shown_at = -math.inf
 
     def run(self, tensorboard_dir: Path | None) -> Result:
         """Train until the epochs, the time or the patience are over, or a signal comes."""
@@ -210,10 +217,34 @@ class TrainingLoop:
         # As it runs, not as it is saved: of a quantised network, these are not the same weights.
         self.average.restore(resume.build().state_dict(), resume.training["average"])
         self.optimizer.load_state_dict(resume.training["optimizer"])
-        self.counters = _Counters(**resume.training["counters"])
+        self.counters = self._counted_here(_Counters(**resume.training["counters"]), resume.training)
         line = f"Resuming in epoch {self.counters.epoch + 1}, after {self.counters.step} steps."
         same = resume.meta.get("train_data", {}).get("fingerprint") == self.meta["train_data"]["fingerprint"]
         return line if same else f"{line} The training data are not those of the first part."
+
+    def _counted_here(self, counters: _Counters, saved: Mapping[str, Any]) -> _Counters:
+        """Counters of a run whose steps may have been of another size, as with another number of processes."""
+        before, now = saved.get("steps_per_epoch", self.loader.steps_per_epoch), self.loader.steps_per_epoch
+        if before == now:
+            return counters
+        step_in_epoch = min(now - 1, round(counters.step_in_epoch * now / before))
+        return replace(counters, step_in_epoch=step_in_epoch, step=counters.epoch * now + step_in_epoch)
+
+    def check_agreement(self) -> None:
+        """Refuse to start if the processes do not go on from the same step.
+
+        Raises:
+            TrainingError: some have found another checkpoint than the main process, or none.
+        """
+        if self.fabric.world_size == 1:
+            return
+        step = torch.tensor([self.counters.step])
+        dist.broadcast(step, src=0, group=self.control)
+        if int(step) != self.counters.step:
+            raise TrainingError(
+                f"Process {self.fabric.global_rank} would go on from step {self.counters.step}, the main one from step "
+                f"{int(step)}. All machines need the same --save-checkpoints-to, in a folder that they share."
+            )
 
     def _train_epoch(self, losses: _MeanLosses, is_interrupted: Callable[[], bool]) -> int:
         """The steps of an epoch that are left; `step_in_epoch` is 0 in the end unless a signal came. Their number."""
@@ -308,14 +339,26 @@ class TrainingLoop:
         self._save()
 
     def _validate(self, data: CocoData) -> Metrics | None:
+        """Metrics of the averaged weights; each process looks at its part of the images."""
+        started_at = time.monotonic()
+        detections = self._detect(data)
         metrics = None
-        if self.fabric.is_global_zero:
-            started_at = time.monotonic()
-            self.found = evaluate(self.runtime, data)
+        if detections is not None:
+            self.found = Evaluation(measure(detections, data), tuple(detections))
             metrics = self.found.metrics
-            self.pace.count_validation(time.monotonic() - started_at)
         found: Metrics | None = self.fabric.broadcast(metrics) if self.fabric.world_size > 1 else metrics
+        self.pace.count_validation(time.monotonic() - started_at)
         return found
+
+    def _detect(self, data: CocoData) -> list[Detections] | None:
+        """What is found in each image; None but in the main process."""
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        if world_size == 1:
+            return detect(self.runtime, data.records)
+        # Statistics that are not synchronised differ between processes; what is measured is what is saved.
+        distributed.share_state(self.average.model)
+        part = detect(self.runtime, distributed.shard(data.records, rank, world_size))
+        return distributed.gather(part, self.control)
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
@@ -333,6 +376,7 @@ class TrainingLoop:
             "counters": asdict(counters),
             "average": self.average.state(),
             "seed": self.seed,
+            "steps_per_epoch": self.loader.steps_per_epoch,
         }
         # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
         if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
@@ -385,6 +429,9 @@ class TrainingLoop:
             return
         if self.pace.deadline is not None and self.pace.num_steps == PLAN_AFTER_STEPS:
             self.display.line(self.pace.plan(steps_left, self.loader.steps_per_epoch, self.global_batch))
+        if time.monotonic() - self.shown_at < SHOW_EVERY_SECONDS:
+            return
+        self.shown_at = time.monotonic()
         self.display.progress(
             epoch=self.counters.epoch + 1,
             share=self.counters.progress,
@@ -393,10 +440,14 @@ class TrainingLoop:
         )
 
     def _check_finite(self, losses: Losses) -> None:
-        if not math.isfinite(losses.total.item()):
+        """Stop before a useless step; on a graphics card one step later, because its losses would be waited for."""
+        checked, step = losses, self.counters.step_in_epoch + 1
+        if self.fabric.device.type != "cpu":
+            checked, self.unchecked, step = self.unchecked or losses, losses, max(1, step - 1)
+        if not math.isfinite(checked.total.item()):
             raise TrainingError(
-                f"Loss is not finite at epoch {self.counters.epoch + 1}, step {self.counters.step_in_epoch + 1} "
-                f"(boxes {losses.boxes.item():.3g}, classes {losses.classes.item():.3g}). "
+                f"Loss is not finite at epoch {self.counters.epoch + 1}, step {step} "
+                f"(boxes {checked.boxes.item():.3g}, classes {checked.classes.item():.3g}). "
                 f"Lower {self._name_of_rate}, now {self.basic.base_learning_rate:g}."
             )
 
@@ -416,8 +467,8 @@ class TrainingLoop:
         """The main process's view: clocks and signals differ between processes, the number of steps must not."""
         if self.fabric.world_size == 1:
             return steps_left, must_stop
-        view = torch.tensor([steps_left, float(must_stop)], dtype=torch.float64, device=self.fabric.device)
-        dist.broadcast(view, src=0)
+        view = torch.tensor([steps_left, float(must_stop)], dtype=torch.float64)
+        dist.broadcast(view, src=0, group=self.control)
         return float(view[0]), bool(view[1])
 
     def _agree_on(self, answer: bool) -> bool:
@@ -442,17 +493,18 @@ class _MeanLosses:
     """Means over the steps of an epoch."""
 
     def __init__(self) -> None:
-        self._sums = [0.0, 0.0, 0.0]
+        # Where the losses are: adding them up waits for nothing.
+        self._sums: Tensor | None = None
         self._count = 0
 
     def add(self, losses: Losses) -> None:
-        for i, value in enumerate((losses.total, losses.classes, losses.boxes)):
-            self._sums[i] += value.item()
+        values = torch.stack([losses.total, losses.classes, losses.boxes]).detach().double()
+        self._sums = values if self._sums is None else self._sums + values
         self._count += 1
 
     def means(self, over_processes: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
         """Total, classes, boxes; each process knows its own images, so the whole batch's loss is the mean over them."""
-        sums = over_processes(torch.tensor(self._sums, dtype=torch.float64))
+        sums = over_processes(torch.zeros(3, dtype=torch.float64) if self._sums is None else self._sums)
         names = ("loss", "loss_classes", "loss_boxes")
         return dict(zip(names, (sums / max(1, self._count)).tolist(), strict=True))
 

@@ -24,7 +24,7 @@ from multibox.data.cache import ImageCache, free_memory_bytes
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
 from multibox.data.summary import describe
-from multibox.distributed import is_launched
+from multibox.distributed import is_launched, run_id
 from multibox.errors import OptionError
 from multibox.images import resize, to_input
 from multibox.loop import Display, Result, TrainingLoop
@@ -106,7 +106,8 @@ def train(
         training.pace.deadline = started_at + 60 * time_budget_minutes
     if resume is not None:
         say(training.restore(resume))
-    elif start is not None and set(start.classes or ()) & set(train_data.classes):
+    training.check_agreement()
+    if resume is None and start is not None and set(start.classes or ()) & set(train_data.classes):
         training.judge_start()
     return training.run(tensorboard_dir)
 
@@ -279,6 +280,7 @@ def _record(
         "command": command,
         "seed": seed,
         "processes": fabric.world_size,
+        "launch": run_id(),
         "train_data": describe(train_data),
         "val_data": describe(val_data) if val_data else None,
     }

@@ -93,6 +93,7 @@ def train(
     if num_processes > 1 and not distributed.is_launched():
         return distributed.launch(num_processes, command_line)
 
+    resume_from = _restarted_from(save_checkpoints_to) or resume_from
     start, resume = _open_start(template, config, load_weights, resume_from)
     template = resume.template if resume is not None else template
     wanted = coco.split_list(classes) or (resume.classes if resume is not None else None)
@@ -194,6 +195,21 @@ def _open_start(
         say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
         load_weights = found
     return open_starting_point(load_weights, template), None
+
+
+def _restarted_from(output: Path) -> str:
+    """The checkpoint to go on with if torchrun restarts this very run; empty if it does not, or nothing was saved."""
+    from multibox import checkpoint, distributed
+
+    latest = output / "latest.pth"
+    if not distributed.is_restarted() or not latest.exists():
+        return ""
+    saved = checkpoint.load(latest)
+    if saved.training is None or saved.meta.get("launch") != distributed.run_id():
+        return ""
+    if distributed.is_main_process():
+        say(f"A process failed, and torchrun started anew: going on from {latest}.")
+    return str(latest)
 
 
 def _processes(device: str, gpu_num: int | None, template_gpu_num: int) -> tuple[str, int]:

@@ -1,0 +1,110 @@
+"""Training in several processes: the same result as in one, and on after one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.e2e.conftest import ENVIRONMENT
+
+
+def lines_of(folder: Path) -> list[dict[str, float]]:
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def from_trained(train_arguments, trained) -> list[str]:
+    """A training that starts from good weights: a fresh network amplifies the last digit of a float to percents."""
+    rate = ("--base-learning-rate", "1e-3")
+    return [str(trained) if argument == "random" else argument for argument in train_arguments] + [*rate]
+
+
+def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(multibox, from_trained, tmp_path):
+    # 16 training and 8 validation images: neither is a multiple of 3, and 16 no multiple of 6.
+    for name, batch, processes in (("one", 6, 1), ("two", 3, 2), ("three", 2, 3)):
+        options = ("--save-checkpoints-to", tmp_path / name, "--batch-size", batch, "--gpu-num", processes)
+        done = multibox(*from_trained, *options, "--epochs", "2")
+        assert done.returncode == 0, done.stderr
+    one, two, three = (lines_of(tmp_path / name) for name in ("one", "two", "three"))
+    for several in (two, three):
+        # One process's batch normalisation is PyTorch's, right to 1e-5 here; the steps of so small a network on 3 x 3
+        # cells amplify that. Gradients of another scale would move the first epoch by several percent.
+        assert [line["step"] for line in several] == [line["step"] for line in one]
+        np.testing.assert_allclose(several[0]["loss"], one[0]["loss"], rtol=1e-3)
+        np.testing.assert_allclose(several[1]["loss"], one[1]["loss"], rtol=2e-2)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_validation_is_that_of_one_process_to_the_last_digit(multibox, from_trained, shapes_data, tmp_path, processes):
+    options = ("--save-checkpoints-to", tmp_path, "--batch-size", 2, "--gpu-num", processes, "--epochs", "1")
+    done = multibox(*from_trained, *options)
+    assert done.returncode == 0, done.stderr
+    measured = lines_of(tmp_path)[-1]
+    done = multibox(
+        *("eval", "--load-weights", tmp_path / "latest.pth", "--save-metrics-to", tmp_path / "alone.yaml"),
+        *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
+    )
+    alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
+    assert [measured[name] for name in ("ap", "ap50", "ap75")] == [alone[name] for name in ("ap", "ap50", "ap75")]
+    assert 0 < alone["ap"] < 1
+
+
+def test_a_run_goes_on_with_another_number_of_processes(multibox, from_trained, tmp_path):
+    common = (*from_trained, "--save-checkpoints-to", tmp_path, "--batch-size", 4)
+    assert multibox(*common, "--epochs", "1").returncode == 0
+    one = lines_of(tmp_path)
+    done = multibox(
+        *(*common, "--resume-from", tmp_path / "latest.pth", "--epochs", "3", "--gpu-num", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Resuming in epoch 2" in done.stdout
+    lines = lines_of(tmp_path)
+    assert lines[0] == one[0] and [line["epoch"] for line in lines] == [1, 2, 3]
+    assert abs(lines[1]["loss"] - one[0]["loss"]) < 0.5 * one[0]["loss"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the processes in /proc")
+def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(from_trained, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
+    command = [
+        *(sys.executable, "-W", "ignore", *launcher, "-m", "multibox", *from_trained),
+        *("--save-checkpoints-to", tmp_path, "--batch-size", "2", "--epochs", "12", "--gpu-num", "2"),
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        deadline = time.monotonic() + 200
+        while len(lines_of(tmp_path)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(worker_of(run.pid, rank=1), signal.SIGKILL)
+        output, errors = run.communicate(timeout=250)
+    assert run.returncode == 0, errors
+    assert "A process failed, and torchrun started anew: going on from" in output
+    assert [line["epoch"] for line in lines_of(tmp_path)] == list(range(1, 13))
+    saved = torch.load(tmp_path / "latest.pth", weights_only=True)
+    assert saved["meta"]["epoch"] == 12 and saved["meta"]["processes"] == 2
+
+
+def worker_of(launcher: int, *, rank: int) -> int:
+    """The process id of a worker that torchrun started."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if parent == launcher and f"RANK={rank}".encode() in environment:
+            return int(folder.name)
+    raise AssertionError(f"no worker of rank {rank}")
