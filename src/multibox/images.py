@@ -107,6 +107,11 @@ def read_orientation(path: str | os.PathLike[str]) -> Orientation | None:
     return None if header is None else Orientation(header[0], header[1])
 
 
+def decoded_size(size: Size, min_size: Size | None) -> Size:
+    """Width and height of what `read` returns of an image of this size."""
+    return _divided(size, _reduction(size, min_size))
+
+
 def find_fault(path: str | os.PathLike[str], *, expected_size: Size | None = None) -> str | None:
     """Why `read` would refuse this file, as the end of a sentence ("is truncated"), or None when it would not.
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from multibox import checkpoint, config, distributed, evaluation_record
+from multibox import checkpoint, config, distributed, evaluation_record, training_memory
 from multibox.analysis import thresholds
 from multibox.anchors import make_anchors
 from multibox.checkpoint import Checkpoint
@@ -41,6 +41,7 @@ from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
 from multibox.structures import Detections, FloatArray, RawOutput
+from multibox.training_memory import TrainingMemory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -200,6 +201,24 @@ class TrainingLoop:
                 idle_epochs = self.counters.epoch - self.counters.best_epoch
                 self.display.line(f"No better AP for {idle_epochs} epochs: stopped early.")
         return self._result(is_interrupted())
+
+    def expected_memory(self) -> TrainingMemory:
+        """What the run will take of this machine's memory, in this process."""
+        side = self.template.input.size
+        # Fresh numbers: those of real images would have to be read first.
+        images = torch.rand(2, 3, side, side)
+        inputs = images.to(self.fabric.device, memory_format=torch.channels_last)
+        trained: nn.Module = self.model
+        if self.run_frozen is not None:
+            inputs = self.run_frozen(images.numpy())
+            trained = TrainedStages(self.model, self.num_frozen)
+        return training_memory.estimate(
+            trained,
+            inputs,
+            batch_size=self.basic.batch_size,
+            autocast=self.fabric.autocast,
+            image_bytes=self.loader.dataset.bytes_in_cache,
+        )
 
     def judge_start(self) -> None:
         """Validate and save the weights as they are: a start that knows the classes may be hard to beat."""

@@ -63,6 +63,19 @@ class Dataset:
         """Whether images come over a network."""
         return is_remote(self.records[0].path)
 
+    @property
+    def bytes_in_cache(self) -> int:
+        """Memory that the decoded images will take once all have been seen."""
+        if self.cache is None:
+            return 0
+        min_size = (self._min_side, self._min_side)
+        sizes = (images.decoded_size((record.width, record.height), min_size) for record in self.records)
+        return min(self.cache.limit_bytes, sum(3 * width * height for width, height in sizes))
+
+    @property
+    def _min_side(self) -> int:
+        return DECODED_PER_INPUT_SIDE * self.input_size
+
     def decoded(self, index: int) -> Image:
         """The image of a record, decoded smaller if it is much larger than the network input. Do not write to it.
 
@@ -73,8 +86,9 @@ class Dataset:
         if stored is not None:
             return stored
         record = self.records[index]
-        min_side = DECODED_PER_INPUT_SIDE * self.input_size
-        image = images.read(record.path, expected_size=(record.width, record.height), min_size=(min_side, min_side))
+        image = images.read(
+            record.path, expected_size=(record.width, record.height), min_size=(self._min_side, self._min_side)
+        )
         if self.cache is not None:
             self.cache.put(index, image)
         return image
