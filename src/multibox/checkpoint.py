@@ -28,6 +28,7 @@ from multibox.model import quantized, ssd
 from multibox.model.folding import fold
 
 CLASS_BRANCH = "bbox_head.cls_convs."
+HEAD = "bbox_head."
 
 NNCF_NAMES = ("nncf_module.", "__nncf_hooks", "external_quantizers.", ".pre_ops.", ".post_ops.")
 """Of weights in a network that NNCF compressed as a PyTorch model, of any version: at the start or within."""
@@ -123,9 +124,11 @@ def transfer(
     """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
 
     Rows of the classification layers go by class name, background included; those of new classes keep their fresh
-    values. Without names (`source_classes` None) only background is carried. Everything else is copied.
+    values. Without names (`source_classes` None) only background is carried. Everything else is copied; of weights
+    without a head, the head stays fresh.
     """
-    own = model.state_dict()
+    has_head = any(key.startswith(HEAD) for key in weights)
+    own = model.state_dict() if has_head else model.backbone.state_dict(prefix="backbone.")
     names = [*classes, None]
     source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
     for key, value in own.items():
@@ -140,6 +143,8 @@ def transfer(
                 target[:, i] = rows[:, -1]
             elif name in source_names:
                 target[:, i] = rows[:, source_names.index(name)]
+    if not has_head:
+        return "Carried over: the backbone; the head starts fresh."
     carried = [name for name in classes if name in source_names]
     fresh = [name for name in classes if name not in source_names]
     parts = [f"all layers but the class rows; class rows of {_list(carried)} and background"]

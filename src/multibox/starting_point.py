@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from multibox import checkpoint, starting_weights
+from multibox import checkpoint, classifier_weights, starting_weights
 from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
@@ -36,7 +36,9 @@ class StartingPoint:
 
 
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
-    """The starting point in a .pth file, an OpenVINO IR (.xml, .bin), or a .safetensors; "bundled" is the package's.
+    """The starting point in a .pth file, an OpenVINO IR (.xml, .bin), a .safetensors, or a classifier (.tflite).
+
+    "bundled" stands for the package's own.
 
     Anchors of a model of another input size are scaled to the template's.
 
@@ -49,6 +51,9 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
         return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
+    if Path(path).suffix.lower() == classifier_weights.SUFFIX:
+        weights = classifier_weights.read_classifier(path)
+        return StartingPoint(weights, None, template.model.anchors_px, True, str(path), origin_of(path))
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
     origin = origin_of(path, recorded=found.meta.get("start_origin"))

@@ -7,7 +7,7 @@ checkpoints are in `multibox.checkpoint`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.errors import CheckpointError
-from multibox.openvino_files import core, read_graph
+from multibox.graph_reader import GraphReader, compile_outputs, key_of
+from multibox.openvino_files import read_graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -91,21 +91,8 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     )
 
 
-class _Walk:
+class _Walk(GraphReader):
     """Goes through a graph against the flow of data, checks each node against our network, and collects the weights."""
-
-    def __init__(self, graph: Any, *, source: str) -> None:
-        self.graph = graph
-        self.source = source
-        self.constants = _constants(graph)
-        self.arrays: dict[str, NDArray[np.float64]] = {}
-
-    def check(self, is_so: bool, expected: str, found: str) -> None:
-        if not is_so:
-            raise CheckpointError(
-                f"{self.source}: not a 2-level MobileNetV2 SSD as multibox exports them: expected {expected}, "
-                f"found {found}. Weights come from a .pth file, or from an IR with a DetectionOutput."
-            )
 
     def expect(self, output: Any, *kinds: str, skip: tuple[str, ...] = ROUNDING) -> Any:
         """The node that an output comes from, behind nodes of the kinds to `skip`."""
@@ -131,7 +118,7 @@ class _Walk:
         flattened = self.expect(output, "Concat", skip=RESHAPING).input_values()
         transposes = [self.expect(level, "Transpose", skip=RESHAPING) for level in flattened]
         for transpose in transposes:
-            order = self.constants.get(_key(transpose.input_value(1)))
+            order = self.constants.get(key_of(transpose.input_value(1)))
             self.check(order is not None and order.tolist() == [0, 2, 3, 1], "NHWC predictions", f"axes {order}")
         return [transpose.input_value(0) for transpose in transposes]
 
@@ -165,7 +152,7 @@ class _Walk:
             for level, output in enumerate(outputs):
                 name = f"bbox_head.{kind}.{level}"
                 features.append(self.branch(name, model.get_submodule(name), output))
-        keys = [_key(_behind(feature, ROUNDING)) for feature in features]
+        keys = [key_of(_behind(feature, ROUNDING)) for feature in features]
         self.check(keys[:2] == keys[2:], "deltas and logits of a level from one feature map", "two")
         return features[:2]
 
@@ -195,7 +182,7 @@ class _Walk:
             if name.split(".")[2] != stage:
                 stage = name.split(".")[2]
                 tap = taps.get(stage, x)
-                is_chained = x is None or _key(_behind(x, ROUNDING)) == _key(_behind(tap, ROUNDING))
+                is_chained = x is None or key_of(_behind(x, ROUNDING)) == key_of(_behind(tap, ROUNDING))
                 self.check(is_chained, f"the head to read the end of {stage}", "another layer")
                 x = tap
             x = self.block(name, module, x) if isinstance(module, ConvBlock) else self.unit(name, module, x)
@@ -210,7 +197,7 @@ class _Walk:
         branch = one if self.leads_to(one, other, num_convolutions=3) else other
         shortcut = other if branch is one else one
         x = self.chain(name, unit, branch)
-        is_around = _key(_behind(x, ROUNDING)) == _key(_behind(shortcut, ROUNDING))
+        is_around = key_of(_behind(x, ROUNDING)) == key_of(_behind(shortcut, ROUNDING))
         self.check(is_around, f"an addition around {name}", _describe(shortcut.get_node()))
         return x
 
@@ -233,20 +220,13 @@ class _Walk:
         self.shift(f"{name}.bn", block.bn, shift)
         return x
 
-    def shift(self, name: str, norm: nn.BatchNorm2d, shift: NDArray[np.float64]) -> None:
-        """A batch normalisation that only adds: mean 0, and a variance that is 1 with epsilon added."""
-        self.arrays[f"{name}.weight"] = np.ones_like(shift)
-        self.arrays[f"{name}.bias"] = shift
-        self.arrays[f"{name}.running_mean"] = np.zeros_like(shift)
-        self.arrays[f"{name}.running_var"] = np.ones_like(shift) - norm.eps
-
     def convolution(
         self, name: str, ours: nn.Conv2d, output: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
         """Weight and shift of a convolution with all scales and shifts behind it, and what it reads."""
         scale, shift, output = self.scale_and_shift(output, ours.out_channels)
         node = self.expect(output, "GroupConvolution" if ours.groups > 1 else "Convolution")
-        weight = self.constants.get(_key(node.input_value(1)))
+        weight = self.constants.get(key_of(node.input_value(1)))
         self.check(weight is not None, f"constant weights in {_describe(node)}", "computed ones")
         assert weight is not None
         shape = tuple(ours.weight.shape)
@@ -275,37 +255,16 @@ class _Walk:
             shift = shift + scale * summand
             scale = scale * factor
 
-    def constant_step(self, node: Any, channels: int) -> tuple[Any, Any, Any] | None:
-        """Factor, summand and input of a node that scales or shifts channels by constants; None for any other."""
-        inputs = node.input_values()
-        values = [self.constants.get(_key(value)) for value in inputs]
-        data = [value for value, constant in zip(inputs, values, strict=True) if constant is None]
-        constants = [value for value in values if value is not None]
-        kind, is_in_order = node.get_type_name(), bool(values) and values[0] is None
-        per_channel = ((channels,),) if kind == "BatchNormInference" else ((1, channels, 1, 1), (channels, 1, 1))
-        if len(data) != 1 or not all(value.size == 1 or value.shape in per_channel for value in constants):
-            return None
-        numbers = [value.astype(np.float64).reshape(-1) for value in constants]
-        if kind == "BatchNormInference":
-            gamma, beta, mean, variance = numbers
-            factor = gamma / np.sqrt(variance + node.get_attributes()["epsilon"])
-            return factor, beta - factor * mean, data[0]
-        if kind == "Add" or (kind == "Subtract" and is_in_order):
-            return 1.0, numbers[0] if kind == "Add" else -numbers[0], data[0]
-        if kind == "Multiply" or (kind == "Divide" and is_in_order):
-            return numbers[0] if kind == "Multiply" else 1 / numbers[0], 0.0, data[0]
-        return None
-
     def leads_to(self, output: Any, goal: Any, *, num_convolutions: int) -> bool:
         """Whether, going back, the data that a convolution reads is `goal`, that many convolutions before `output`."""
         while num_convolutions:
             node = output.get_node()
-            data = [value for value in node.input_values() if _key(value) not in self.constants]
+            data = [value for value in node.input_values() if key_of(value) not in self.constants]
             if len(data) != 1:
                 return False
             output = data[0]
             num_convolutions -= node.get_type_name() in ("Convolution", "GroupConvolution")
-        return _key(_behind(output, ROUNDING)) == _key(_behind(goal, ROUNDING))
+        return key_of(_behind(output, ROUNDING)) == key_of(_behind(goal, ROUNDING))
 
     def input_layer(self, output: Any) -> int:
         """Make the first convolution read RGB in 0..1 instead of the file's image; the side of that image."""
@@ -327,7 +286,7 @@ class _Walk:
 
         It is measured, not read: however scales and swapped channels are written, each is a matrix.
         """
-        run = _compile([output], [parameter])
+        run = compile_outputs([output], [parameter])
         dtype = parameter.get_element_type().to_dtype()
         colours = np.zeros((4, 3, side, side))
         colours[[1, 2, 3], [0, 1, 2]] = 255
@@ -371,43 +330,11 @@ def _matching_model(num_anchors: Sequence[int], *, num_classes: int) -> SSD:
     return SSD(BACKBONES["mobilenet_v2"](), num_anchors=num_anchors, num_classes=num_classes)
 
 
-def _constants(graph: Any) -> dict[tuple[str, int], NDArray[Any]]:
-    """The value of every output that does not depend on the image but is read by a node that does."""
-    dynamic: set[str] = set()
-    outputs: dict[tuple[str, int], Any] = {}
-    for node in graph.get_ordered_ops():
-        inputs = node.input_values()
-        depends = [value.get_node().get_name() in dynamic for value in inputs]
-        if node.get_type_name() == "Parameter" or any(depends):
-            dynamic.add(node.get_name())
-            outputs |= {_key(value): value for value, is_dynamic in zip(inputs, depends, strict=True) if not is_dynamic}
-    values = _compile(list(outputs.values()), [])() if outputs else []
-    return dict(zip(outputs, values, strict=True))
-
-
-def _compile(outputs: list[Any], parameters: list[Any]) -> Callable[..., list[NDArray[Any]]]:
-    """A function that computes these outputs of a graph from the values of its parameters, in float32."""
-    import openvino
-
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core().compile_model(openvino.Model(outputs, parameters), "CPU", exact)
-
-    def run(*values: NDArray[Any]) -> list[NDArray[Any]]:
-        results = compiled(list(values))
-        return [np.array(results[index]) for index in range(len(outputs))]
-
-    return run
-
-
 def _behind(output: Any, kinds: tuple[str, ...]) -> Any:
     """The output itself, or the first one before it that is not made by a node of these kinds."""
     while output.get_node().get_type_name() in kinds:
         output = output.get_node().input_value(0)
     return output
-
-
-def _key(output: Any) -> tuple[str, int]:
-    return output.get_node().get_name(), output.get_index()
 
 
 def _describe(node: Any) -> str:

@@ -62,8 +62,8 @@ def train(
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
-        load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, `bundled`
-            for those that come with multibox, or `random`. Default: those of the work directory, else `bundled`.
+        load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
+            MobileNetV2 classifier (.tflite), `bundled` for those that come with multibox, or `random`. Default: those of the work directory, else `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
