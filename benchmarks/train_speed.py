@@ -1,6 +1,8 @@
 """How fast training is on this machine, beside a plain loop, as ratios of one interleaved run.
 
     python benchmarks/train_speed.py FOLDER --start FILE [--rounds 3]   whole trainings, and the plain loop
+    python benchmarks/train_speed.py FOLDER --start FILE --ceiling      epochs, beside steps on a batch that is ready
+    python benchmarks/train_speed.py FOLDER --loader                    batches without a step, as for a graphics card
     python benchmarks/train_speed.py --parts [--rounds 9]               single parts of a step, on random numbers
     python benchmarks/train_speed.py --table                            the recorded results as Markdown
 
@@ -41,6 +43,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--ceiling", action="store_true")
+    parser.add_argument("--loader", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -55,11 +59,18 @@ def main() -> int:
     if arguments.plain:
         print(plain_loop(arguments.folder, arguments.batch_size, arguments.steps))
         return 0
-    if not arguments.start:
-        parser.error("--start: name pretrained weights")
-    result = measure_trainings(arguments)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{result['date']}-train-speed-{result['data']}.json").write_text(json.dumps(result, indent=2) + "\n")
+    facts = {"date": date.today().isoformat(), "data": arguments.folder.resolve().name, "machine": machine()}
+    if arguments.loader:
+        name, result = "train-loader", measure_loader(arguments)
+    elif not arguments.start:
+        parser.error("--start: name pretrained weights")
+    elif arguments.ceiling:
+        name, result = "train-ceiling", measure_ceiling(arguments)
+    else:
+        name, result = "train-speed", measure_trainings(arguments)
+    file = RESULTS / f"{facts['date']}-{name}-{facts['data']}.json"
+    file.write_text(json.dumps({**facts, **result}, indent=2) + "\n")
     print(table())
     return 0
 
@@ -77,12 +88,131 @@ def measure_trainings(arguments: argparse.Namespace) -> dict[str, Any]:
             speeds[name].append(real_training(arguments, stride))
         print({name: round(values[-1], 1) for name, values in speeds.items()}, flush=True)
     return {
-        "date": date.today().isoformat(),
-        "data": arguments.folder.resolve().name,
         "batch_size": arguments.batch_size,
         "images_per_second": {name: [round(value, 2) for value in values] for name, values in speeds.items()},
-        "machine": machine(),
     }
+
+
+def measure_ceiling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of whole epochs, and of as many steps on one batch that is ready, in turns."""
+    return {
+        "batch_size": arguments.batch_size,
+        "ways": {
+            name: ceiling(arguments, stride) for name, stride in (("all stages train", 0), ("frozen to stride 8", 8))
+        },
+    }
+
+
+def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list[float]]:
+    """Of one run, the first epoch left out."""
+    import logging
+
+    from multibox import config
+    from multibox.checkpoint import transfer
+    from multibox.data import coco
+    from multibox.data.cache import ImageCache
+    from multibox.data.dataset import Dataset
+    from multibox.instantiate import bundled_templates
+    from multibox.loop import TrainingLoop, _MeanLosses
+    from multibox.model import ssd
+    from multibox.starting_point import open_starting_point
+    from multibox.train import connect
+
+    logging.disable(logging.WARNING)
+    template = config.load(bundled_templates()[MODEL])
+    schedule = config.replace(template.train.schedule, min_steps_per_epoch=arguments.steps)
+    basic = config.replace(template.hyper_parameters.basic, batch_size=arguments.batch_size, epochs=1000)
+    template = config.replace(
+        template,
+        train=config.replace(template.train, schedule=schedule, frozen_stride=frozen_stride),
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+    )
+    file, root = annotations(arguments.folder, "train")
+    data = coco.read([file], [root])
+    model = ssd.build(template, num_classes=len(data.classes))
+    start = open_starting_point(arguments.start, template)
+    transfer(model, data.classes, start.weights, start.classes)
+    dataset = Dataset(
+        data.records,
+        input_size=template.input.size,
+        augment=template.train.augment,
+        cache=ImageCache(2 << 30),
+    )
+    with tempfile.TemporaryDirectory() as work:
+        loop = TrainingLoop(
+            connect("cpu", template.train.precision),
+            template,
+            model,
+            dataset,
+            None,
+            Path(work),
+            Silent(),
+            seed=0,
+            classes=data.classes,
+            start_share=0.0,
+        )
+        batch = next(loop.loader.epoch(0))
+        found: dict[str, list[float]] = {"epoch": [], "steps": []}
+        for number in range(arguments.rounds + 1):
+            started_at = time.perf_counter()
+            num_steps = loop._train_epoch(_MeanLosses(), lambda: False)
+            seconds = time.perf_counter() - started_at
+            started_at = time.perf_counter()
+            for _ in range(num_steps):
+                loop._step(batch)
+            pure = time.perf_counter() - started_at
+            if number:
+                found["epoch"].append(round(num_steps * arguments.batch_size / seconds, 2))
+                found["steps"].append(round(num_steps * arguments.batch_size / pure, 2))
+    return found
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def line(self, text: str) -> None:
+        """See `multibox.loop.Display`."""
+
+    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
+        """See `multibox.loop.Display`."""
+
+
+def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second that threads prepare when nothing else runs, with decoded images in memory and without."""
+    from multibox import config
+    from multibox.data import coco
+    from multibox.data.cache import ImageCache
+    from multibox.data.dataset import Dataset
+    from multibox.data.loader import TrainLoader
+    from multibox.instantiate import bundled_templates
+
+    template = config.load(bundled_templates()[MODEL])
+    file, root = annotations(arguments.folder, "train")
+    data = coco.read([file], [root])
+    speeds: dict[str, list[float]] = {}
+    loaders = {}
+    for cached in (True, False):
+        for threads in (1, 2):
+            dataset = Dataset(
+                data.records,
+                input_size=template.input.size,
+                augment=template.train.augment,
+                cache=ImageCache(4 << 30) if cached else None,
+            )
+            repeat = max(1, 2000 // len(data.records))
+            name = f"{'in memory' if cached else 'from disk'}, {threads} thread{'s' if threads > 1 else ''}"
+            loaders[name] = TrainLoader(
+                dataset, batch_size=arguments.batch_size, repeat=repeat, seed=0, num_workers=threads
+            )
+            speeds[name] = []
+    for number in range(arguments.rounds + 1):
+        for name, loader in loaders.items():
+            started_at = time.perf_counter()
+            count = sum(len(batch.targets) for batch in loader.epoch(number))
+            if number:  # the first round decodes
+                speeds[name].append(round(count / (time.perf_counter() - started_at), 1))
+    record = data.records[0]
+    return {"pixels": [record.width, record.height], "images_per_second": speeds}
 
 
 def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
@@ -249,6 +379,22 @@ def table() -> str:
             facts = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
             median = f"{statistics.median(speeds):.1f}"
             rows.append("| " + " | ".join([r["date"], r["data"], str(r["batch_size"]), name, median, facts]) + " |")
+    rows += ["", "| date | data | batch | way | epoch img/s | ready batch img/s | share of each round |"]
+    rows += ["|---|---|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*-train-ceiling-*.json")):
+        r = json.loads(path.read_text())
+        for name, found in r["ways"].items():
+            shares = sorted(whole / pure for whole, pure in zip(found["epoch"], found["steps"], strict=True))
+            facts = [r["date"], r["data"], str(r["batch_size"]), name]
+            facts += [f"{statistics.median(found[key]):.1f}" for key in ("epoch", "steps")]
+            facts.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
+            rows.append("| " + " | ".join(facts) + " |")
+    rows += ["", "| date | data | pixels | images | img/s of the loader alone |", "|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*-train-loader-*.json")):
+        r = json.loads(path.read_text())
+        for name, speeds in r["images_per_second"].items():
+            pixels = "x".join(map(str, r["pixels"]))
+            rows.append(f"| {r['date']} | {r['data']} | {pixels} | {name} | {statistics.median(speeds):.0f} |")
     return "\n".join(rows)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from multibox.config import Dependency, Template
 from multibox.download import NotFetchedError, fetch, is_remote, mismatch
+from multibox.public_models import known_classes
 
 SNAPSHOT = "snapshot.pth"
 
@@ -45,12 +46,20 @@ def bring(targets: Targets, *, beside: Path, offline: bool, report: Callable[[st
         report("Training starts from the weights that come with multibox, unless --load-weights names others.")
 
 
-def find(folder: Path, template: Template) -> str:
-    """The weights to start from that lie in a work directory, in the same order, or `BUNDLED`."""
-    public = [one.destination for one in template.dependencies if are_initial_weights(one)]
-    for name in (template.initial_weights, *(name for name in public if name.endswith(".xml"))):
-        path = folder / name
-        if path.exists() and (path.suffix != ".xml" or path.with_suffix(".bin").exists()):
+def find(folder: Path, template: Template, classes: Sequence[str]) -> str:
+    """The weights that a training of these classes starts from, of those in a work directory, or `BUNDLED`.
+
+    A snapshot comes first. The public detector is left out if it knows none of the classes: for others, the package's
+    own weights are the better start (docs/decisions/0009).
+    """
+    snapshot = folder / template.initial_weights
+    if snapshot.exists():
+        return str(snapshot)
+    for one in template.dependencies:
+        path = folder / one.destination
+        is_there = path.suffix == ".xml" and path.exists() and path.with_suffix(".bin").exists()
+        known = known_classes(path) if is_there else ()
+        if is_there and (known is None or set(known) & set(classes)):
             return str(path)
     return BUNDLED
 

@@ -14,7 +14,7 @@ from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.initial_weights import BUNDLED
-from multibox.openvino_runtime import known_classes
+from multibox.public_models import known_classes
 from multibox.weights import read_ir
 from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from multibox import config
 from multibox.files import sha256
 from multibox.instantiate import bundled_templates
-from multibox.openvino_runtime import known_classes
+from multibox.public_models import known_classes
 
 UNKNOWN_LICENCE = "unknown: ask whoever gave you the file"
 

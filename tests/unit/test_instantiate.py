@@ -218,22 +218,34 @@ def test_where_the_snapshot_is_out_of_reach_the_public_detector_is_fetched(tmp_p
         f"{folder / 'public.bin'} is fetched.",
         f"{folder / 'public.xml'} is fetched.",
     ]
-    assert initial_weights.find(folder, config.load(template)) == str(folder / "public.xml")
+    assert initial_weights.find(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
 
 
 def test_with_the_snapshot_the_public_detector_is_left_alone(tmp_path, address, lines):
     template = template_with(tmp_path / "model", entry(f"{address}/good.pth"), *public_model(address, "good"))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml", "snapshot.pth"])
-    assert initial_weights.find(folder, config.load(template)) == str(folder / "snapshot.pth")
+    assert initial_weights.find(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
 
 
 def test_half_of_the_public_detector_is_nothing_to_start_from(tmp_path, address, lines):
     there, absent = public_model(address, "good")[0], public_model(address, "absent")[1]
     template = template_with(tmp_path / "model", there, absent)
     folder = instantiate(template, tmp_path / "work", report=lines.append)
-    assert initial_weights.find(folder, config.load(template)) == "bundled"
+    assert initial_weights.find(folder, config.load(template), ["cell"]) == "bundled"
     assert lines == [f"Could not fetch {address}/absent.xml (the server answers 404 Not Found).", INSTEAD]
+
+
+def test_a_public_detector_that_knows_none_of_the_classes_is_no_start(tmp_path):
+    name = "person-vehicle-bike-detection-2000"
+    public = ROOT.parent / "shared" / "pretrained" / name / "FP16"
+    if not public.exists():
+        pytest.skip("the public models are not here")
+    for kind in ("xml", "bin"):
+        (tmp_path / f"{name}.{kind}").write_bytes((public / f"{name}.{kind}").read_bytes())
+    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    assert initial_weights.find(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
+    assert initial_weights.find(tmp_path, template, ["dog", "cat"]) == "bundled"
 
 
 def test_offline_asks_no_network(tmp_path, lines):

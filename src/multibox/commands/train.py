@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,8 @@ def train(
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
-            MobileNetV2 classifier (.tflite), `bundled` for those that come with multibox, or `random`. Default: those of the work directory, else `bundled`.
+            MobileNetV2 classifier (.tflite), `bundled` for those that come with multibox, or `random`. Default: those
+            of the work directory, else `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
@@ -85,7 +87,7 @@ def train(
     if time_budget is not None and epochs is not None:
         raise OptionError("--time-budget and --epochs each set the length of the run. Leave one out.")
 
-    from multibox import distributed
+    from multibox import distributed, initial_weights
     from multibox.data import coco
     from multibox.starting_point import knows_all_objects
 
@@ -106,6 +108,8 @@ def train(
     train_data = read_data(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
     if not sum(train_data.objects_per_class):
         raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
+    if start is None and resume is None and load_weights != initial_weights.RANDOM:
+        start = _default_start(template, config, load_weights, train_data.classes)
     refining = template.train.refine
     refine = start is not None and knows_all_objects(start.classes, train_data)
     if refine:
@@ -176,7 +180,7 @@ def _with_basic(template: Template, changes: dict[str, int | float]) -> Template
 def _open_start(
     template: Template, config: str, load_weights: str, resume_from: str
 ) -> tuple[StartingPoint | None, Checkpoint | None]:
-    """What a run starts from, and what it goes on with; a resumed snapshot that holds no run is only a start."""
+    """The named start of a run, and what it goes on with; a resumed snapshot that holds no run is only a start."""
     from multibox import checkpoint, initial_weights
     from multibox.starting_point import open_starting_point
 
@@ -186,15 +190,29 @@ def _open_start(
             return None, resume
         say(f"{resume_from} holds weights but no run to go on with: starting a new run from these weights.")
         load_weights = resume_from
-    if load_weights == initial_weights.RANDOM:
+    if load_weights == initial_weights.RANDOM or _is_default(template, config, load_weights):
         return None, None
-    folder = Path(config or TEMPLATE_NAME).resolve().parent
-    snapshot = folder / template.initial_weights
-    if not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot):
-        found = initial_weights.find(folder, template)
-        say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
-        load_weights = found
     return open_starting_point(load_weights, template), None
+
+
+def _is_default(template: Template, config: str, load_weights: str) -> bool:
+    """Whether no weights are named, or just the snapshot that a work directory may have, and it has not."""
+    snapshot = _work_directory(config) / template.initial_weights
+    return not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot)
+
+
+def _default_start(template: Template, config: str, load_weights: str, classes: Sequence[str]) -> StartingPoint:
+    """Where a training of these classes starts if nothing else is named."""
+    from multibox import initial_weights
+    from multibox.starting_point import open_starting_point
+
+    found = initial_weights.find(_work_directory(config), template, classes)
+    say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
+    return open_starting_point(found, template)
+
+
+def _work_directory(config: str) -> Path:
+    return Path(config or TEMPLATE_NAME).resolve().parent
 
 
 def _restarted_from(output: Path) -> str:
