@@ -1,6 +1,6 @@
 """Make the weights that come with the package: one network that learns the objects of several data sets at once.
 
-    tools/make_starting_weights.py FOLDER... --size 256 --start person-vehicle-bike-detection-2000.xml --epochs 12
+    tools/make_starting_weights.py FOLDER... --size 256 --start mobilenet_v2_1.0_224_int8.tflite --epochs 24
 
 Each FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). The sets
 become one, whose classes are those of all. What comes out is src/multibox/weights/NAME.safetensors, without the
@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--size", choices=["256", "384", "512"], required=True)
-    parser.add_argument("--start", required=True, help="trained weights: a .pth, .safetensors or .xml")
+    parser.add_argument("--start", required=True, help="trained weights: a .pth, .safetensors, .xml or .tflite")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--frozen-stride", type=int, default=8, choices=[0, 2, 4, 8, 16])
     parser.add_argument("--seed", type=int, default=0)
@@ -59,6 +59,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     )
     work.mkdir(parents=True, exist_ok=True)
     data = {split: joined(arguments.folders, split, work) for split in ("train", "val")}
+    start = open_starting_point(arguments.start, template)
     with TrainingDisplay() as display:
         result = train(
             template,
@@ -66,7 +67,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
             work,
             display=display,
             val_data=data["val"],
-            start=open_starting_point(arguments.start, template),
+            start=start,
             seed=arguments.seed,
             device=arguments.device,
             command=" ".join(["tools/make_starting_weights.py", *sys.argv[1:]]),
@@ -74,7 +75,9 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     trained = checkpoint.load(result.latest)
     names = [folder.resolve().name for folder in arguments.folders]
     arguments.to.mkdir(parents=True, exist_ok=True)
-    origin = f"{Path(arguments.start).stem}, trained on by multibox with {', '.join(names)}"
+    # Of a network of another size, made by this script: what that one began with.
+    ancestor = checkpoint.load(arguments.start).meta["start"] if arguments.start.endswith(".pth") else arguments.start
+    origin = f"{Path(ancestor).stem}, trained on by multibox with {', '.join(names)}"
     write(
         arguments.to / f"{name}{SUFFIX}",
         trained.state_dict,

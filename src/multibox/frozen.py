@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
-from multibox.openvino_files import core
+from multibox.openvino_modules import compile_module
 from multibox.structures import FloatArray, RawOutput
 
 
@@ -47,9 +45,10 @@ def frozen_stages(
     (`benchmarks/train_speed.py --parts`); elsewhere, PyTorch does.
     """
     if device.type != "cpu":
-        stages = nn.Sequential(*model.blocks_up_to(stride))
-        return lambda images: _run_here(stages, images, device, precision)
-    request = _compile(model, stride, input_size, precision).create_infer_request()
+        here = nn.Sequential(*model.blocks_up_to(stride))
+        return lambda images: _run_here(here, images, device, precision)
+    stages = nn.Sequential(*fold(model).blocks_up_to(stride))
+    request = compile_module(stages, input_size=input_size, precision=precision).create_infer_request()
 
     def run(images: FloatArray) -> Tensor:
         # The request's own memory has the next batch's values while this one's still wait for their gradients.
@@ -63,34 +62,3 @@ def _run_here(stages: nn.Module, images: FloatArray, device: torch.device, preci
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         found: Tensor = stages(batch)
     return found
-
-
-def _compile(model: SSD, stride: int, input_size: int, precision: torch.dtype) -> Any:
-    import openvino
-
-    stages = _Stages(fold(model).blocks_up_to(stride))
-    with warnings.catch_warnings():
-        # What the two libraries find deprecated in each other is nothing that a user could mend.
-        warnings.simplefilter("ignore")
-        # Traced, in a third of the time that `torch.export` takes: a training begins with it.
-        example = torch.zeros(2, 3, input_size, input_size)
-        converted = openvino.convert_model(stages, example_input=example, input=[-1, 3, input_size, input_size])
-    # The step waits for each batch, and PyTorch computes on all processors before and after.
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == torch.bfloat16 else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    return core().compile_model(converted, "CPU", settings)
-
-
-class _Stages(nn.Module):
-    def __init__(self, blocks: list[nn.Module]) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(*blocks)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, C, S / stride, S / stride)."""
-        found: Tensor = self.blocks(images)
-        return found

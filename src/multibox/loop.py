@@ -58,6 +58,10 @@ PATIENCE_SHARE = 0.4
 """Of a run without a better AP before it is stopped early: the falling learning rate of its end deserves a chance."""
 
 
+COMPILE_FROM_IMAGES = 100
+"""Validation images from which compiling the averaged weights takes less time than it saves."""
+
+
 REMOTE_READERS = 16
 """Threads that read images over a network: most of their time is waiting."""
 
@@ -372,12 +376,14 @@ class TrainingLoop:
     def _detect(self, data: CocoData) -> list[Detections] | None:
         """What is found in each image; None but in the main process."""
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
-        if world_size == 1:
-            return detect(self.runtime, data.records)
-        # Statistics that are not synchronised differ between processes; what is measured is what is saved.
-        distributed.share_state(self.average.model)
-        part = detect(self.runtime, distributed.shard(data.records, rank, world_size))
-        return distributed.gather(part, self.control)
+        if world_size > 1:
+            # Statistics that are not synchronised differ between processes; what is measured is what is saved.
+            distributed.share_state(self.average.model)
+        part = distributed.shard(data.records, rank, world_size)
+        # In 8 bits, what is measured has to be the simulation.
+        pays = self.fabric.device.type == "cpu" and self.quantization is None and len(part) >= COMPILE_FROM_IMAGES
+        detections = detect(self.runtime.compiled() if pays else self.runtime, part)
+        return detections if world_size == 1 else distributed.gather(detections, self.control)
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -58,6 +58,18 @@ def test_a_stream_takes_images_as_it_needs_them(runtime: TorchRuntime, images: l
     assert_equal([next(results) for _ in range(16)], 2 * runtime(images[:8]))
 
 
+def test_compiled_it_finds_the_same_with_the_weights_of_that_moment(runtime: TorchRuntime, images: list[Image]) -> None:
+    before = runtime(images)
+    compiled = runtime.compiled()
+    found = compiled(images)
+    for one, other in zip(found, before, strict=True):
+        assert len(one) == len(other) > 0
+        # Detections with almost the same score may change places: the best is compared, and all scores.
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4)
+        np.testing.assert_allclose(one.boxes[0], other.boxes[0], atol=1e-4)
+    assert_equal(compiled(images), found)
+
+
 def test_a_network_in_training_stays_in_training(runtime: TorchRuntime, images: list[Image]) -> None:
     expected = runtime(images[:2])
     network = runtime._model.train()
