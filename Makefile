@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+BENCH := runs/bench
 AIRPORT := data/airport
 .DEFAULT_GOAL := help
 
@@ -12,7 +13,7 @@ help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
-	@echo "make bench        measure; results go to benchmarks/results"
+	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/multibox new mobilenet_v2-2s_ssd-256x256 $(RUN)
+	$(BIN)/multibox new mobilenet_v2-2s_ssd-256x256 $(RUN) --offline
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
 	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
 	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
@@ -61,7 +62,16 @@ format: install
 	$(BIN)/ruff check --fix .
 
 bench: install
-	$(BIN)/python benchmarks/accuracy.py $(AIRPORT) --minutes 5
+	$(BIN)/multibox train --config mobilenet_v2-2s_ssd-256x256 --load-weights bundled --time-budget 1 \
+	  --train-ann-files $(AIRPORT)/annotation_example_train.json --train-data-roots $(AIRPORT)/train \
+	  --val-ann-files $(AIRPORT)/annotation_example_val.json --val-data-roots $(AIRPORT)/val --save-checkpoints-to $(BENCH)
+	$(BIN)/multibox export --load-weights $(BENCH)/best.pth --save-model-to $(BENCH)/export --no-onnx
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled --ceiling --rounds 2
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --loader
+	$(BIN)/python benchmarks/train_speed.py --parts
+	$(BIN)/python benchmarks/eval_speed.py $(BENCH)/export/model.xml $(AIRPORT)/val --rounds 3
+	$(BIN)/python benchmarks/start_up.py $(BENCH)/export/model.xml $(AIRPORT) --rounds 3
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
