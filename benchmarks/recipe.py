@@ -38,7 +38,7 @@ VALIDATIONS = 7
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "learnt-balance": {"train.loss.learn_balance": True},
-    "match-0.4": {"train.loss.match_iou_threshold": 0.4},
+    "match-0.5": {"train.loss.match_iou_threshold": 0.5},
     "match-0.6": {"train.loss.match_iou_threshold": 0.6},
     "negatives-1": {"train.loss.negatives_per_positive": 1.0},
     "negatives-6": {"train.loss.negatives_per_positive": 6.0},

@@ -1,11 +1,12 @@
 """Make the weights that come with the package: one network that learns the objects of several data sets at once.
 
-    tools/make_starting_weights.py FOLDER... --size 256 --start mobilenet_v2_1.0_224_int8.tflite --epochs 24
+    tools/make_starting_weights.py FOLDER... --size 256 --start mobilenet_v2_1.0_224_int8.tflite --kind classifier \\
+        --epochs 12 --frozen-stride 16
 
 Each FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). The sets
-become one, whose classes are those of all. What comes out is src/multibox/weights/NAME.safetensors, without the
-classes, and NAME.json with the facts of the run; the README.md there is written by hand. It runs on a processor or a
-graphics card (--device cuda).
+become one, whose classes are those of all. What comes out is src/multibox/weights/NAME-KIND.safetensors, without the
+classes, and NAME-KIND.json with the facts of the run; the README.md there is written by hand. It runs on a processor or
+a graphics card (--device cuda).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from multibox.console import TrainingDisplay
 from multibox.data import coco
 from multibox.instantiate import bundled_templates
 from multibox.starting_point import open_starting_point
-from multibox.starting_weights import SUFFIX, write
+from multibox.starting_weights import KINDS, SUFFIX, write
 from multibox.train import train
 
 TARGET = Path(__file__).parents[1] / "src" / "multibox" / "weights"
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--start", required=True, help="trained weights: a .pth, .safetensors, .xml or .tflite")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--frozen-stride", type=int, default=8, choices=[0, 2, 4, 8, 16])
+    parser.add_argument("--kind", choices=KINDS, required=True, help="what the start was first taught to be")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--work", type=Path, default=None, help="folder for the run; default: a temporary one")
@@ -79,7 +81,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     ancestor = checkpoint.load(arguments.start).meta["start"] if arguments.start.endswith(".pth") else arguments.start
     origin = f"{Path(ancestor).stem}, trained on by multibox with {', '.join(names)}"
     write(
-        arguments.to / f"{name}{SUFFIX}",
+        arguments.to / f"{name}-{arguments.kind}{SUFFIX}",
         trained.state_dict,
         anchors_px=trained.template.model.anchors_px,
         num_classes=len(trained.classes),
@@ -99,7 +101,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
         "ap_on_their_val": result.metrics.ap if result.metrics else None,
         "libraries": trained.meta.get("libraries"),
     }
-    (arguments.to / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (arguments.to / f"{name}-{arguments.kind}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def joined(folders: list[Path], split: str, work: Path) -> coco.CocoData:

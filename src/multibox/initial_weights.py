@@ -12,7 +12,10 @@ from multibox.public_models import known_classes
 SNAPSHOT = "snapshot.pth"
 
 BUNDLED = "bundled"
-"""What stands for the package's own weights where a path is expected."""
+"""What stands for the package's own weights where a path is expected: the better of the two for the data."""
+
+CLASSIFIER, DETECTOR = "bundled-classifier", "bundled-detector"
+"""The same for one of them, by what their backbone was first taught. The former is taken where nothing is tried."""
 
 RANDOM = "random"
 

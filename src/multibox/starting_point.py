@@ -13,10 +13,16 @@ from multibox import checkpoint, classifier_weights, starting_weights
 from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.initial_weights import BUNDLED
+from multibox.initial_weights import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.public_models import known_classes
 from multibox.weights import read_ir
 from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged
+
+BUNDLED_KINDS: dict[str, starting_weights.Kind] = {
+    BUNDLED: "classifier",
+    CLASSIFIER: "classifier",
+    DETECTOR: "detector",
+}
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,14 @@ class StartingPoint:
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
     """The starting point in a .pth file, an OpenVINO IR (.xml, .bin), a .safetensors, or a classifier (.tflite).
 
-    "bundled" stands for the package's own.
+    "bundled-classifier" and "bundled-detector" stand for the package's own, "bundled" for the former.
 
     Anchors of a model of another input size are scaled to the template's.
 
     Raises:
         CheckpointError: the file cannot be read or holds another network.
     """
-    if os.fspath(path) == BUNDLED or Path(path).suffix.lower() == starting_weights.SUFFIX:
+    if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == starting_weights.SUFFIX:
         return _of_starting_weights(path, template)
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
@@ -62,12 +68,14 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
 
 def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> StartingPoint:
     size, name = template.input.size, os.fspath(path)
-    if name == BUNDLED:
-        path = starting_weights.bundled_file(size)
-        name = f"{name} ({path.name})"
+    if name in BUNDLED_KINDS:
+        kind = BUNDLED_KINDS[name]
+        path = starting_weights.bundled_file(kind, size)
+        name = f"bundled-{kind} ({path.name})"
     found = starting_weights.read(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
-    is_ours = Path(path).resolve() in {file.resolve() for file in starting_weights.bundled_files().values()}
+    ours = [file for kind in starting_weights.KINDS for file in starting_weights.bundled_files(kind).values()]
+    is_ours = Path(path).resolve() in {file.resolve() for file in ours}
     origin = origin_of_packaged(path, source=found.origin, is_ours=is_ours)
     return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}", origin)
 

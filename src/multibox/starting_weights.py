@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import torch
@@ -21,6 +22,11 @@ from multibox.errors import CheckpointError
 from multibox.files import atomic_path
 
 SUFFIX = ".safetensors"
+
+Kind = Literal["classifier", "detector"]
+"""What the backbone of a network was first taught to be."""
+
+KINDS: tuple[Kind, ...] = ("classifier", "detector")
 
 CLASS_LAYERS = "bbox_head.cls_convs."
 
@@ -38,15 +44,16 @@ class StartingWeights:
     origin: str
 
 
-def bundled_files() -> dict[int, Path]:
-    """The files that come with the package, by input size."""
+def bundled_files(kind: Kind) -> dict[int, Path]:
+    """The files of a kind that come with the package, by input size."""
     folder = Path(str(resources.files("multibox") / "weights"))
-    return {int(path.stem.rpartition("x")[2]): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    ending = f"-{kind}{SUFFIX}"
+    return {int(path.name.removesuffix(ending).rpartition("x")[2]): path for path in sorted(folder.glob(f"*{ending}"))}
 
 
-def bundled_file(input_size: int) -> Path:
-    """The file for this input size, or the one for the nearest."""
-    files = bundled_files()
+def bundled_file(kind: Kind, input_size: int) -> Path:
+    """The file of a kind for this input size, or the one for the nearest."""
+    files = bundled_files(kind)
     return files[min(files, key=lambda size: (abs(size - input_size), size))]
 
 

@@ -10,7 +10,7 @@ from multibox.errors import CheckpointError
 from multibox.instantiate import bundled_templates
 from multibox.model import ssd
 from multibox.starting_point import open_starting_point
-from multibox.starting_weights import bundled_file, bundled_files, read, write
+from multibox.starting_weights import KINDS, bundled_file, bundled_files, read, write
 
 ANCHORS = (((10.0, 20.5),) * 4, ((90.0, 60.0),) * 5)
 
@@ -68,9 +68,10 @@ def test_other_files_are_refused_in_one_line(tmp_path):
             read(tmp_path / f"{name}.safetensors")
 
 
-def test_the_package_has_weights_for_each_template_and_they_fit(template):
-    assert list(bundled_files()) == [256, 384, 512]
-    for size, path in bundled_files().items():
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_package_has_weights_for_each_template_and_they_fit(template, kind):
+    assert list(bundled_files(kind)) == [256, 384, 512]
+    for size, path in bundled_files(kind).items():
         assert path.stat().st_size < 5e6
         found = read(path)
         assert found.input_size == size
@@ -81,4 +82,4 @@ def test_the_package_has_weights_for_each_template_and_they_fit(template):
 
 @pytest.mark.parametrize(("size", "expected"), [(96, 256), (256, 256), (320, 256), (352, 384), (1024, 512)])
 def test_the_nearest_size_is_taken(size, expected):
-    assert bundled_file(size) == bundled_files()[expected]
+    assert bundled_file("detector", size) == bundled_files("detector")[expected]

@@ -64,7 +64,8 @@ def train(
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
-            MobileNetV2 classifier (.tflite), `bundled` for those that come with multibox, or `random`. Default: those
+            MobileNetV2 classifier (.tflite), `bundled-classifier` or `bundled-detector` for those that come with
+            multibox, `bundled` for the one of the two that does better in a short trial, or `random`. Default: those
             of the work directory, else `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
@@ -108,10 +109,10 @@ def train(
     train_data = read_data(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
     if not sum(train_data.objects_per_class):
         raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
-    if start is None and resume is None and load_weights != initial_weights.RANDOM:
-        start = _default_start(template, config, load_weights, train_data.classes)
+    is_default = start is None and resume is None and load_weights != initial_weights.RANDOM
+    starts = _default_starts(template, config, load_weights, train_data.classes) if is_default else _some(start)
     refining = template.train.refine
-    refine = start is not None and knows_all_objects(start.classes, train_data)
+    refine = bool(starts) and knows_all_objects(starts[0].classes, train_data)
     if refine:
         say("The starting weights know these classes: they are refined, at a lower learning rate.")
         if base_learning_rate is None:
@@ -123,18 +124,24 @@ def train(
         val_data = read_data(val_ann_files, val_data_roots, train_data.classes, skip_bad, allow_missing_classes=True)
     _warn(train_data, val_data)
     make_folder(save_checkpoints_to)
-    skipped = [*train_data.skipped, *(val_data.skipped if val_data else ())]
-    if skipped:
-        write_atomically(save_checkpoints_to / "skipped.txt", "".join(f"{line}\n" for line in skipped))
-        say(
-            f"{len(skipped)} bad images or annotations left out; "
-            f"they are listed in {save_checkpoints_to / 'skipped.txt'}."
-        )
+    _list_skipped([*train_data.skipped, *(val_data.skipped if val_data else ())], save_checkpoints_to / "skipped.txt")
     if tensorboard_dir is None and template.tensorboard:
         tensorboard_dir = save_checkpoints_to / "tf_logs"
 
+    from multibox.start_trial import choose_start
     from multibox.train import train as run
 
+    start = choose_start(
+        starts,
+        template,
+        train_data,
+        val_data,
+        seed=seed,
+        device=device,
+        processes=num_processes,
+        time_budget_minutes=time_budget,
+        say=say,
+    )
     with TrainingDisplay() as display:
         result = run(
             template,
@@ -155,6 +162,12 @@ def train(
     if distributed.is_main_process():
         _report(result, time.monotonic() - started_at)
     return 130 if result.is_interrupted else 0
+
+
+def _list_skipped(lines: Sequence[str], file: Path) -> None:
+    if lines:
+        write_atomically(file, "".join(f"{line}\n" for line in lines))
+        say(f"{len(lines)} bad images or annotations left out; they are listed in {file}.")
 
 
 def _warn(train_data: CocoData, val_data: CocoData | None) -> None:
@@ -196,19 +209,30 @@ def _open_start(
 
 
 def _is_default(template: Template, config: str, load_weights: str) -> bool:
-    """Whether no weights are named, or just the snapshot that a work directory may have, and it has not."""
+    """Whether no file is named, or just the snapshot that a work directory may have, and it has not."""
+    from multibox import initial_weights
+
+    if load_weights == initial_weights.BUNDLED:
+        return True
     snapshot = _work_directory(config) / template.initial_weights
     return not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot)
 
 
-def _default_start(template: Template, config: str, load_weights: str, classes: Sequence[str]) -> StartingPoint:
-    """Where a training of these classes starts if nothing else is named."""
+def _some(start: StartingPoint | None) -> list[StartingPoint]:
+    return [] if start is None else [start]
+
+
+def _default_starts(template: Template, config: str, load_weights: str, classes: Sequence[str]) -> list[StartingPoint]:
+    """Where a training of these classes may start if no file is named; the first is taken if none is tried."""
     from multibox import initial_weights
     from multibox.starting_point import open_starting_point
 
-    found = initial_weights.find(_work_directory(config), template, classes)
-    say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
-    return open_starting_point(found, template)
+    found = load_weights
+    if found != initial_weights.BUNDLED:
+        found = initial_weights.find(_work_directory(config), template, classes)
+        say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
+    names = [initial_weights.CLASSIFIER, initial_weights.DETECTOR] if found == initial_weights.BUNDLED else [found]
+    return [open_starting_point(name, template) for name in names]
 
 
 def _work_directory(config: str) -> Path:

@@ -1,0 +1,137 @@
+"""Which of several starts serves a data set best: each is trained for a short while, and the better one is taken.
+
+A backbone that learnt a thousand kinds of things tells classes apart that a detector's cannot, and a detector's head
+finds small and crowded objects that a fresh one misses for long. Which of the two a set needs shows within a few dozen
+steps (docs/decisions/0009).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from multibox import config
+from multibox.config import Template
+from multibox.data.coco import CocoData
+from multibox.schedule import passes_per_epoch
+from multibox.starting_point import StartingPoint
+from multibox.train import train
+
+STEPS = 60
+"""Of each trial, with its own warm-up and decay: as a whole training of that length."""
+
+SHARE = 0.16
+"""Of a run that all trials together may take: two of them before the templates' epochs on a small set, or before four
+minutes. A shorter run takes the first start untried.
+"""
+
+MAX_IMAGES = 100
+"""Validation images of a trial."""
+
+SECONDS_PER_TRIAL = 15
+"""Of a small template on two cores, to judge a run that is given minutes, not steps."""
+
+
+def choose_start(
+    starts: Sequence[StartingPoint],
+    template: Template,
+    train_data: CocoData,
+    val_data: CocoData | None,
+    *,
+    seed: int,
+    device: str,
+    processes: int,
+    time_budget_minutes: float | None,
+    say: Callable[[str], None],
+) -> StartingPoint | None:
+    """The best of several starts, if the run is long enough to try them, else the first; None if there is none.
+
+    Raises:
+        KeyboardInterrupt: a signal came during a trial.
+    """
+    is_short = not pays(template, len(train_data.records), len(starts), time_budget_minutes)
+    if len(starts) < 2 or val_data is None or processes > 1 or is_short:
+        return starts[0] if starts else None
+    say(f"Trying {len(starts)} starts on these data.")
+    return best_start(starts, template, train_data, val_data, seed=seed, device=device, say=say)
+
+
+def pays(template: Template, num_images: int, num_starts: int, time_budget_minutes: float | None) -> bool:
+    """Whether a run is long enough for a trial of each start before it."""
+    if time_budget_minutes is not None:
+        return 60 * time_budget_minutes * SHARE >= num_starts * SECONDS_PER_TRIAL
+    basic = template.hyper_parameters.basic
+    passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
+    steps = basic.epochs * math.ceil(num_images * passes / basic.batch_size)
+    return steps * SHARE >= num_starts * STEPS
+
+
+def best_start(
+    starts: Sequence[StartingPoint],
+    template: Template,
+    train_data: CocoData,
+    val_data: CocoData,
+    *,
+    seed: int,
+    device: str,
+    say: Callable[[str], None],
+) -> StartingPoint:
+    """The start from which a short training reaches the best AP, the first of equal ones; what came of it is said.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    basic = config.replace(template.hyper_parameters.basic, epochs=1)
+    schedule = config.replace(template.train.schedule, min_steps_per_epoch=STEPS)
+    short = config.replace(
+        template,
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        train=config.replace(template.train, schedule=schedule),
+    )
+    some_train_data = _at_most(train_data, STEPS * basic.batch_size)
+    some_val_data = _at_most(val_data, MAX_IMAGES)
+    scores: list[float] = []
+    for start in starts:
+        with tempfile.TemporaryDirectory() as folder:
+            result = train(
+                short,
+                some_train_data,
+                Path(folder),
+                display=_Silent(),
+                val_data=some_val_data,
+                start=start,
+                seed=seed,
+                device=device,
+            )
+        if result.is_interrupted:
+            raise KeyboardInterrupt
+        scores.append((result.metrics.ap or 0.0) if result.metrics else 0.0)
+    best = max(range(len(starts)), key=lambda index: scores[index])
+    tried = ", ".join(f"{_short(start)} AP {score:.3f}" for start, score in zip(starts, scores, strict=True))
+    say(f"Tried for {STEPS} steps each: {tried}. Starting from {_short(starts[best])}.")
+    return starts[best]
+
+
+def _at_most(data: CocoData, count: int) -> CocoData:
+    """So many records, evenly spread."""
+    total = len(data.records)
+    if total <= count:
+        return data
+    return dataclasses.replace(data, records=tuple(data.records[i * total // count] for i in range(count)))
+
+
+def _short(start: StartingPoint) -> str:
+    return start.name.partition(" ")[0]
+
+
+class _Silent:
+    """Where a trial tells how it goes: nowhere."""
+
+    def line(self, text: str) -> None:
+        """See `multibox.loop.Display`."""
+
+    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
+        """See `multibox.loop.Display`."""
