@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/multibox new mobilenet_v2-2s_ssd-256x256 $(RUN) --offline
+	$(BIN)/multibox new mobilenet_v2-2s_ssd-384x384 $(RUN) --offline
 	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
 	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
 	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \

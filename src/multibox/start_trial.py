@@ -124,7 +124,7 @@ def _at_most(data: CocoData, count: int) -> CocoData:
 
 
 def _short(start: StartingPoint) -> str:
-    return start.name.partition(" ")[0]
+    return start.name.partition(" (")[0]
 
 
 class _Silent:
