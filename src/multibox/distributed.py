@@ -34,6 +34,22 @@ def is_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def meet_again(backend: str) -> None:
+    """Join the other processes after a restart, if torchrun keeps the place where they meet.
+
+    That place still has the addresses of the processes that failed (PyTorch 2.13), and whoever reads them first asks
+    the dead. Under a name of its own, each attempt starts with nothing.
+    """
+    if not is_restarted() or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    port = int(os.environ["MASTER_PORT"])
+    place = dist.TCPStore(os.environ["MASTER_ADDR"], port, world_size, is_master=False)  # type: ignore[attr-defined]
+    store = dist.PrefixStore(f"multibox/attempt {attempt}", place)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
 def control_group(device_type: str) -> dist.ProcessGroup | None:
     """What plain values travel through: never a graphics card, whose work would have to be waited for first."""
     return None if device_type == "cpu" else dist.new_group(backend="gloo")

@@ -24,7 +24,7 @@ from multibox.data.cache import ImageCache, free_memory_bytes
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
 from multibox.data.summary import describe
-from multibox.distributed import is_launched, run_id
+from multibox.distributed import is_launched, meet_again, run_id
 from multibox.errors import OptionError
 from multibox.images import resize, to_input
 from multibox.loop import Display, Result, TrainingLoop
@@ -191,6 +191,7 @@ def connect(device: str, precision: str) -> Fabric:
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
     )
+    meet_again("nccl" if accelerator == "cuda" else "gloo")
     fabric.launch()
     return fabric
 

@@ -16,6 +16,7 @@ class FindsBlue:
 
     classes = ("blue",)
     input_size = 32
+    threshold = None
 
     def __init__(self) -> None:
         self.num_seen = 0
