@@ -58,7 +58,7 @@ def find(folder: Path, template: Template, classes: Sequence[str]) -> str:
     snapshot = folder / template.initial_weights
     if snapshot.exists():
         return str(snapshot)
-    for one in template.dependencies:
+    for one in filter(are_initial_weights, template.dependencies):
         path = folder / one.destination
         is_there = path.suffix == ".xml" and path.exists() and path.with_suffix(".bin").exists()
         known = known_classes(path) if is_there else ()

@@ -7,18 +7,14 @@ steps (docs/decisions/0009).
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from multibox import config
+from multibox.brief_training import brief_training
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.schedule import passes_per_epoch
 from multibox.starting_point import StartingPoint
-from multibox.train import train
 
 STEPS = 60
 """Of each trial, with its own warm-up and decay: as a whole training of that length."""
@@ -43,17 +39,19 @@ def choose_start(
     *,
     seed: int,
     device: str,
-    processes: int,
+    is_alone: bool,
     time_budget_minutes: float | None,
     say: Callable[[str], None],
 ) -> StartingPoint | None:
-    """The best of several starts, if the run is long enough to try them, else the first; None if there is none.
+    """The best of several starts, or the first if they are not tried; None if there is none.
+
+    They are tried if the run is long enough and `is_alone`, the only process of its training.
 
     Raises:
         KeyboardInterrupt: a signal came during a trial.
     """
     is_short = not pays(template, len(train_data.records), len(starts), time_budget_minutes)
-    if len(starts) < 2 or val_data is None or processes > 1 or is_short:
+    if len(starts) < 2 or val_data is None or not is_alone or is_short:
         return starts[0] if starts else None
     say(f"Trying {len(starts)} starts on these data.")
     return best_start(starts, template, train_data, val_data, seed=seed, device=device, say=say)
@@ -84,54 +82,18 @@ def best_start(
     Raises:
         KeyboardInterrupt: a signal came.
     """
-    basic = config.replace(template.hyper_parameters.basic, epochs=1)
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=STEPS)
-    short = config.replace(
-        template,
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
-        train=config.replace(template.train, schedule=schedule),
-    )
-    some_train_data = _at_most(train_data, STEPS * basic.batch_size)
-    some_val_data = _at_most(val_data, MAX_IMAGES)
+    some_val_data = val_data.evenly(MAX_IMAGES)
     scores: list[float] = []
     for start in starts:
-        with tempfile.TemporaryDirectory() as folder:
-            result = train(
-                short,
-                some_train_data,
-                Path(folder),
-                display=_Silent(),
-                val_data=some_val_data,
-                start=start,
-                seed=seed,
-                device=device,
-            )
-        if result.is_interrupted:
-            raise KeyboardInterrupt
-        scores.append((result.metrics.ap or 0.0) if result.metrics else 0.0)
+        with brief_training(
+            template, train_data, steps=STEPS, start=start, val_data=some_val_data, seed=seed, device=device
+        ) as result:
+            scores.append((result.metrics.ap or 0.0) if result.metrics else 0.0)
     best = max(range(len(starts)), key=lambda index: scores[index])
     tried = ", ".join(f"{_short(start)} AP {score:.3f}" for start, score in zip(starts, scores, strict=True))
     say(f"Tried for {STEPS} steps each: {tried}. Starting from {_short(starts[best])}.")
     return starts[best]
 
 
-def _at_most(data: CocoData, count: int) -> CocoData:
-    """So many records, evenly spread."""
-    total = len(data.records)
-    if total <= count:
-        return data
-    return dataclasses.replace(data, records=tuple(data.records[i * total // count] for i in range(count)))
-
-
 def _short(start: StartingPoint) -> str:
     return start.name.partition(" (")[0]
-
-
-class _Silent:
-    """Where a trial tells how it goes: nowhere."""
-
-    def line(self, text: str) -> None:
-        """See `multibox.loop.Display`."""
-
-    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
-        """See `multibox.loop.Display`."""

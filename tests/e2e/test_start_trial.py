@@ -45,7 +45,7 @@ def test_what_learns_faster_is_taken_and_the_random_state_does_not_matter(templa
     fresh = ssd.build(template, num_classes=3).state_dict()
     bad = StartingPoint(fresh, good.classes, good.anchors_px, False, "bad (of nothing)")
     said: list[str] = []
-    common = {"seed": 0, "device": "cpu", "processes": 1, "say": said.append}
+    common = {"seed": 0, "device": "cpu", "is_alone": True, "say": said.append}
     chosen = choose_start([bad, good], of_length(template, 99), train_data, val_data, time_budget_minutes=60, **common)
     assert chosen is good
     assert said[0] == "Trying 2 starts on these data."
@@ -53,8 +53,8 @@ def test_what_learns_faster_is_taken_and_the_random_state_does_not_matter(templa
 
     # Too short, nothing to validate on, several processes: the first, untried.
     said.clear()
-    for data, minutes, processes in ((val_data, 1, 1), (None, 60, 1), (val_data, 60, 2)):
-        options = common | {"processes": processes, "time_budget_minutes": minutes}
+    for data, minutes, is_alone in ((val_data, 1, True), (None, 60, True), (val_data, 60, False)):
+        options = common | {"is_alone": is_alone, "time_budget_minutes": minutes}
         assert choose_start([bad, good], template, train_data, data, **options) is bad
     assert choose_start([], template, train_data, val_data, time_budget_minutes=60, **common) is None
     assert said == []

@@ -138,7 +138,7 @@ def train(
         val_data,
         seed=seed,
         device=device,
-        processes=num_processes,
+        is_alone=not distributed.is_launched(),
         time_budget_minutes=time_budget,
         say=say,
     )

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -82,6 +82,13 @@ class CocoData:
         for record in self.records:
             np.add.at(counts, record.targets.labels, 1)
         return tuple(counts.tolist())
+
+    def evenly(self, count: int) -> CocoData:
+        """The same with so many records at most, evenly spread; what was clipped, skipped or wrong stays that of the whole."""
+        total = len(self.records)
+        if total <= count:
+            return self
+        return replace(self, records=tuple(self.records[i * total // count] for i in range(count)))
 
 
 def split_list(text: str) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -148,35 +145,24 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
 
     The weights are random numbers, treated as a trained start: what a template freezes is frozen.
     """
+    from multibox.brief_training import brief_training
     from multibox.model import ssd
     from multibox.runtimes import open_runtime
     from multibox.starting_point import StartingPoint
-    from multibox.train import train
 
     basic = template.hyper_parameters.basic
-    batch_size = min(basic.batch_size, TIMED_BATCH)
-    count = min(len(data.records), TIMED_STEPS * batch_size)
-    chosen = [data.records[i * len(data.records) // count] for i in range(count)]
-    few = dataclasses.replace(data, records=tuple(chosen))
-    short = config.replace(
+    basic = config.replace(basic, batch_size=min(basic.batch_size, TIMED_BATCH))
+    clustering = config.replace(template.train.anchor_clustering, enabled=False)
+    timed = config.replace(
         template,
-        hyper_parameters=config.replace(
-            template.hyper_parameters, basic=config.replace(basic, batch_size=batch_size, epochs=1)
-        ),
-        train=config.replace(
-            template.train,
-            schedule=config.replace(template.train.schedule, min_steps_per_epoch=TIMED_STEPS),
-            anchor_clustering=config.replace(template.train.anchor_clustering, enabled=False),
-        ),
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        train=config.replace(template.train, anchor_clustering=clustering),
     )
-    weights = ssd.build(short, num_classes=len(data.classes)).state_dict()
+    weights = ssd.build(timed, num_classes=len(data.classes)).state_dict()
     start = StartingPoint(weights, None, template.model.anchors_px, False, "random numbers")
-    with tempfile.TemporaryDirectory() as folder:
-        result = train(short, few, Path(folder), display=_Silence(), start=start)
-        if result.is_interrupted:
-            raise KeyboardInterrupt
+    with brief_training(timed, data, steps=TIMED_STEPS, start=start) as result:
         runtime = open_runtime(result.latest)
-        shown = chosen[:TIMED_VALIDATION]
+        shown = data.evenly(TIMED_VALIDATION).records
         seconds = []
         for _ in range(2):  # the first call pays for memory
             started_at = time.perf_counter()
@@ -191,16 +177,6 @@ def minutes(template: Template, num_images: int, num_val_images: int, speed: Spe
     passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
     epoch = num_images * passes / speed.images_per_second + num_val_images * speed.validation_seconds
     return basic.epochs * epoch / 60
-
-
-class _Silence:
-    """A display of a training of which nobody is to hear."""
-
-    def line(self, text: str) -> None:
-        """Nothing."""
-
-    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
-        """Nothing."""
 
 
 def _recall(boxes: FloatArray, anchors: FloatArray, threshold: float) -> float:

@@ -1,0 +1,58 @@
+"""A training of a few steps on a part of the data: to see how fast a machine is, or what a start is worth."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multibox import config
+from multibox.config import Template
+from multibox.data.coco import CocoData
+from multibox.loop import Result
+from multibox.starting_point import StartingPoint
+from multibox.train import train
+
+
+@contextmanager
+def brief_training(
+    template: Template,
+    data: CocoData,
+    *,
+    steps: int,
+    start: StartingPoint,
+    val_data: CocoData | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Iterator[Result]:
+    """One epoch of at least so many steps, with its own warm-up and decay; its files are there within.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    basic = config.replace(template.hyper_parameters.basic, epochs=1)
+    schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
+    short = config.replace(
+        template,
+        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        train=config.replace(template.train, schedule=schedule),
+    )
+    few = data.evenly(steps * basic.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(
+            short, few, Path(folder), display=_Silent(), val_data=val_data, start=start, seed=seed, device=device
+        )
+        if result.is_interrupted:
+            raise KeyboardInterrupt
+        yield result
+
+
+class _Silent:
+    """A display of a training of which nobody is to hear."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
+        """Nothing."""
