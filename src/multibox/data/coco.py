@@ -84,7 +84,7 @@ class CocoData:
         return tuple(counts.tolist())
 
     def evenly(self, count: int) -> CocoData:
-        """The same with so many records at most, evenly spread; what was clipped, skipped or wrong stays that of the whole."""
+        """The same with so many records at most, evenly spread; what was wrong stays that of the whole."""
         total = len(self.records)
         if total <= count:
             return self
