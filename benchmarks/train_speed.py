@@ -320,7 +320,7 @@ def measure_parts(rounds: int) -> None:
     from torch import nn
 
     from multibox import config
-    from multibox.frozen import frozen_stages
+    from multibox.frozen import frozen_stages, to_input
     from multibox.instantiate import bundled_templates
     from multibox.model import ssd
     from multibox.model.depthwise import DepthwiseConv2d
@@ -341,15 +341,15 @@ def measure_parts(rounds: int) -> None:
         compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
     template = config.load(bundled_templates()[MODEL])
     model = ssd.build(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    images = torch.rand(16, 3, 256, 256).numpy()
+    pictures = torch.randint(256, (16, 256, 256, 3), dtype=torch.uint8)
     by_openvino = frozen_stages(model, 8, input_size=256, device=torch.device("cpu"), precision=torch.bfloat16)
     stages = nn.Sequential(*model.blocks_up_to(8))
 
     def by_torch() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            stages(torch.from_numpy(images).contiguous(memory_format=torch.channels_last))
+            stages(to_input(pictures))
 
-    compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(images)], rounds)
+    compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(pictures)], rounds)
 
 
 def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.openvino_modules import compile_module
-from multibox.structures import FloatArray, RawOutput
+from multibox.structures import RawOutput
 
 
 def freeze(model: SSD, stride: int) -> int:
@@ -36,29 +36,37 @@ class TrainedStages(nn.Module):
         return self.model.from_block(self.first_block, x)
 
 
+def to_input(pictures: Tensor) -> Tensor:
+    """The network's input (B, 3, S, S), channels last in memory, of RGB bytes (B, S, S, 3)."""
+    return pictures.permute(0, 3, 1, 2).float().div_(255)
+
+
 def frozen_stages(
     model: SSD, stride: int, *, input_size: int, device: torch.device, precision: torch.dtype
-) -> Callable[[FloatArray], Tensor]:
-    """A function from images (B, 3, S, S), RGB in 0..1, to what the stages up to this stride make of them.
+) -> Callable[[Tensor], Tensor]:
+    """A function from RGB bytes (B, S, S, 3) to what the stages up to this stride make of them.
 
     It has the weights of now. On a processor, OpenVINO runs it, at 2.5 times the speed of PyTorch without gradients
     (`benchmarks/train_speed.py --parts`); elsewhere, PyTorch does.
     """
     if device.type != "cpu":
         here = nn.Sequential(*model.blocks_up_to(stride))
-        return lambda images: _run_here(here, images, device, precision)
+        return lambda pictures: _run_here(here, pictures, device, precision)
     stages = nn.Sequential(*fold(model).blocks_up_to(stride))
-    request = compile_module(stages, input_size=input_size, precision=precision).create_infer_request()
+    request = compile_module(
+        stages, input_size=input_size, precision=precision, takes_bytes=True
+    ).create_infer_request()
 
-    def run(images: FloatArray) -> Tensor:
+    def run(pictures: Tensor) -> Tensor:
+        found = torch.from_numpy(request.infer([pictures.numpy()], share_inputs=True)[0])
         # The request's own memory has the next batch's values while this one's still wait for their gradients.
-        return torch.from_numpy(request.infer([images], share_inputs=True)[0]).clone(memory_format=torch.channels_last)
+        return found.clone(memory_format=torch.channels_last)
 
     return run
 
 
-def _run_here(stages: nn.Module, images: FloatArray, device: torch.device, precision: torch.dtype) -> Tensor:
-    batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last, non_blocking=True)
+def _run_here(stages: nn.Module, pictures: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
+    images = to_input(pictures.to(device, non_blocking=True))
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        found: Tensor = stages(batch)
+        found: Tensor = stages(images)
     return found

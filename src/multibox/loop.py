@@ -31,7 +31,7 @@ from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
 from multibox.evaluate import Evaluation, Metrics, detect, measure
 from multibox.files import write_atomically
-from multibox.frozen import TrainedStages, freeze, frozen_stages
+from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
 from multibox.loss import Losses, multibox_loss
 from multibox.matching import pad
 from multibox.model import ssd
@@ -40,7 +40,7 @@ from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
-from multibox.structures import Detections, FloatArray, RawOutput
+from multibox.structures import Detections, RawOutput
 from multibox.training_memory import TrainingMemory
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ class TrainingLoop:
         """What the run will take of this machine's memory, in this process."""
         side = self.template.input.size
         # Fresh numbers: those of real images would have to be read first.
-        images = torch.rand(2, 3, side, side)
-        inputs = images.to(self.fabric.device, memory_format=torch.channels_last)
+        pictures = torch.randint(256, (2, side, side, 3), dtype=torch.uint8)
+        inputs = to_input(pictures.to(self.fabric.device))
         trained: nn.Module = self.model
         if self.run_frozen is not None:
-            inputs = self.run_frozen(images.numpy())
+            inputs = self.run_frozen(pictures)
             trained = TrainedStages(self.model, self.num_frozen)
         return training_memory.estimate(
             trained,
@@ -322,14 +322,15 @@ class TrainingLoop:
         return losses
 
     def _forward(self, batch: Batch) -> RawOutput:
+        pictures = torch.from_numpy(batch.images)
         if self.run_frozen is None:
-            images = torch.from_numpy(batch.images).to(self.fabric.device, memory_format=torch.channels_last)
+            images = to_input(pictures.to(self.fabric.device, non_blocking=True))
         else:
-            images = self.run_frozen(batch.images)
+            images = self.run_frozen(pictures)
         raw: RawOutput = self.network(images)
         return raw
 
-    def _frozen_stages(self) -> Callable[[FloatArray], Tensor]:
+    def _frozen_stages(self) -> Callable[[Tensor], Tensor]:
         return frozen_stages(
             self.model,
             self.template.train.frozen_stride,

@@ -15,9 +15,13 @@ from multibox.openvino_files import core
 from multibox.structures import RawOutput
 
 
-def compile_module(module: nn.Module, *, input_size: int, precision: torch.dtype) -> Any:
-    """The `openvino.CompiledModel` of a module that takes images (B, 3, S, S), in evaluation mode."""
+def compile_module(module: nn.Module, *, input_size: int, precision: torch.dtype, takes_bytes: bool = False) -> Any:
+    """The `openvino.CompiledModel` of a module that takes images (B, 3, S, S), in evaluation mode.
+
+    With `takes_bytes`, the compiled one takes (B, S, S, 3) in 0..255 instead, where the module's images are in 0..1.
+    """
     import openvino
+    from openvino.preprocess import PrePostProcessor
 
     with warnings.catch_warnings():
         # What the two libraries find deprecated in each other is nothing that a user could mend.
@@ -25,6 +29,12 @@ def compile_module(module: nn.Module, *, input_size: int, precision: torch.dtype
         # Traced, in a third of the time that `torch.export` takes: a training begins with it.
         example = torch.zeros(2, 3, input_size, input_size)
         converted = openvino.convert_model(module.eval(), example_input=example, input=[-1, 3, input_size, input_size])
+    if takes_bytes:
+        steps = PrePostProcessor(converted)
+        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+        steps.input().preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+        steps.input().model().set_layout(openvino.Layout("NCHW"))
+        converted = steps.build()
     # Each batch is waited for, and PyTorch computes on all processors before and after.
     settings = {
         "PERFORMANCE_HINT": "LATENCY",

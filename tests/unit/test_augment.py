@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
+from typing import Any
 
 import numpy as np
 import pytest
 
+from multibox import config
 from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
 from multibox.data import augment as augmentation
 from multibox.data.augment import augment, crop, flip, photometric
@@ -144,71 +145,82 @@ def test_tiny_and_narrow_images_can_be_cropped(shape: tuple[int, int]) -> None:
         assert part.size > 0 and len(boxes) == 1
 
 
-def test_no_colour_change_gives_the_same_values_as_floats() -> None:
+def test_no_colour_change_gives_the_same_values() -> None:
     image = places(16, 16).astype(np.uint8)
 
     changed = photometric(image, NO_COLOUR, np.random.default_rng(0))
 
-    assert changed.dtype == np.float32 and np.array_equal(changed, image)
+    assert changed.dtype == np.uint8 and np.array_equal(changed, image)
 
 
-def test_colour_changes_stay_in_range_and_leave_the_input_alone() -> None:
+def test_colour_changes_leave_the_input_alone_and_give_bytes_in_order() -> None:
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8).astype(np.float32)
+    image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     before = image.copy()
     for _ in range(100):
         changed = photometric(image, ALL_COLOUR, rng)
 
-        assert changed.dtype == np.float32 and changed.shape == image.shape and changed.flags.c_contiguous
-        assert changed.min() >= 0 and changed.max() <= 255
+        assert changed.dtype == np.uint8 and changed.shape == image.shape and changed.flags.c_contiguous
     assert np.array_equal(image, before)
 
 
-def hues_saturations_values(image: np.ndarray) -> np.ndarray:
-    """(pixels, 3): hue in turns, saturation, value, by the standard library."""
-    return np.array([colorsys.rgb_to_hsv(*(pixel[::-1] / 255)) for pixel in image.reshape(-1, 3).astype(float)])
+def colours(**changes: Any) -> PhotometricConfig:
+    """A configuration in which nothing changes but what is named."""
+    return config.replace(NO_COLOUR, **changes)
 
 
-def test_a_change_of_hue_turns_all_hues_by_the_same_angle_and_nothing_else() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    before = hues_saturations_values(image)
-    config = PhotometricConfig(
-        brightness=0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue_degrees=18, permute_channels=0
+def changed_by(image: np.ndarray, changes: PhotometricConfig) -> np.ndarray:
+    """The first result that differs from the image: each change happens every other time."""
+    results = (photometric(image, changes, np.random.default_rng(seed)) for seed in range(40))
+    return next(result for result in results if not np.array_equal(result, image))
+
+
+@pytest.mark.parametrize("changes", [{"hue_degrees": 18}, {"saturation": (0.5, 0.5)}, {"saturation": (1.5, 1.5)}])
+def test_grey_stays_grey_whatever_happens_to_colours(changes: dict[str, Any]) -> None:
+    grey = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+
+    for seed in range(20):
+        assert np.array_equal(photometric(grey, colours(**changes), np.random.default_rng(seed)), grey)
+
+
+def test_hue_turns_about_the_grey_axis() -> None:
+    image = np.array([[[60, 120, 180]]], dtype=np.uint8)
+    results = [photometric(image, colours(hue_degrees=18), np.random.default_rng(seed))[0, 0] for seed in range(60)]
+
+    # The sum and the distance from grey stay, up to rounding.
+    assert all(abs(int(found.sum()) - 360) <= 2 for found in results)
+    assert all(abs(np.linalg.norm(found - 120.0) - 60 * np.sqrt(2)) <= 1.5 for found in results)
+    # At right angles to the grey axis, the three channels are 120 degrees apart: 120 + 69.28 * cos(angle). Blue has its
+    # 60 at 150 degrees, so 18 degrees either way end at 132 (73.6) and at 168 (52.2).
+    blue = [int(found[0]) for found in results]
+    assert 52 <= min(blue) < 55 and 70 < max(blue) <= 74
+    assert 20 <= blue.count(60) <= 45  # every other time, hue stays
+
+
+def test_half_the_saturation_halves_the_distance_from_grey_and_keeps_the_brightness() -> None:
+    image = np.array([[[200, 100, 50]]], dtype=np.uint8)
+
+    changed = changed_by(image, colours(saturation=(0.5, 0.5)))
+
+    grey = 0.114 * 200 + 0.587 * 100 + 0.299 * 50  # 96.45
+    assert changed[0, 0].tolist() == [round((value + grey) / 2) for value in (200, 100, 50)] == [148, 98, 73]
+
+
+def test_contrast_multiplies_and_cuts() -> None:
+    image = np.array([[[10, 100, 200]]], dtype=np.uint8)
+
+    assert changed_by(image, colours(contrast=(1.5, 1.5)))[0, 0].tolist() == [15, 150, 255]
+
+
+def test_brightness_adds_the_same_to_all_and_cuts_at_black() -> None:
+    image = np.array([[[5, 100, 200]]], dtype=np.uint8)
+    results = [photometric(image, colours(brightness=32), np.random.default_rng(seed))[0, 0] for seed in range(60)]
+
+    added = [int(found[1]) - 100 for found in results]
+    assert all(
+        found.tolist() == [max(0, 5 + more), 100 + more, 200 + more] for found, more in zip(results, added, strict=True)
     )
-    angles = []
-    for seed in range(40):
-        after = hues_saturations_values(photometric(image, config, np.random.default_rng(seed)))
-
-        turned = ((after[:, 0] - before[:, 0] + 0.5) % 1 - 0.5) * 360
-        assert np.allclose(turned, turned[0], atol=0.1)
-        assert np.allclose(after[:, 1:], before[:, 1:], atol=1e-4)
-        angles.append(turned[0])
-    assert -18 <= min(angles) < -9 and 9 < max(angles) <= 18
-    assert 10 <= sum(abs(angle) < 1e-3 for angle in angles) <= 30  # every other time, hue stays
-
-
-def test_a_change_of_saturation_keeps_hue_and_the_brightest_channel() -> None:
-    image = np.random.default_rng(0).integers(64, 192, (16, 16, 3), dtype=np.uint8)
-    before = hues_saturations_values(image)
-    config = PhotometricConfig(
-        brightness=0, contrast=(1.0, 1.0), saturation=(0.5, 0.5), hue_degrees=0, permute_channels=0
-    )
-    seeds = range(8)
-    results = [hues_saturations_values(photometric(image, config, np.random.default_rng(seed))) for seed in seeds]
-
-    factors = [round(float((after[:, 1] / before[:, 1]).mean()), 3) for after in results]
-    assert set(factors) == {0.5, 1.0}
-    assert all(np.allclose(after[:, 2], before[:, 2], atol=1e-4) for after in results)
-
-
-def test_brightness_below_zero_does_not_turn_into_other_colours() -> None:
-    # Without care, OpenCV's colour conversion makes bright pixels of negative ones.
-    dark = np.full((8, 8, 3), 5, dtype=np.uint8)
-    rng = np.random.default_rng(0)
-
-    brightest = max(float(photometric(dark, ALL_COLOUR, rng).max()) for _ in range(300))
-
-    assert brightest <= (5 + 32) * 1.5
+    assert -32 <= min(added) < -20 and 20 < max(added) <= 32
 
 
 def test_permuted_channels_hold_the_same_values_in_another_order() -> None:

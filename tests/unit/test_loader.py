@@ -79,8 +79,8 @@ def loader_threads() -> list[threading.Thread]:
 
 def test_a_batch_pairs_images_targets_and_indices(records: list[Record]) -> None:
     for batch in train_loader(records).epoch(0):
-        assert batch.images.shape == (4, 3, 32, 32) and batch.images.dtype == np.float32
-        values = [round(float(image.mean()) * 255) for image in batch.images]
+        assert batch.images.shape == (4, 32, 32, 3) and batch.images.dtype == np.uint8
+        values = [round(float(image.mean())) for image in batch.images]
         assert values == [20 * index for index in batch.indices]
         assert [targets.labels.tolist() for targets in batch.targets] == [[index] for index in batch.indices]
 

@@ -1,12 +1,12 @@
 """Random changes of training images: crop, resize, colours, mirror. Pure functions of an explicit random generator.
 
-The original distorts colours first, on the whole image in float32. Here the uint8 image is cropped and shrunk first:
-colours are changed pixel by pixel, so the order makes no difference but for interpolation, and an image of 640x480
-takes less than a third of the time.
+The original distorts colours first, on the whole image, in float32 and in HSV. Here the image is cropped and shrunk
+first, and stays in bytes: colours are changed pixel by pixel, so the order makes no difference but for interpolation.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -22,15 +22,14 @@ from multibox.structures import FloatArray, IntArray, Targets
 TRIES_PER_DRAW = 50  # SSD's and the original's number
 MAX_DRAWS = 20  # the original has no limit; it is for sets of `min_ious` that no crop of an image can satisfy
 MAX_ASPECT = 2.0  # a crop's longer side is at most twice the shorter, in pixels; SSD's and the original's number
+GREY_OF_BGR = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601
 
 
-def augment(
-    image: Image, targets: Targets, config: AugmentConfig, size: int, rng: Generator
-) -> tuple[NDArray[Any], Targets]:
+def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rng: Generator) -> tuple[Image, Targets]:
     """A randomly changed BGR square (size, size, 3) of an image, and its targets.
 
-    It is float32 in 0..255 if colours are changed, else uint8. If the image has objects, so has the result; boxes are
-    inside it. Boxes that the crop left less than a pixel wide or high are dropped, unless none would remain.
+    If the image has objects, so has the result; boxes are inside it. Boxes that the crop left less than a pixel wide or
+    high are dropped, unless none would remain.
     """
     boxes, labels = targets.boxes, targets.labels
     if config.crop is not None:
@@ -46,36 +45,27 @@ def augment(
     return square, Targets(boxes, labels)
 
 
-def photometric(image: NDArray[Any], config: PhotometricConfig, rng: Generator) -> FloatArray:
-    """A BGR image (H, W, 3), uint8 or float32 in 0..255, with other colours, as float32.
+def photometric(image: Image, config: PhotometricConfig, rng: Generator) -> Image:
+    """A BGR image (H, W, 3) with other colours.
 
-    Brightness, contrast, saturation and hue change with probability one half each, contrast before or after saturation
-    and hue; then channels may swap places. Unlike the original's, values are cut to 0..255: no camera gives others.
+    Brightness, contrast, saturation and hue change with probability one half each; then channels may swap places. All
+    of it is one product of each pixel with a matrix, rounded and cut to 0..255 once: saturation and hue change about
+    the grey axis of the colour cube, where the original went to HSV and back, which takes twenty times as long.
 
     Source: Liu et al., "SSD", 2016, section 3.6, after Howard, "Some Improvements on Deep CNN Based Image
     Classification", 2013; ranges as in the original.
     """
     brightness = rng.uniform(-config.brightness, config.brightness) if rng.random() < 0.5 else 0.0
-    is_contrast_first = rng.random() < 0.5
     contrast = rng.uniform(*config.contrast) if rng.random() < 0.5 else 1.0
     saturation = rng.uniform(*config.saturation) if rng.random() < 0.5 else 1.0
     hue = rng.uniform(-config.hue_degrees, config.hue_degrees) if rng.random() < 0.5 else 0.0
     channels = rng.permutation(3) if rng.random() < config.permute_channels else np.arange(3)
 
-    # Everything after the first product is done in place: at this size, fresh memory costs more than the arithmetic.
-    changed: FloatArray = np.multiply(image, np.float32(contrast if is_contrast_first else 1), dtype=np.float32)
-    if brightness:
-        changed += np.float32(brightness * contrast if is_contrast_first else brightness)
-    if saturation != 1 or hue:
-        np.maximum(changed, 0, out=changed)  # OpenCV's conversion is wrong for negative values
-        _change_saturation_and_hue(changed, saturation, hue)
-    if not is_contrast_first and contrast != 1:
-        changed *= np.float32(contrast)
-    np.clip(changed, 0, 255, out=changed)
-    if channels.tolist() == [0, 1, 2]:
-        return changed
-    permuted: FloatArray = cv2.merge([cv2.extractChannel(changed, int(channel)) for channel in channels])
-    return permuted
+    # Saturation and hue leave grey as it is, so brightness, the same for all channels, need not go through them.
+    colours = contrast * _turned_about_grey(hue) @ _saturated(saturation)
+    matrix = np.column_stack([colours, np.full(3, contrast * brightness)])[channels]
+    changed: Image = cv2.transform(image, matrix)
+    return changed
 
 
 def crop(
@@ -89,15 +79,20 @@ def crop(
     Source: Liu et al., "SSD", 2016, section 2.2; IoU and rounding as in the original.
     """
     height, width = image.shape[:2]
+    within_reach = _largest_smallest_iou(boxes, config.min_side)
     for _ in range(MAX_DRAWS):
         min_iou = config.min_ious[rng.integers(len(config.min_ious))]
         if min_iou == 1:
             break
+        if min_iou > within_reach:
+            continue
         patches_px = _draw_patches(width, height, config.min_side, rng)
         patches = (patches_px / (width, height, width, height)).astype(np.float32)
         fits = np.ones(len(patches), dtype=np.bool_)
         if len(boxes):
-            fits = (geometry.iou(patches, boxes).min(axis=1) >= min_iou) & _centres_inside(boxes, patches).any(axis=1)
+            fits = _centres_inside(boxes, patches).any(axis=1)
+            if min_iou > 0:
+                fits &= geometry.iou(patches, boxes).min(axis=1) >= min_iou
         if fits.any():
             choice = int(fits.argmax())
             x1, y1, x2, y2 = patches_px[choice].tolist()
@@ -113,15 +108,20 @@ def flip(image: NDArray[Any], boxes: FloatArray) -> tuple[NDArray[Any], FloatArr
     return cv2.flip(image, 1), mirrored
 
 
-def _change_saturation_and_hue(image: FloatArray, saturation: float, hue_degrees: float) -> None:
-    # OpenCV's hue of a float image is in degrees, saturation in 0..1, value in the image's own units.
-    cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=image)
-    if saturation != 1:
-        image[..., 1] *= np.float32(saturation)
-    if hue_degrees:
-        # On the way back to BGR, OpenCV takes angles above 360 but is wrong for negative ones.
-        image[..., 0] += np.float32(hue_degrees % 360)
-    cv2.cvtColor(image, cv2.COLOR_HSV2BGR, dst=image)
+def _saturated(factor: float) -> NDArray[np.float64]:
+    """The matrix (3, 3) that moves BGR colours away from the grey of the same brightness, or towards it.
+
+    Source: Haeberli, "Matrix Operations for Image Processing", 1993.
+    """
+    return factor * np.eye(3) + (1 - factor) * GREY_OF_BGR
+
+
+def _turned_about_grey(degrees: float) -> NDArray[np.float64]:
+    """The rotation (3, 3) of colours about the axis from black to white (Rodrigues' formula)."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)) / math.sqrt(3)
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    turned: NDArray[np.float64] = cosine * np.eye(3) + sine * across + (1 - cosine) / 3
+    return turned
 
 
 def _draw_patches(width: int, height: int, min_side: float, rng: Generator) -> NDArray[np.int64]:
@@ -135,6 +135,19 @@ def _draw_patches(width: int, height: int, min_side: float, rng: Generator) -> N
     is_usable = (aspect >= 1 / MAX_ASPECT) & (aspect <= MAX_ASPECT) & (patches[:, 2:] > patches[:, :2]).all(axis=1)
     usable: NDArray[np.int64] = patches[is_usable]
     return usable
+
+
+def _largest_smallest_iou(boxes: FloatArray, min_side: float) -> float:
+    """What the smallest IoU of a crop with any box (N, 4) can be at most: most draws that cannot succeed need no tries.
+
+    An IoU is at most the smaller area over the larger one, for the smallest box and for the largest.
+    """
+    if not len(boxes):
+        return 1.0
+    areas = geometry.area(boxes)
+    smallest, largest = float(areas.min()), float(areas.max())
+    # A crop is rounded down to pixels: a margin keeps the bound on the safe side.
+    return 1.01 * min(math.sqrt(smallest / largest), smallest / min_side**2 if min_side else 1.0) + 0.01
 
 
 def _centres_inside(boxes: FloatArray, patches: FloatArray) -> NDArray[np.bool_]:

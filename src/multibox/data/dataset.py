@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
+import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from multibox.data.coco import Record
 from multibox.errors import DataError
 from multibox.images import Image
 from multibox.locations import is_remote
-from multibox.structures import FloatArray, Targets
+from multibox.structures import Targets
 
 DECODED_PER_INPUT_SIDE = 2
 """Images are decoded to at least so many times the network input on either side, because crops enlarge a part of them.
@@ -29,9 +30,13 @@ would cost memory: an image at 3 times the input takes more than twice the bytes
 
 
 class Batch(NamedTuple):
-    """B samples: `images` (B, 3, S, S) float32 RGB in 0..1, and the targets and record index of each."""
+    """B samples: `images` (B, S, S, 3) RGB, and the targets and record index of each.
 
-    images: FloatArray
+    Bytes: a quarter of the memory traffic of float32, also to a graphics card. They become numbers in 0..1 where the
+    network runs.
+    """
+
+    images: NDArray[np.uint8]
     targets: list[Targets]
     indices: list[int]
 
@@ -93,8 +98,8 @@ class Dataset:
             self.cache.put(index, image)
         return image
 
-    def sample(self, index: int, rng: Generator) -> tuple[NDArray[Any], Targets]:
-        """The BGR square (S, S, 3) of a record, uint8 or float32 in 0..255, and its targets."""
+    def sample(self, index: int, rng: Generator) -> tuple[Image, Targets]:
+        """The BGR square (S, S, 3) of a record, and its targets."""
         record = self.records[index]
         image = self.decoded(index)
         try:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 
+import cv2
 import numpy as np
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from multibox import images
 from multibox.background import ahead
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
-from multibox.images import Image, to_input
+from multibox.images import Image
 from multibox.locations import is_remote
 
 MAX_PIXELS_PER_BATCH = 64_000_000
@@ -90,18 +91,20 @@ class TrainLoader:
         return np.concatenate([rng.permutation(len(self.dataset)) for _ in range(num_rounds)])[:num_samples]
 
     def _batch(self, epoch: int, positions: range, order: NDArray[np.int64], stop: threading.Event) -> Batch:
-        squares, targets = [], []
+        size = self.dataset.input_size
+        pictures = np.empty((len(positions), size, size, 3), np.uint8)
+        targets = []
         indices = order[positions.start : positions.stop].tolist()
-        for position, index in zip(positions, indices, strict=True):
+        for picture, position, index in zip(pictures, positions, indices, strict=True):
             if stop.is_set():
                 raise CancelledError
             # The sample's place in the epoch decides its random numbers, whoever prepares it. A spawn key, because
             # a number added to the list of seeds would give place 0 the numbers of the order itself.
             rng = np.random.default_rng(SeedSequence([self.seed, epoch], spawn_key=(position,)))
             square, target = self.dataset.sample(index, rng)
-            squares.append(square)
+            cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=picture)
             targets.append(target)
-        return Batch(to_input(squares), targets, indices)
+        return Batch(pictures, targets, indices)
 
 
 def evaluation_images(records: Sequence[Record], *, num_workers: int) -> Generator[Image, None, None]:
