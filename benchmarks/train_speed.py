@@ -2,6 +2,7 @@
 
     python benchmarks/train_speed.py FOLDER --start FILE [--rounds 3]   whole trainings, and the plain loop
     python benchmarks/train_speed.py FOLDER --start FILE --ceiling      epochs, beside steps on a batch that is ready
+    python benchmarks/train_speed.py FOLDER --start FILE --cache        epochs with all images in memory, or not all
     python benchmarks/train_speed.py FOLDER --loader                    batches without a step, as for a graphics card
     python benchmarks/train_speed.py --parts [--rounds 9]               single parts of a step, on random numbers
     python benchmarks/train_speed.py --table                            the recorded results as Markdown
@@ -21,12 +22,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accuracy import annotations, machine  # the benchmark beside this one
+
+if TYPE_CHECKING:
+    from multibox.loop import TrainingLoop
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = "mobilenet_v2-2s_ssd-256x256"
@@ -44,6 +49,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parts", action="store_true")
     parser.add_argument("--ceiling", action="store_true")
+    parser.add_argument("--cache", action="store_true")
     parser.add_argument("--loader", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
@@ -67,6 +73,8 @@ def main() -> int:
         parser.error("--start: name pretrained weights")
     elif arguments.ceiling:
         name, result = "train-ceiling", measure_ceiling(arguments)
+    elif arguments.cache:
+        name, result = "train-cache", measure_cache(arguments)
     else:
         name, result = "train-speed", measure_trainings(arguments)
     file = RESULTS / f"{facts['date']}-{name}-{facts['data']}.json"
@@ -105,6 +113,53 @@ def measure_ceiling(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list[float]]:
     """Of one run, the first epoch left out."""
+    found: dict[str, list[float]] = {"epoch": [], "steps": []}
+    with training_loop(arguments, frozen_stride, cache_bytes=2 << 30) as loop:
+        batch = next(loop.loader.epoch(0))
+        for number in range(arguments.rounds + 1):
+            whole = epoch_speed(loop)
+            started_at = time.perf_counter()
+            for _ in range(loop.loader.steps_per_epoch):
+                loop.train_step(batch)
+            num_images = loop.loader.steps_per_epoch * arguments.batch_size
+            pure = num_images / (time.perf_counter() - started_at)
+            if number:
+                found["epoch"].append(round(whole, 2))
+                found["steps"].append(round(pure, 2))
+    return found
+
+
+def measure_cache(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of epochs in turns, where the memory holds all decoded images, half of them, or none."""
+    # Bytes of all images, as the loop itself announces them.
+    with training_loop(arguments, 8, cache_bytes=1 << 40) as loop:
+        size = loop.loader.dataset.bytes_in_cache
+    limits = {"all": 1 << 40, "half": size // 2, "a tenth": size // 10, "none": 0}
+    speeds: dict[str, list[float]] = {name: [] for name in limits}
+    with ExitStack() as stack:
+        loops = {
+            name: stack.enter_context(training_loop(arguments, 8, cache_bytes=limit)) for name, limit in limits.items()
+        }
+        for number in range(arguments.rounds + 1):
+            for name, loop in loops.items():
+                speed = epoch_speed(loop)
+                if number:  # the first one fills the memory
+                    speeds[name].append(round(speed, 2))
+    return {"batch_size": arguments.batch_size, "bytes_of_all": size, "images_per_second": speeds}
+
+
+def epoch_speed(loop: TrainingLoop) -> float:
+    """Images per second of the next epoch, validation left out."""
+    from multibox.loop import MeanLosses
+
+    started_at = time.perf_counter()
+    num_steps = loop.train_epoch(MeanLosses(), lambda: False)
+    return num_steps * loop.global_batch / (time.perf_counter() - started_at)
+
+
+@contextmanager
+def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_bytes: int) -> Iterator[TrainingLoop]:
+    """The loop of `multibox train`, without validation, ready for its first epoch."""
     import logging
 
     from multibox import config
@@ -113,7 +168,7 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
     from multibox.instantiate import bundled_templates
-    from multibox.loop import TrainingLoop, _MeanLosses
+    from multibox.loop import TrainingLoop
     from multibox.model import ssd
     from multibox.starting_point import open_starting_point
     from multibox.train import connect
@@ -136,10 +191,10 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
         data.records,
         input_size=template.input.size,
         augment=template.train.augment,
-        cache=ImageCache(2 << 30),
+        cache=ImageCache(cache_bytes),
     )
     with tempfile.TemporaryDirectory() as work:
-        loop = TrainingLoop(
+        yield TrainingLoop(
             connect("cpu", template.train.precision),
             template,
             model,
@@ -151,20 +206,6 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
             classes=data.classes,
             start_share=0.0,
         )
-        batch = next(loop.loader.epoch(0))
-        found: dict[str, list[float]] = {"epoch": [], "steps": []}
-        for number in range(arguments.rounds + 1):
-            started_at = time.perf_counter()
-            num_steps = loop._train_epoch(_MeanLosses(), lambda: False)
-            seconds = time.perf_counter() - started_at
-            started_at = time.perf_counter()
-            for _ in range(num_steps):
-                loop._step(batch)
-            pure = time.perf_counter() - started_at
-            if number:
-                found["epoch"].append(round(num_steps * arguments.batch_size / seconds, 2))
-                found["steps"].append(round(num_steps * arguments.batch_size / pure, 2))
-    return found
 
 
 class Silent:
@@ -389,6 +430,18 @@ def table() -> str:
             facts += [f"{statistics.median(found[key]):.1f}" for key in ("epoch", "steps")]
             facts.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
             rows.append("| " + " | ".join(facts) + " |")
+    rows += [
+        "",
+        "| date | data | decoded images in memory | epoch img/s | share of all in memory |",
+        "|---|---|---|---|---|",
+    ]
+    for path in sorted(RESULTS.glob("*-train-cache-*.json")):
+        r = json.loads(path.read_text())
+        whole = r["images_per_second"]["all"]
+        for name, speeds in r["images_per_second"].items():
+            shares = sorted(speed / base for speed, base in zip(speeds, whole, strict=True))
+            spread = f"{statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})"
+            rows.append(f"| {r['date']} | {r['data']} | {name} | {statistics.median(speeds):.1f} | {spread} |")
     rows += ["", "| date | data | pixels | images | img/s of the loader alone |", "|---|---|---|---|---|"]
     for path in sorted(RESULTS.glob("*-train-loader-*.json")):
         r = json.loads(path.read_text())

@@ -110,7 +110,7 @@ class _Counters:
 
 
 class TrainingLoop:
-    """One run. `run` is the loop over epochs, `_step` everything that happens to one batch.
+    """One run. `run` is the loop over epochs, `train_step` everything that happens to one batch.
 
     `quantization` comes with a network that computes in 8 bits: what its checkpoints keep of it beside the weights.
     """
@@ -191,8 +191,8 @@ class TrainingLoop:
             write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
         with _interruption(self.display.line) as is_interrupted:
             while not self._agree_on(self._is_done() or is_interrupted()):
-                started_at, losses = time.monotonic(), _MeanLosses()
-                num_steps = self._train_epoch(losses, is_interrupted)
+                started_at, losses = time.monotonic(), MeanLosses()
+                num_steps = self.train_epoch(losses, is_interrupted)
                 if self.counters.step_in_epoch:
                     break
                 speed = num_steps * self.global_batch / (time.monotonic() - started_at)
@@ -269,7 +269,7 @@ class TrainingLoop:
                 f"{int(step)}. All machines need the same --save-checkpoints-to, in a folder that they share."
             )
 
-    def _train_epoch(self, losses: _MeanLosses, is_interrupted: Callable[[], bool]) -> int:
+    def train_epoch(self, losses: MeanLosses, is_interrupted: Callable[[], bool]) -> int:
         """The steps of an epoch that are left; `step_in_epoch` is 0 in the end unless a signal came. Their number."""
         counters = self.counters
         first_step = counters.step_in_epoch
@@ -277,7 +277,7 @@ class TrainingLoop:
         started_at = time.monotonic()
         with closing(self.loader.epoch(counters.epoch, first_step=first_step)) as batches:
             for batch in batches:
-                losses.add(self._step(batch))
+                losses.add(self.train_step(batch))
                 # Waiting for the batch counts: a step is from the end of one to the end of the next.
                 self.pace.count_step(time.monotonic() - started_at)
                 started_at = time.monotonic()
@@ -297,7 +297,8 @@ class TrainingLoop:
             counters.step_in_epoch = 0
         return num_steps
 
-    def _step(self, batch: Batch) -> Losses:
+    def train_step(self, batch: Batch) -> Losses:
+        """Forward, loss, backward, optimizer and average; the losses."""
         template = self.template
         self.rate = self.basic.base_learning_rate * rate_factor(
             self.counters.progress, num_steps=self.num_steps, config=template.train.schedule
@@ -345,7 +346,7 @@ class TrainingLoop:
         with self.fabric.autocast():
             return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
-    def _end_epoch(self, losses: _MeanLosses, speed: float, log: RunLog | None) -> None:
+    def _end_epoch(self, losses: MeanLosses, speed: float, log: RunLog | None) -> None:
         counters, metrics = self.counters, None
         if self.val_data is not None and self._agree_on(self._is_done() or self.pace.is_validation_due()):
             metrics = self.metrics = self._validate(self.val_data)
@@ -450,7 +451,7 @@ class TrainingLoop:
         self.num_steps = self.counters.step + math.ceil(steps_left)
         return steps_left
 
-    def _show(self, losses: _MeanLosses, steps_left: float) -> None:
+    def _show(self, losses: MeanLosses, steps_left: float) -> None:
         if not self.fabric.is_global_zero:
             return
         if self.pace.deadline is not None and self.pace.num_steps == PLAN_AFTER_STEPS:
@@ -515,7 +516,7 @@ class TrainingLoop:
         )
 
 
-class _MeanLosses:
+class MeanLosses:
     """Means over the steps of an epoch."""
 
     def __init__(self) -> None:
@@ -524,6 +525,7 @@ class _MeanLosses:
         self._count = 0
 
     def add(self, losses: Losses) -> None:
+        """Count one more step."""
         values = torch.stack([losses.total, losses.classes, losses.boxes]).detach().double()
         self._sums = values if self._sums is None else self._sums + values
         self._count += 1

@@ -102,8 +102,14 @@ def train(
         "start": _name_of_start(start, resume),
         "start_origin": _origin_of_start(start, resume),
     }
+    now = time.time()
+    begun = now - (time.monotonic() - started_at)
+    if resume is not None and run_id() is not None and resume.meta.get("launch") == run_id():
+        # Restarted by torchrun: what was promised when the run began still holds.
+        begun = min(begun, resume.meta.get("begun", begun))
+    training.meta["begun"] = begun
     if time_budget_minutes is not None:
-        training.pace.deadline = started_at + 60 * time_budget_minutes
+        training.pace.deadline = time.monotonic() + begun + 60 * time_budget_minutes - now
     if resume is not None:
         say(training.restore(resume))
     training.check_agreement()

@@ -29,7 +29,9 @@ def from_trained(train_arguments, trained) -> list[str]:
     return [str(trained) if argument == "random" else argument for argument in train_arguments] + [*rate]
 
 
-def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(multibox, from_trained, tmp_path):
+def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
+    multibox, from_trained, shapes_data, tmp_path
+):
     # 16 training and 8 validation images: neither is a multiple of 3, and 16 no multiple of 6.
     for name, batch, processes in (("one", 6, 1), ("two", 3, 2), ("three", 2, 3)):
         options = ("--save-checkpoints-to", tmp_path / name, "--batch-size", batch, "--gpu-num", processes)
@@ -42,21 +44,17 @@ def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(mul
         assert [line["step"] for line in several] == [line["step"] for line in one]
         np.testing.assert_allclose(several[0]["loss"], one[0]["loss"], rtol=1e-3)
         np.testing.assert_allclose(several[1]["loss"], one[1]["loss"], rtol=2e-2)
-
-
-@pytest.mark.parametrize("processes", [2, 3])
-def test_validation_is_that_of_one_process_to_the_last_digit(multibox, from_trained, shapes_data, tmp_path, processes):
-    options = ("--save-checkpoints-to", tmp_path, "--batch-size", 2, "--gpu-num", processes, "--epochs", "1")
-    done = multibox(*from_trained, *options)
-    assert done.returncode == 0, done.stderr
-    measured = lines_of(tmp_path)[-1]
-    done = multibox(
-        *("eval", "--load-weights", tmp_path / "latest.pth", "--save-metrics-to", tmp_path / "alone.yaml"),
-        *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
-    )
-    alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
-    assert [measured[name] for name in ("ap", "ap50", "ap75")] == [alone[name] for name in ("ap", "ap50", "ap75")]
-    assert 0 < alone["ap"] < 1
+    # Their validation is that of one process, to the last digit.
+    for name in ("two", "three"):
+        done = multibox(
+            *("eval", "--load-weights", tmp_path / name / "latest.pth", "--save-metrics-to", tmp_path / "alone.yaml"),
+            *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
+        )
+        assert done.returncode == 0, done.stderr
+        alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
+        measured = lines_of(tmp_path / name)[-1]
+        assert [measured[key] for key in ("ap", "ap50", "ap75")] == [alone[key] for key in ("ap", "ap50", "ap75")]
+        assert 0 < alone["ap"] < 1
 
 
 def test_a_run_goes_on_with_another_number_of_processes(multibox, from_trained, tmp_path):
@@ -93,6 +91,34 @@ def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(f
     assert [line["epoch"] for line in lines_of(tmp_path)] == list(range(1, 13))
     saved = torch.load(tmp_path / "latest.pth", weights_only=True)
     assert saved["meta"]["epoch"] == 12 and saved["meta"]["processes"] == 2
+
+
+def test_a_restart_leaves_the_end_of_the_time_budget_where_it_was(from_trained, tmp_path):
+    def start(number: int) -> subprocess.CompletedProcess[str]:
+        launch = {"TORCHELASTIC_RUN_ID": "one run", "TORCHELASTIC_RESTART_COUNT": str(number)}
+        command = [
+            *(sys.executable, "-W", "ignore", "-m", "multibox", *from_trained),
+            "--save-checkpoints-to",
+            tmp_path,
+        ]
+        command += ["--time-budget", "5"] if number else ["--epochs", "1"]
+        return subprocess.run(
+            list(map(str, command)),
+            env=ENVIRONMENT | launch,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    assert start(0).returncode == 0
+    saved = torch.load(tmp_path / "latest.pth", weights_only=True)
+    saved["meta"]["begun"] -= 300
+    torch.save(saved, tmp_path / "latest.pth")
+    done = start(1)
+    assert done.returncode == 0, done.stderr
+    # Five minutes are over: one step more, and the end.
+    assert lines_of(tmp_path)[-1]["step"] == lines_of(tmp_path)[0]["step"] + 1
 
 
 def worker_of(launcher: int, *, rank: int) -> int:

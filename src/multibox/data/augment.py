@@ -88,11 +88,11 @@ def crop(
             continue
         patches_px = _draw_patches(width, height, config.min_side, rng)
         patches = (patches_px / (width, height, width, height)).astype(np.float32)
-        fits = np.ones(len(patches), dtype=np.bool_)
+        fits: NDArray[np.bool_] = np.ones(len(patches), dtype=np.bool_)
         if len(boxes):
             fits = _centres_inside(boxes, patches).any(axis=1)
             if min_iou > 0:
-                fits &= geometry.iou(patches, boxes).min(axis=1) >= min_iou
+                fits = fits & (geometry.iou(patches, boxes).min(axis=1) >= min_iou)
         if fits.any():
             choice = int(fits.argmax())
             x1, y1, x2, y2 = patches_px[choice].tolist()
