@@ -1,10 +1,11 @@
-"""How good a detector becomes: train on a COCO folder for some minutes, evaluate, and record a dated result.
+"""How good a detector becomes in some minutes of a processor with the defaults, and how soon it is nearly as good.
 
-    python benchmarks/accuracy.py FOLDER [--model 256] [--start FILE] [--minutes 15] [--seed 0] [--classes A,B]
+    python benchmarks/accuracy.py FOLDER... [--model 256] [--start bundled] [--minutes 15] [--seeds 0,1] [--classes A,B]
     python benchmarks/accuracy.py --table          the recorded results as Markdown
 
-FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Training and
-evaluation run as a user would run them, in processes of their own; the minutes are those of the whole training command.
+FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Each training
+is `multibox train` in a process of its own, alone on the machine; the minutes are those of the whole command, reading,
+trial of starts and validations included. A run that is recorded is not done again.
 """
 
 from __future__ import annotations
@@ -12,79 +13,76 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+USABLE = 0.9  # of the last AP
 
 
 def main() -> int:
-    """Run one training, or print the table."""
+    """Train what is not recorded yet, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--model", default="256", choices=["256", "384", "512"])
-    parser.add_argument("--start", default="", help="weights to start from; default: random")
+    parser.add_argument("--start", default="bundled", help="weights to start from")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--classes", default="")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
         print(table())
         return 0
-    if arguments.folder is None:
-        parser.error("name a folder, or --table")
-    result = measure(arguments)
+    if not arguments.folders:
+        parser.error("name folders, or --table")
     RESULTS.mkdir(exist_ok=True)
-    name = f"{result['date']}-accuracy-{result['data']}-{result['model']}-{result['start_kind']}-{result['seed']}.json"
-    (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    for seed in map(int, arguments.seeds.split(",")):
+        for folder in arguments.folders:
+            start = Path(arguments.start).stem
+            data = folder.resolve().name
+            name = f"accuracy-{data}-{arguments.model}-{start}-{arguments.minutes:g}min-{seed}"
+            if not list(RESULTS.glob(f"*-{name}.json")):
+                result = measure(folder, seed, arguments)
+                (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
+                print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}", flush=True)
     return 0
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, object]:
-    """Train, evaluate the last and the best weights, and say under what circumstances."""
-    train_files, val_files = annotations(arguments.folder, "train"), annotations(arguments.folder, "val")
-    classes = ["--classes", arguments.classes] if arguments.classes else []
+def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train, and say how that went and under what circumstances."""
+    train_files, val_files = annotations(folder, "train"), annotations(folder, "val")
     with tempfile.TemporaryDirectory() as work:
-        output = Path(work) / "outputs"
         command = [
-            *("train", "--config", f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}"),
+            *(sys.executable, "-m", "multibox", "train"),
+            *("--config", f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}"),
             *("--train-ann-files", train_files[0], "--train-data-roots", train_files[1]),
             *("--val-ann-files", val_files[0], "--val-data-roots", val_files[1]),
-            *("--save-checkpoints-to", str(output), "--time-budget", str(arguments.minutes)),
-            *("--seed", str(arguments.seed), *classes),
-            *(("--load-weights", arguments.start) if arguments.start else ()),
+            *("--load-weights", arguments.start, "--seed", str(seed)),
+            *("--save-checkpoints-to", work, "--time-budget", str(arguments.minutes)),
+            *(("--classes", arguments.classes) if arguments.classes else ()),
         ]
         started_at = time.monotonic()
-        run(command)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         minutes = (time.monotonic() - started_at) / 60
-        log = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-        metrics = {}
-        for kind in ("latest", "best"):
-            path = Path(work) / f"{kind}.yaml"
-            run(
-                [
-                    *("eval", "--load-weights", str(output / f"{kind}.pth"), "--save-metrics-to", str(path)),
-                    *("--test-ann-files", val_files[0], "--test-data-roots", val_files[1]),
-                ]
-            )
-            metrics[kind] = json.loads(path.with_suffix(".json").read_text())["metrics"]
+        log = [json.loads(line) for line in (Path(work) / "metrics.jsonl").read_text().splitlines()]
+    tried = [line for line in done.stdout.splitlines() if line.startswith("Tried for")]
+    validated = [line for line in log if line["ap"] is not None]
+    best = max(validated, key=lambda line: line["ap"])
     return {
-        "date": date.today().isoformat(),
-        "data": arguments.folder.resolve().name,
-        "model": arguments.model,
-        "start": Path(arguments.start).name or "random weights",
-        "start_kind": "pretrained" if arguments.start else "random",
-        "seed": arguments.seed,
-        "minutes": round(minutes, 1),
-        "steps": log[-1]["step"],
-        "images_per_second": round(sum(line["images_per_second"] for line in log) / len(log), 1),
-        **{f"{kind}_{name}": round(found[name], 4) for kind, found in metrics.items() for name in ("ap", "ap50")},
+        **{"date": date.today().isoformat(), "data": folder.resolve().name, "model": arguments.model},
+        **{"start": Path(arguments.start).stem, "tried": tried, "classes": arguments.classes, "seed": seed},
+        **{"budget": arguments.minutes, "minutes": round(minutes, 1), "steps": log[-1]["step"]},
+        "images_per_second": round(statistics.median(line["images_per_second"] for line in log), 1),
+        **{name: round(validated[-1][name], 4) for name in ("ap", "ap50")},
+        **{f"best_{name}": round(best[name], 4) for name in ("ap", "ap50")},
+        "curve": [[round(line["seconds"] / 60, 2), round(line["ap"], 4), round(line["ap50"], 4)] for line in validated],
         "machine": machine(),
     }
 
@@ -95,11 +93,6 @@ def annotations(folder: Path, split: str) -> tuple[str, str]:
         if (folder / name).exists():
             return str(folder / name), str(folder / split)
     raise SystemExit(f"{folder}: there is no annotations_{split}.json")
-
-
-def run(arguments: list[str]) -> None:
-    """Run a multibox command; stop if it fails."""
-    subprocess.run([sys.executable, "-m", "multibox", *arguments], check=True)
 
 
 def machine() -> str:
@@ -116,19 +109,34 @@ def machine() -> str:
 
 
 def table() -> str:
-    """All recorded results, one row each."""
+    """One row per set, model and start: means over seeds, with the lowest and the highest."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for path in sorted(RESULTS.glob("*-accuracy-*min-*.json")):
+        if "int8" not in path.name:
+            r = json.loads(path.read_text())
+            groups.setdefault((r["data"], r["model"], r["start"], f"{r['budget']:g}"), []).append(r)
     rows = [
-        "| date | data | model | start | seed | minutes | steps | img/s | AP / AP50 last | AP / AP50 best |",
+        "| data | model | start | minutes | seeds | steps | AP last | AP50 last | AP50 best | minutes to 0.9 AP |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for path in sorted(RESULTS.glob("*-accuracy-*.json")):
-        r = json.loads(path.read_text())
-        scores = [f"{r[f'{kind}_ap']:.3f} / {r[f'{kind}_ap50']:.3f}" for kind in ("latest", "best")]
-        facts = (
-            r[name] for name in ("date", "data", "model", "start", "seed", "minutes", "steps", "images_per_second")
-        )
-        rows.append("| " + " | ".join([*map(str, facts), *scores]) + " |")
+    for key in sorted(groups):
+        runs = groups[key]
+        facts = [*key, str(len(runs)), f"{statistics.mean(r['steps'] for r in runs):.0f}"]
+        facts += [spread([r[name] for r in runs], 3) for name in ("ap", "ap50", "best_ap50")]
+        facts.append(spread([minutes_to_usable(r) for r in runs], 1))
+        rows.append("| " + " | ".join(facts) + " |")
     return "\n".join(rows)
+
+
+def minutes_to_usable(result: dict[str, Any]) -> float:
+    """From the start of the command to the first validation with nearly the last AP."""
+    return next(float(minutes) for minutes, ap, _ in result["curve"] if ap >= USABLE * result["ap"])
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean, and the range if there are several."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -357,7 +357,9 @@ class TrainingLoop:
         if log is not None:
             names = ("ap", "ap50", "ap75", "recall")
             scores = {name: getattr(metrics, name) if metrics else None for name in names}
-            scalars = {"step": counters.step, "learning_rate": self.rate, **means, "images_per_second": speed}
+            seconds = round(time.monotonic() - self.pace.began_at, 1)
+            scalars = {"step": counters.step, "seconds": seconds, "learning_rate": self.rate, **means}
+            scalars["images_per_second"] = speed
             # Before the checkpoint: a resumed run drops lines of epochs that it does again, but cannot make up for one.
             log.write(counters.epoch, {**scalars, **scores})
             self.display.line(_epoch_line(counters.epoch, means, scores, speed))

@@ -18,7 +18,8 @@ UNTIMED_STEPS = 2
 class Pace:
     """Smoothed time per step and per validation, and what follows from them.
 
-    `deadline` is a time of `time.monotonic` or None. `validation_seconds` begins as a guess.
+    `deadline` and `began_at`, the start of the command, are times of `time.monotonic`; there may be no deadline.
+    `validation_seconds` begins as a guess.
     """
 
     deadline: float | None
@@ -26,6 +27,7 @@ class Pace:
     step_seconds: float = 0.0
     num_steps: int = 0
     validated_at: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.monotonic)
 
     def count_step(self, seconds: float) -> None:
         """Learn from one more step."""

@@ -102,6 +102,7 @@ def train(
         "start": _name_of_start(start, resume),
         "start_origin": _origin_of_start(start, resume),
     }
+    training.pace.began_at = started_at
     now = time.time()
     begun = now - (time.monotonic() - started_at)
     if resume is not None and run_id() is not None and resume.meta.get("launch") == run_id():
