@@ -40,9 +40,11 @@ def multibox_loss(
 ) -> Losses:
     """Losses of a batch, for anchors (A, 4) as fractions of the image and the head's `loss_weights` (2,).
 
-    Both sums are divided by the number of positive anchors, at least 1 per image, in the whole batch; with several
-    processes, `average_over_processes` makes that the mean over them, so that averaged gradients are those of one
-    process with all images.
+    Sums over positive anchors are divided by their number, at least 1 per image, in the whole batch. With
+    `config.objects_count_equally`, they are means over objects of the mean over an object's anchors instead: a small
+    object, which one anchor meets, counts as much as a large one. Sums over negatives are divided by the number of
+    positive anchors either way. With several processes, `average_over_processes` makes the divisors means over them, so
+    that averaged gradients are those of one process with all images.
 
     With `config.learn_balance`, the class loss is balanced as exp(-w) * loss + w / 2 (Kendall et al., "Multi-Task
     Learning Using Uncertainty", 2018, eq. 10). The box loss is not: the original computed its balanced value and then
@@ -51,19 +53,25 @@ def multibox_loss(
     deltas, logits = raw.deltas.float(), raw.logits.float()
     matched = match(targets, anchors, iou_threshold=config.match_iou_threshold)
     is_positive = matched != BACKGROUND
-    num_positive = is_positive.sum(dim=1)
-    normaliser = average_over_processes(num_positive.clamp(min=1).sum().float())
-
     image_of, anchor_of = is_positive.nonzero(as_tuple=True)
     object_of = matched[image_of, anchor_of]
+    anchors_of_object = torch.zeros(targets.labels.shape, device=deltas.device)
+    anchors_of_object.index_put_((image_of, object_of), torch.ones((), device=deltas.device), accumulate=True)
+    counts = torch.stack([anchors_of_object.sum(dim=1), (anchors_of_object > 0).sum(dim=1)])
+    num_positive, num_objects = average_over_processes(counts.clamp(min=1).sum(dim=1))
+    shares = 1 / num_positive
+    if config.objects_count_equally:
+        shares = 1 / (anchors_of_object[image_of, object_of] * num_objects)
+
     encoded = box.encode(targets.boxes[image_of, object_of], anchors[anchor_of], variances)
-    box_loss = F.smooth_l1_loss(deltas[image_of, anchor_of], encoded, reduction="sum") / normaliser
+    box_errors = F.smooth_l1_loss(deltas[image_of, anchor_of], encoded, reduction="none").sum(dim=1)
+    box_loss = config.box_weight * (box_errors * shares).sum()
 
     background = logits.shape[-1] - 1
     labels = targets.labels.gather(1, matched.clamp(min=0)).masked_fill(~is_positive, background)
     errors = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
     is_hard = hard_negatives(errors.detach(), is_positive, ratio=config.negatives_per_positive)
-    raw_classes = (errors * (is_positive | is_hard)).sum() / normaliser
+    raw_classes = (errors * is_hard).sum() / num_positive + (errors[image_of, anchor_of] * shares).sum()
 
     if not config.learn_balance:
         return Losses(raw_classes, box_loss, raw_classes)

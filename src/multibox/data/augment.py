@@ -90,7 +90,7 @@ def crop(
         patches = (patches_px / (width, height, width, height)).astype(np.float32)
         fits: NDArray[np.bool_] = np.ones(len(patches), dtype=np.bool_)
         if len(boxes):
-            fits = _centres_inside(boxes, patches).any(axis=1)
+            fits = np.logical_or.reduce(_centres_inside(boxes, patches), axis=1)
             if min_iou > 0:
                 fits = fits & (geometry.iou(patches, boxes).min(axis=1) >= min_iou)
         if fits.any():
