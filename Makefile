@@ -66,8 +66,9 @@ bench: install
 	  --train-ann-files $(AIRPORT)/annotation_example_train.json --train-data-roots $(AIRPORT)/train \
 	  --val-ann-files $(AIRPORT)/annotation_example_val.json --val-data-roots $(AIRPORT)/val --save-checkpoints-to $(BENCH)
 	$(BIN)/multibox export --load-weights $(BENCH)/best.pth --save-model-to $(BENCH)/export --no-onnx
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled --ceiling --rounds 2
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2 --ceiling
+	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2 --cache
 	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --loader
 	$(BIN)/python benchmarks/train_speed.py --parts
 	$(BIN)/python benchmarks/eval_speed.py $(BENCH)/export/model.xml $(AIRPORT)/val --rounds 3

@@ -1,23 +1,25 @@
 """How good a detector becomes in some minutes of a processor with the defaults, and how soon it is nearly as good.
 
-    python benchmarks/accuracy.py FOLDER... [--model 256] [--start bundled] [--minutes 15] [--seeds 0,1] [--classes A,B]
+    python benchmarks/accuracy.py FOLDER... [--model 256] [--start bundled] [--minutes 15] [--seeds 0,1] [--jobs 2]
     python benchmarks/accuracy.py --table          the recorded results as Markdown
 
 FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Each training
-is `multibox train` in a process of its own, alone on the machine; the minutes are those of the whole command, reading,
-trial of starts and validations included. A run that is recorded is not done again.
+is `multibox train` in a process of its own; with `--jobs`, several run side by side with one thread each. The minutes
+are those of the whole command: reading, trial of starts, validations. What is recorded is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--classes", default="")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
@@ -43,16 +46,21 @@ def main() -> int:
     if not arguments.folders:
         parser.error("name folders, or --table")
     RESULTS.mkdir(exist_ok=True)
-    for seed in map(int, arguments.seeds.split(",")):
-        for folder in arguments.folders:
-            start = Path(arguments.start).stem
-            data = folder.resolve().name
-            name = f"accuracy-{data}-{arguments.model}-{start}-{arguments.minutes:g}min-{seed}"
-            if not list(RESULTS.glob(f"*-{name}.json")):
-                result = measure(folder, seed, arguments)
-                (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
-                print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}", flush=True)
+    runs = [(folder, seed) for seed in map(int, arguments.seeds.split(",")) for folder in arguments.folders]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda run: run_once(*run, arguments), runs))
     return 0
+
+
+def run_once(folder: Path, seed: int, arguments: argparse.Namespace) -> None:
+    """Train, and record how it went, unless that is done."""
+    start, data = Path(arguments.start).stem, folder.resolve().name
+    one_thread = "-one-thread" if arguments.jobs > 1 else ""
+    name = f"accuracy-{data}-{arguments.model}-{start}-{arguments.minutes:g}min{one_thread}-{seed}"
+    if not list(RESULTS.glob(f"*-{name}.json")):
+        result = measure(folder, seed, arguments)
+        (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
+        print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}", flush=True)
 
 
 def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -69,7 +77,8 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
             *(("--classes", arguments.classes) if arguments.classes else ()),
         ]
         started_at = time.monotonic()
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        threads = {"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
         minutes = (time.monotonic() - started_at) / 60
         log = [json.loads(line) for line in (Path(work) / "metrics.jsonl").read_text().splitlines()]
     tried = [line for line in done.stdout.splitlines() if line.startswith("Tried for")]
@@ -78,6 +87,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     return {
         **{"date": date.today().isoformat(), "data": folder.resolve().name, "model": arguments.model},
         **{"start": Path(arguments.start).stem, "tried": tried, "classes": arguments.classes, "seed": seed},
+        "threads": 1 if arguments.jobs > 1 else os.cpu_count(),
         **{"budget": arguments.minutes, "minutes": round(minutes, 1), "steps": log[-1]["step"]},
         "images_per_second": round(statistics.median(line["images_per_second"] for line in log), 1),
         **{name: round(validated[-1][name], 4) for name in ("ap", "ap50")},
@@ -97,7 +107,6 @@ def annotations(folder: Path, split: str) -> tuple[str, str]:
 
 def machine() -> str:
     """Processor, cores, and the versions that matter."""
-    import os
     from importlib.metadata import version
 
     cpu = platform.processor() or platform.machine()
@@ -111,13 +120,13 @@ def machine() -> str:
 def table() -> str:
     """One row per set, model and start: means over seeds, with the lowest and the highest."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for path in sorted(RESULTS.glob("*-accuracy-*min-*.json")):
-        if "int8" not in path.name:
-            r = json.loads(path.read_text())
-            groups.setdefault((r["data"], r["model"], r["start"], f"{r['budget']:g}"), []).append(r)
+    for path in sorted(RESULTS.glob("*-accuracy-*min*-[0-9].json")):
+        r = json.loads(path.read_text())
+        key = (r["data"], r["model"], r["start"], f"{r['budget']:g}", str(r["threads"]))
+        groups.setdefault(key, []).append(r)
     rows = [
-        "| data | model | start | minutes | seeds | steps | AP last | AP50 last | AP50 best | minutes to 0.9 AP |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| data | model | start | minutes | threads | seeds | steps | AP last | AP50 last | AP50 best | to 0.9 AP |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(groups):
         runs = groups[key]

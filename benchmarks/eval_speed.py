@@ -61,7 +61,8 @@ def main() -> int:
         "machine": machine(),
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{result['date']}-eval-speed.json").write_text(json.dumps(result, indent=2) + "\n")
+    pixels = "x".join(map(str, result["precisions"]["f32"]["pixels"]))
+    (RESULTS / f"{result['date']}-eval-speed-{pixels}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(table())
     return 0
 
@@ -170,7 +171,7 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     notes = []
-    for path in sorted(RESULTS.glob("*-eval-speed.json")):
+    for path in sorted(RESULTS.glob("*-eval-speed-*.json")):
         r = json.loads(path.read_text())
         for one in r["precisions"].values():
             shares = sorted(whole / alone for whole, alone in zip(one["evaluation"], one["network"], strict=True))
