@@ -126,15 +126,13 @@ class LossConfig(Strict, frozen=True, kw_only=True):
     """Matching and MultiBox loss.
 
     `learn_balance`: whether the weight of the class loss is learnt, as in the original, or 1.
-    `objects_count_equally`: whether an object's loss is the mean over its anchors, or, as in the original, the sum.
-    `box_weight`: of the box loss beside the class loss; the original's is 1.
+    `object_exponent`: an object counts as the number of its anchors to this power; 1 is the original's.
     """
 
     match_iou_threshold: Fraction
     negatives_per_positive: NotNegative
     learn_balance: bool = True
-    objects_count_equally: bool = False
-    box_weight: Positive = 1.0
+    object_exponent: Fraction = 1.0
 
 
 class PhotometricConfig(Strict, frozen=True):

@@ -40,11 +40,12 @@ def multibox_loss(
 ) -> Losses:
     """Losses of a batch, for anchors (A, 4) as fractions of the image and the head's `loss_weights` (2,).
 
-    Sums over positive anchors are divided by their number, at least 1 per image, in the whole batch. With
-    `config.objects_count_equally`, they are means over objects of the mean over an object's anchors instead: a small
-    object, which one anchor meets, counts as much as a large one. Sums over negatives are divided by the number of
-    positive anchors either way. With several processes, `average_over_processes` makes the divisors means over them, so
-    that averaged gradients are those of one process with all images.
+    An object's loss is the mean over the anchors that meet it, and it counts as their number to the power of
+    `config.object_exponent`: with 1, as in SSD and in the original, all positive anchors count the same, and so large
+    objects more than small ones; with 0, all objects count the same. The sum over objects is divided by that of their
+    weights, the sum over negatives by the number of positive anchors, each at least 1 per image, in the whole batch.
+    With several processes, `average_over_processes` makes the divisors means over them, so that averaged gradients are
+    those of one process with all images.
 
     With `config.learn_balance`, the class loss is balanced as exp(-w) * loss + w / 2 (Kendall et al., "Multi-Task
     Learning Using Uncertainty", 2018, eq. 10). The box loss is not: the original computed its balanced value and then
@@ -57,15 +58,14 @@ def multibox_loss(
     object_of = matched[image_of, anchor_of]
     anchors_of_object = torch.zeros(targets.labels.shape, device=deltas.device)
     anchors_of_object.index_put_((image_of, object_of), torch.ones((), device=deltas.device), accumulate=True)
-    counts = torch.stack([anchors_of_object.sum(dim=1), (anchors_of_object > 0).sum(dim=1)])
-    num_positive, num_objects = average_over_processes(counts.clamp(min=1).sum(dim=1))
-    shares = 1 / num_positive
-    if config.objects_count_equally:
-        shares = 1 / (anchors_of_object[image_of, object_of] * num_objects)
+    object_weights = torch.where(anchors_of_object > 0, anchors_of_object**config.object_exponent, 0)
+    sums = torch.stack([anchors_of_object.sum(dim=1), object_weights.sum(dim=1)])
+    num_positive, sum_of_weights = average_over_processes(sums.clamp(min=1).sum(dim=1))
+    shares = anchors_of_object[image_of, object_of] ** (config.object_exponent - 1) / sum_of_weights
 
     encoded = box.encode(targets.boxes[image_of, object_of], anchors[anchor_of], variances)
     box_errors = F.smooth_l1_loss(deltas[image_of, anchor_of], encoded, reduction="none").sum(dim=1)
-    box_loss = config.box_weight * (box_errors * shares).sum()
+    box_loss = (box_errors * shares).sum()
 
     background = logits.shape[-1] - 1
     labels = targets.labels.gather(1, matched.clamp(min=0)).masked_fill(~is_positive, background)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -90,47 +91,46 @@ def cross_entropy(logits: list[float], label: int) -> float:
     return math.log(sum(math.exp(logit - logits[label]) for logit in logits))
 
 
-def slow_losses(raw: RawOutput, images: list[Targets], *, is_equal: bool) -> tuple[float, float]:
+def slow_losses(raw: RawOutput, images: list[Targets], *, exponent: float) -> tuple[float, float]:
     """Class and box loss before balancing: image by image, anchor by anchor."""
     anchors = ANCHORS.tolist()
-    positive_sum = negative_sum = box_sum = normaliser = num_objects = 0.0
+    positive_sum = negative_sum = box_sum = normaliser = sum_of_weights = 0.0
     for deltas, logits, image in zip(raw.deltas.tolist(), raw.logits.tolist(), images, strict=True):
         boxes, labels = image.boxes.tolist(), image.labels.tolist()
         positives = slow_match(boxes, anchors)
+        counts = Counter(positives.values())
         normaliser += max(1, len(positives))
-        num_objects += max(1, len(set(positives.values())))
+        sum_of_weights += max(1, sum(count**exponent for count in counts.values()))
         for a, n in positives.items():
-            share = 1 / list(positives.values()).count(n) if is_equal else 1
+            share = counts[n] ** exponent / counts[n]
             positive_sum += share * cross_entropy(logits[a], labels[n])
             wanted = slow_deltas(boxes[n], anchors[a])
             box_sum += share * sum(smooth_l1(d - t) for d, t in zip(deltas[a], wanted, strict=True))
         negatives = [cross_entropy(logits[a], NUM_CLASSES) for a in range(len(anchors)) if a not in positives]
         negative_sum += sum(sorted(negatives, reverse=True)[: 3 * len(positives)])
-    divisor = num_objects if is_equal else normaliser
-    return negative_sum / normaliser + positive_sum / divisor, box_sum / divisor
+    return negative_sum / normaliser + positive_sum / sum_of_weights, box_sum / sum_of_weights
 
 
-@pytest.mark.parametrize("is_equal", [False, True])
+@pytest.mark.parametrize("exponent", [1, 0.5, 0])
 @pytest.mark.parametrize("num_objects", [[1], [3, 1, 2], [2, 0, 30, 5, 0], [100]])
-def test_losses_are_those_of_a_loop_over_images_and_anchors(num_objects, is_equal):
+def test_losses_are_those_of_a_loop_over_images_and_anchors(num_objects, exponent):
     raw, images = batch(num_objects)
-    class_loss, box_loss = slow_losses(raw, images, is_equal=is_equal)
-    losses = losses_of(raw, images, config=replace(CONFIG, objects_count_equally=is_equal))
+    class_loss, box_loss = slow_losses(raw, images, exponent=exponent)
+    losses = losses_of(raw, images, config=replace(CONFIG, object_exponent=exponent))
     assert losses.raw_classes.item() == pytest.approx(class_loss, rel=1e-4)
     assert losses.boxes.item() == pytest.approx(box_loss, rel=1e-4)
 
 
-def test_an_object_that_one_anchor_meets_counts_as_much_as_one_that_many_meet():
+@pytest.mark.parametrize("exponent", [1, 0.5, 0])
+def test_an_object_counts_as_the_number_of_its_anchors_to_the_power_of_the_exponent(exponent):
     boxes = (ANCHORS[[0]].numpy(), np.array([[0.125, 0.125, 0.575, 0.575]], np.float32))
     small, large = (Targets(each, np.array([0])) for each in boxes)
     num_anchors = [int((match(pad([image], "cpu"), ANCHORS, iou_threshold=0.4) >= 0).sum()) for image in (small, large)]
     assert num_anchors[0] == 1 < num_anchors[1]
-    equal = replace(CONFIG, objects_count_equally=True)
-    for config, ratio in ((equal, 1), (CONFIG, num_anchors[1])):
-        raw = RawOutput(torch.zeros(2, len(ANCHORS), 4), torch.zeros(2, len(ANCHORS), 4).requires_grad_())
-        losses_of(raw, [small, large], config=config).raw_classes.backward()
-        pulls = [-float(raw.logits.grad[row, :, 0].clamp(max=0).sum()) for row in range(2)]
-        assert pulls[1] / pulls[0] == pytest.approx(ratio, rel=1e-5)
+    raw = RawOutput(torch.zeros(2, len(ANCHORS), 4), torch.zeros(2, len(ANCHORS), 4).requires_grad_())
+    losses_of(raw, [small, large], config=replace(CONFIG, object_exponent=exponent)).raw_classes.backward()
+    pulls = [-float(raw.logits.grad[row, :, 0].clamp(max=0).sum()) for row in range(2)]
+    assert pulls[1] / pulls[0] == pytest.approx(num_anchors[1] ** exponent, rel=1e-5)
 
 
 def test_every_object_of_a_perfect_output_costs_nothing():
@@ -187,7 +187,7 @@ def test_images_twice_have_the_losses_of_once():
     assert twice.boxes.item() == pytest.approx(once.boxes.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, objects_count_equally=True)])
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, object_exponent=0.5)])
 def test_two_processes_with_half_the_images_are_one_with_all(config):
     raw, images = batch([4, 1, 0, 2])
     whole = losses_of(raw, images, config=config)
