@@ -156,18 +156,21 @@ def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> 
 
 
 def table() -> str:
-    """One row per variant and set: means over seeds, and the gain over the default with its standard error."""
+    """One row per variant and set: means over seeds, and the gain over its base, with its standard error."""
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-recipe-*.json"))]
     groups: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
     for r in runs:
         key = tuple(r[name] for name in ("length", "model", "start", "data", "variant"))
         groups.setdefault(key, {})[r["seed"]] = r
     rows = [
-        "| length | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| length | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(groups, key=lambda key: (*key[:4], key[4] != "default", key[4])):
-        found, defaults = groups[key], groups.get((*key[:4], "default"), {})
+        found = groups[key]
+        # Some were tried on another recipe than the default.
+        base = next(iter(found.values())).get("base", "default")
+        defaults = groups.get((*key[:4], base), {})
         shared = sorted(found.keys() & defaults.keys())
         gains = [
             spread([100 * (found[seed][name] - defaults[seed][name]) for seed in shared]) for name in ("ap", "ap50")
@@ -177,8 +180,7 @@ def table() -> str:
             *key,
             str(len(found)),
             f"{means[0]:.3f} / {means[1]:.3f}",
-            "" if key[4] == "default" or not shared else ", ".join(gains),
-            f"{statistics.mean(r['minutes'] for r in found.values()):.1f}",
+            "" if key[4] == base or not shared else ", ".join(gains) + ("" if base == "default" else f" over {base}"),
         ]
         rows.append("| " + " | ".join(facts) + " |")
     return "\n".join(rows)
