@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for all but the plain loop, --parts and --loader")
     parser.add_argument("--parts", action="store_true")
     parser.add_argument("--ceiling", action="store_true")
     parser.add_argument("--cache", action="store_true")
@@ -67,6 +68,7 @@ def main() -> int:
         return 0
     RESULTS.mkdir(exist_ok=True)
     facts = {"date": date.today().isoformat(), "data": arguments.folder.resolve().name, "machine": machine()}
+    facts["device"] = arguments.device
     if arguments.loader:
         name, result = "train-loader", measure_loader(arguments)
     elif not arguments.start:
@@ -77,7 +79,8 @@ def main() -> int:
         name, result = "train-cache", measure_cache(arguments)
     else:
         name, result = "train-speed", measure_trainings(arguments)
-    file = RESULTS / f"{facts['date']}-{name}-{facts['data']}.json"
+    device = "" if arguments.device == "cpu" else f"-{arguments.device}"
+    file = RESULTS / f"{facts['date']}-{name}{device}-{facts['data']}.json"
     file.write_text(json.dumps({**facts, **result}, indent=2) + "\n")
     print(table())
     return 0
@@ -121,6 +124,7 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
             started_at = time.perf_counter()
             for _ in range(loop.loader.steps_per_epoch):
                 loop.train_step(batch)
+            wait_for(loop)
             num_images = loop.loader.steps_per_epoch * arguments.batch_size
             pure = num_images / (time.perf_counter() - started_at)
             if number:
@@ -154,7 +158,16 @@ def epoch_speed(loop: TrainingLoop) -> float:
 
     started_at = time.perf_counter()
     num_steps = loop.train_epoch(MeanLosses(), lambda: False)
+    wait_for(loop)
     return num_steps * loop.global_batch / (time.perf_counter() - started_at)
+
+
+def wait_for(loop: TrainingLoop) -> None:
+    """Until a graphics card has done what it was given."""
+    import torch
+
+    if loop.fabric.device.type == "cuda":
+        torch.cuda.synchronize(loop.fabric.device)
 
 
 @contextmanager
@@ -195,7 +208,7 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     )
     with tempfile.TemporaryDirectory() as work:
         yield TrainingLoop(
-            connect("cpu", template.train.precision),
+            connect(arguments.device, template.train.precision),
             template,
             model,
             dataset,
@@ -271,7 +284,7 @@ def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
         command = [
             *(sys.executable, "-m", "multibox", "train", "--config", str(file), "--load-weights", arguments.start),
             *("--train-ann-files", annotation_file, "--train-data-roots", folder, "--save-checkpoints-to", work),
-            *("--batch-size", str(arguments.batch_size), "--epochs", "2"),
+            *("--batch-size", str(arguments.batch_size), "--epochs", "2", "--device", arguments.device),
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         lines = (Path(work) / "metrics.jsonl").read_text().splitlines()
@@ -426,7 +439,8 @@ def table() -> str:
         r = json.loads(path.read_text())
         for name, found in r["ways"].items():
             shares = sorted(whole / pure for whole, pure in zip(found["epoch"], found["steps"], strict=True))
-            facts = [r["date"], r["data"], str(r["batch_size"]), name]
+            way = name if r.get("device", "cpu") == "cpu" else f"{name}, {r['device']}"
+            facts = [r["date"], r["data"], str(r["batch_size"]), way]
             facts += [f"{statistics.median(found[key]):.1f}" for key in ("epoch", "steps")]
             facts.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
             rows.append("| " + " | ".join(facts) + " |")
