@@ -17,6 +17,7 @@ import torch
 from accuracy import annotations  # the benchmark beside this one
 from multibox import config
 from multibox.anchors import fit_anchors, make_anchors
+from multibox.boxes import iou
 from multibox.data import coco
 from multibox.instantiate import bundled_templates
 from multibox.matching import match, pad
@@ -27,8 +28,10 @@ def main() -> None:
     """Count and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
-    print("| data | model | class | anchors per object | share of objects | share of positive anchors |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| data | model | class | meet no anchor | anchors per object | share of objects | share of positive anchors |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for folder in parser.parse_args().folders:
         file, root = annotations(folder, "train")
         data = coco.read([file], [root])
@@ -42,15 +45,19 @@ def main() -> None:
             )
             fitted, _, _ = fit_anchors(boxes, template.model.anchors_px, strides, size, iou_threshold=threshold, seed=0)
             anchors = torch.from_numpy(make_anchors(fitted, strides, size))
-            num_anchors = np.zeros(len(data.classes))
+            num_anchors, num_unmet = np.zeros(len(data.classes)), np.zeros(len(data.classes))
             for record in data.records:
                 objects = match(pad([record.targets], "cpu"), anchors, iou_threshold=threshold)[0].numpy()
                 labels = record.targets.labels[objects[objects >= 0]]
                 num_anchors += np.bincount(labels, minlength=len(data.classes))
-            rows = zip(data.classes, num_anchors / num_objects, num_objects, num_anchors, strict=True)
-            for name, each, objects_of_class, anchors_of_class in rows:
-                shares = objects_of_class / num_objects.sum(), anchors_of_class / num_anchors.sum()
-                cells = [folder.resolve().name, str(size), name, f"{each:.1f}", *(f"{share:.1%}" for share in shares)]
+                if len(record.targets):
+                    is_unmet = iou(record.targets.boxes, anchors.numpy()).max(axis=1) < threshold
+                    num_unmet += np.bincount(record.targets.labels[is_unmet], minlength=len(data.classes))
+            unmet, each = num_unmet / num_objects, num_anchors / num_objects
+            for row, name in enumerate(data.classes):
+                shares = num_objects[row] / num_objects.sum(), num_anchors[row] / num_anchors.sum()
+                cells = [folder.resolve().name, str(size), name, f"{unmet[row]:.0%}", f"{each[row]:.1f}"]
+                cells += [f"{share:.1%}" for share in shares]
                 print("| " + " | ".join(cells) + " |")
 
 

@@ -35,7 +35,7 @@ def losses_of(model, raw, targets, anchors, template):
         pad(targets, "cpu"),
         torch.from_numpy(anchors),
         model.bbox_head.loss_weights,
-        config=configuration.replace(template.train.loss, learn_balance=True),
+        config=configuration.replace(template.train.loss, learn_balance=True, object_exponent=1.0),
         variances=template.model.box_variances,
     )
 
