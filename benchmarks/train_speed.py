@@ -429,8 +429,7 @@ def table() -> str:
         r = json.loads(path.read_text())
         plain = r["images_per_second"]["plain loop"]
         for name, speeds in r["images_per_second"].items():
-            ratios = sorted(speed / base for speed, base in zip(speeds, plain, strict=True))
-            facts = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            facts = ratio_to(plain, speeds, 2)
             median = f"{statistics.median(speeds):.1f}"
             rows.append("| " + " | ".join([r["date"], r["data"], str(r["batch_size"]), name, median, facts]) + " |")
     rows += ["", "| date | data | batch | way | epoch img/s | ready batch img/s | share of each round |"]
@@ -438,11 +437,10 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*-train-ceiling-*.json")):
         r = json.loads(path.read_text())
         for name, found in r["ways"].items():
-            shares = sorted(whole / pure for whole, pure in zip(found["epoch"], found["steps"], strict=True))
             way = name if r.get("device", "cpu") == "cpu" else f"{name}, {r['device']}"
             facts = [r["date"], r["data"], str(r["batch_size"]), way]
             facts += [f"{statistics.median(found[key]):.1f}" for key in ("epoch", "steps")]
-            facts.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
+            facts.append(ratio_to(found["steps"], found["epoch"], 3))
             rows.append("| " + " | ".join(facts) + " |")
     rows += [
         "",
@@ -453,8 +451,7 @@ def table() -> str:
         r = json.loads(path.read_text())
         whole = r["images_per_second"]["all"]
         for name, speeds in r["images_per_second"].items():
-            shares = sorted(speed / base for speed, base in zip(speeds, whole, strict=True))
-            spread = f"{statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})"
+            spread = ratio_to(whole, speeds, 2)
             rows.append(f"| {r['date']} | {r['data']} | {name} | {statistics.median(speeds):.1f} | {spread} |")
     rows += ["", "| date | data | pixels | images | img/s of the loader alone |", "|---|---|---|---|---|"]
     for path in sorted(RESULTS.glob("*-train-loader-*.json")):
@@ -463,6 +460,12 @@ def table() -> str:
             pixels = "x".join(map(str, r["pixels"]))
             rows.append(f"| {r['date']} | {r['data']} | {pixels} | {name} | {statistics.median(speeds):.0f} |")
     return "\n".join(rows)
+
+
+def ratio_to(bases: list[float], values: list[float], digits: int) -> str:
+    """Median of the ratios of values to the bases of the same round, and their range."""
+    ratios = sorted(value / base for value, base in zip(values, bases, strict=True))
+    return f"{statistics.median(ratios):.{digits}f} ({ratios[0]:.{digits}f} to {ratios[-1]:.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def photometric(image: Image, config: PhotometricConfig, rng: Generator) -> Imag
 
     Brightness, contrast, saturation and hue change with probability one half each; then channels may swap places. All
     of it is one product of each pixel with a matrix, rounded and cut to 0..255 once: saturation and hue change about
-    the grey axis of the colour cube, where the original went to HSV and back, which takes twenty times as long.
+    the grey axis of the colour cube, where the original went to HSV and back.
 
     Source: Liu et al., "SSD", 2016, section 3.6, after Howard, "Some Improvements on Deep CNN Based Image
     Classification", 2013; ranges as in the original.
