@@ -190,13 +190,17 @@ class TrainingLoop:
             write_atomically(self.output / "template.yaml", config.dump(self.template))
             write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
         with _interruption(self.display.line) as is_interrupted:
-            while not self._agree_on(self._is_done() or is_interrupted()):
+            is_over = self._agree_on(self._is_done() or is_interrupted())
+            while not is_over:
                 started_at, losses = time.monotonic(), MeanLosses()
                 num_steps = self.train_epoch(losses, is_interrupted)
                 if self.counters.step_in_epoch:
                     break
                 speed = num_steps * self.global_batch / (time.monotonic() - started_at)
-                self._end_epoch(losses, speed, log)
+                is_measured = self._end_epoch(losses, speed, log)
+                # Time passes: a budget may have run out just after an epoch was not thought to be the last. Its weights
+                # are not measured; one more step follows, and those are.
+                is_over = self._agree_on(is_interrupted() or (is_measured and self._is_done()))
             if is_interrupted():
                 self._save()
         if log is not None:
@@ -346,7 +350,8 @@ class TrainingLoop:
         with self.fabric.autocast():
             return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
-    def _end_epoch(self, losses: MeanLosses, speed: float, log: RunLog | None) -> None:
+    def _end_epoch(self, losses: MeanLosses, speed: float, log: RunLog | None) -> bool:
+        """Validate if it is time to, record, save; whether these weights are measured, where there is data for it."""
         counters, metrics = self.counters, None
         if self.val_data is not None and self._agree_on(self._is_done() or self.pace.is_validation_due()):
             metrics = self.metrics = self._validate(self.val_data)
@@ -364,6 +369,7 @@ class TrainingLoop:
             log.write(counters.epoch, {**scalars, **scores})
             self.display.line(_epoch_line(counters.epoch, means, scores, speed))
         self._save()
+        return self.val_data is None or metrics is not None
 
     def _validate(self, data: CocoData) -> Metrics | None:
         """Metrics of the averaged weights; each process looks at its part of the images."""
