@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from accuracy import annotations  # the benchmark beside this one
+from common import annotations  # the module beside this one
 from multibox import config
 from multibox.anchors import fit_anchors, make_anchors
 from multibox.boxes import iou

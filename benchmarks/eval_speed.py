@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from accuracy import machine  # the benchmark beside this one
+from common import RESULTS, machine  # the module beside this one
 from multibox import bench, images
 from multibox.bench_networks import open_network
 from multibox.bench_report import Precision
@@ -31,7 +31,6 @@ from multibox.evaluate import evaluate, measure
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
 
-RESULTS = Path(__file__).parent / "results"
 NETWORK_SECONDS = 2.0
 # COCO's val2017 with the most detections that count.
 NUM_IMAGES, NUM_CLASSES, NUM_DETECTIONS, NUM_OBJECTS = 5000, 80, 100, 7

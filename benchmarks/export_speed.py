@@ -19,12 +19,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from common import RESULTS  # the module beside this one
 from multibox import bench, bench_report, checkpoint, config
 from multibox.instantiate import bundled_templates
 from multibox.weights import read_ir
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 PUBLIC = ROOT.parent / "shared" / "pretrained"
 MODELS = {
     "256": "person-vehicle-bike-detection-2000",

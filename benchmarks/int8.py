@@ -21,11 +21,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from accuracy import annotations, machine  # the benchmark beside this one
+from common import RESULTS, annotations, machine  # the module beside this one
 from export_speed import MODELS, PUBLIC, copy
 from multibox import bench, bench_report, checkpoint
 
-RESULTS = Path(__file__).parent / "results"
 ALTERNATIVE = Path("alt_ssd_export") / "model.xml"
 NAMES = ("ours FP32", "ours INT8", "public FP16-INT8")
 

@@ -6,8 +6,9 @@
     python benchmarks/recipe.py --table            the recorded results as Markdown
 
 FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Each run is
-`multibox train` in a process of its own, with one thread if `--jobs` run side by side. Equal steps compare recipes
-whatever else the machine does; equal minutes are what users have. A run that is recorded is not done again.
+`multibox train` in a process of its own, with its share of the processor if `--jobs` run side by side. Equal steps
+compare recipes whatever else the machine does; equal minutes are what users have. A run that is recorded is not done
+again.
 """
 
 from __future__ import annotations
@@ -15,23 +16,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from accuracy import annotations, machine  # the benchmark beside this one
+from common import RESULTS  # the modules beside this one
 from multibox.instantiate import bundled_templates
+from trainings import Training, record_once, run_side_by_side, threads_of_each
 
-RESULTS = Path(__file__).parent / "results"
 VALIDATIONS = 7
 
 # Keys of the template and their other values; everything else stays as it is.
@@ -83,59 +80,32 @@ def main() -> int:
     names = arguments.variants.split(",")
     if not arguments.folders or not set(names) <= set(VARIANTS):
         parser.error(f"name folders, and variants of {', '.join(VARIANTS)}; or --list, or --table")
-    runs = [
-        (name, folder, seed)
-        for folder in arguments.folders
-        for seed in map(int, arguments.seeds.split(","))
-        for name in names
-    ]
-    RESULTS.mkdir(exist_ok=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda run: run_once(*run, arguments), runs))
+    run_side_by_side(
+        arguments.jobs,
+        [
+            partial(run_once, name, folder, seed, arguments)
+            for folder in arguments.folders
+            for seed in map(int, arguments.seeds.split(","))
+            for name in names
+        ],
+    )
     return 0
 
 
 def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespace) -> None:
     """Train, and record how it went, unless that is done."""
     length = f"{arguments.minutes:g}min" if arguments.minutes else f"{arguments.steps}steps"
-    start = Path(arguments.start).stem
-    data = folder.resolve().name
-    name = f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}"
-    if list(RESULTS.glob(f"*-{name}.json")):
-        return
-    with tempfile.TemporaryDirectory() as work:
-        template = changed_template(arguments, VARIANTS[variant])
-        template_file = Path(work) / "template.yaml"
-        template_file.write_text(yaml.safe_dump(template, sort_keys=False))
-        train_files, val_files = annotations(folder, "train"), annotations(folder, "val")
-        command = [
-            *(sys.executable, "-m", "multibox", "train", "--config", str(template_file)),
-            *("--load-weights", arguments.start, "--seed", str(seed), "--save-checkpoints-to", work),
-            *("--train-ann-files", train_files[0], "--train-data-roots", train_files[1]),
-            *("--val-ann-files", val_files[0], "--val-data-roots", val_files[1]),
-            *(("--time-budget", str(arguments.minutes)) if arguments.minutes else ()),
-        ]
-        threads = {"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {}
-        started_at = time.monotonic()
-        done = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True, check=False)
-        minutes = (time.monotonic() - started_at) / 60
-        if done.returncode:
-            print(f"{name}: {done.stderr.strip()[-500:]}", file=sys.stderr, flush=True)
-            return
-        log = [json.loads(line) for line in (Path(work) / "metrics.jsonl").read_text().splitlines()]
-    validated = [line for line in log if line["ap"] is not None]
-    best = max(validated, key=lambda line: line["ap"])
-    result = {
-        **{"date": date.today().isoformat(), "variant": variant, "data": data, "model": arguments.model},
-        **{"start": start, "length": length, "seed": seed, "changes": VARIANTS[variant], "steps": log[-1]["step"]},
-        **{"minutes": round(minutes, 1), "jobs": arguments.jobs},
-        **{"ap": round(validated[-1]["ap"], 4), "ap50": round(validated[-1]["ap50"], 4)},
-        **{"best_ap": round(best["ap"], 4), "best_ap50": round(best["ap50"], 4), "loss": round(log[-1]["loss"], 3)},
-        "curve": [[line["step"], round(line["ap"], 4)] for line in validated],
-        "machine": machine(),
-    }
-    (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
-    print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}, {minutes:.1f} minutes", flush=True)
+    facts = {"variant": variant, "model": arguments.model, "length": length, "changes": VARIANTS[variant]}
+
+    def measure() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as work:
+            file = Path(work) / "template.yaml"
+            file.write_text(yaml.safe_dump(changed_template(arguments, VARIANTS[variant]), sort_keys=False))
+            threads = threads_of_each(arguments.jobs)
+            return facts | Training(folder, str(file), arguments.start, seed, arguments.minutes, threads).run()
+
+    start, data = Path(arguments.start).stem, folder.resolve().name
+    record_once(f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}", measure)
 
 
 def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from accuracy import annotations, machine  # the benchmark beside this one
+from common import RESULTS, annotations, machine  # the module beside this one
 
-RESULTS = Path(__file__).parent / "results"
 MULTIBOX = [sys.executable, "-m", "multibox"]
 
 

@@ -28,12 +28,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accuracy import annotations, machine  # the benchmark beside this one
+from common import RESULTS, annotations, machine  # the module beside this one
 
 if TYPE_CHECKING:
     from multibox.loop import TrainingLoop
 
-RESULTS = Path(__file__).parent / "results"
 MODEL = "mobilenet_v2-2s_ssd-256x256"
 VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
 WARM_UP_STEPS = 4
