@@ -53,6 +53,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-colours": {"train.augment.photometric": None},
     "no-permuted-channels": {"train.augment.photometric.permute_channels": 0.0},
     "no-flip": {"train.augment.flip": 0.0},
+    "no-mosaics": {"train.augment.mosaic": None},
+    "all-mosaics": {"train.augment.mosaic.share": 1.0},
+    "mosaics-to-the-end": {"train.augment.mosaic.until": 1.0},
+    "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
     "ema-0.999": {"train.ema_decay": 0.999},
 }
 

@@ -25,7 +25,7 @@ from multibox.data import coco
 from multibox.instantiate import bundled_templates
 from multibox.starting_point import open_starting_point
 from multibox.starting_weights import KINDS, SUFFIX, write
-from multibox.train import train
+from multibox.train import train, without_mosaics
 
 TARGET = Path(__file__).parents[1] / "src" / "multibox" / "weights"
 
@@ -52,7 +52,8 @@ def main() -> int:
 def make(arguments: argparse.Namespace, work: Path) -> None:
     """One file of weights, by a run in the folder `work`."""
     name = f"mobilenet_v2-2s_ssd-{arguments.size}x{arguments.size}"
-    template = config.load(bundled_templates()[name])
+    # A few epochs over many classes are too short to learn from mosaics.
+    template = without_mosaics(config.load(bundled_templates()[name]))
     basic = config.replace(template.hyper_parameters.basic, epochs=arguments.epochs)
     template = config.replace(
         template,

@@ -12,7 +12,7 @@ from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.loop import Result
 from multibox.starting_point import StartingPoint
-from multibox.train import train
+from multibox.train import train, without_mosaics
 
 
 @contextmanager
@@ -33,10 +33,11 @@ def brief_training(
     """
     basic = config.replace(template.hyper_parameters.basic, epochs=1)
     schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
+    plain = without_mosaics(template)
     short = config.replace(
-        template,
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
-        train=config.replace(template.train, schedule=schedule),
+        plain,
+        hyper_parameters=config.replace(plain.hyper_parameters, basic=basic),
+        train=config.replace(plain.train, schedule=schedule),
     )
     few = data.evenly(steps * basic.batch_size)
     with tempfile.TemporaryDirectory() as folder:

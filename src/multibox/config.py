@@ -152,12 +152,25 @@ class CropConfig(Strict, frozen=True):
     min_side: Fraction
 
 
+class MosaicConfig(Strict, frozen=True):
+    """Four samples as one, see `multibox.data.augment.mosaic`.
+
+    `share` of the samples are mosaics, `until` that share of the run. Sets of more than `max_images` have none.
+    """
+
+    share: Fraction
+    until: Fraction
+    max_images: Count
+
+
 class AugmentConfig(Strict, frozen=True):
     """Random changes of the training images, in the order in which they are applied. A null part is off."""
 
     photometric: PhotometricConfig | None
     crop: CropConfig | None
     flip: Fraction
+    # Templates of work directories made before there were mosaics have none.
+    mosaic: MosaicConfig | None = None
 
 
 class AnchorClustering(Strict, frozen=True):

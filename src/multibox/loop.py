@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -279,7 +280,8 @@ class TrainingLoop:
         first_step = counters.step_in_epoch
         is_last = False
         started_at = time.monotonic()
-        with closing(self.loader.epoch(counters.epoch, first_step=first_step)) as batches:
+        mosaic_steps = first_step + self._mosaic_steps_left()
+        with closing(self.loader.epoch(counters.epoch, first_step, mosaic_steps)) as batches:
             for batch in batches:
                 losses.add(self.train_step(batch))
                 # Waiting for the batch counts: a step is from the end of one to the end of the next.
@@ -445,6 +447,10 @@ class TrainingLoop:
         return self._has_lost_patience() or self._steps_left() < 1
 
     def _has_lost_patience(self) -> bool:
+        mosaic = self.template.train.augment.mosaic if self.loader.dataset.mosaic_share else None
+        # What the part without mosaics brings shows in that part: half of it is waited for.
+        if mosaic is not None and self.counters.progress < (1 + mosaic.until) / 2:
+            return False
         idle_epochs = self.counters.epoch - self.counters.best_epoch
         is_long = idle_epochs * self.loader.steps_per_epoch >= PATIENCE_SHARE * self.num_steps
         # An AP of 0 is no plateau but a start: rare or small objects take a while to be found at all.
@@ -458,6 +464,16 @@ class TrainingLoop:
         steps_left = min(self.pace.steps_until_deadline(), self.max_steps - self.counters.step)
         self.num_steps = self.counters.step + math.ceil(steps_left)
         return steps_left
+
+    def _mosaic_steps_left(self) -> int:
+        """Steps from now on whose samples may be mosaics."""
+        config, progress = self.template.train.augment.mosaic, self.counters.progress
+        if config is None or progress >= config.until:
+            return 0
+        # With a deadline, nothing is known before the first step: more than an epoch.
+        steps_left = min(self._steps_left(), sys.maxsize)
+        # Progress is a sum of many parts: rounded, so that a run that is resumed comes to the same step.
+        return math.ceil(round((config.until - progress) / (1 - progress) * steps_left, 6))
 
     def _show(self, losses: MeanLosses, steps_left: float) -> None:
         if not self.fabric.is_global_zero:

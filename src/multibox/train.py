@@ -78,6 +78,8 @@ def train(
     say = display.line if fabric.is_global_zero else _say_nothing
     template = _with_anchors(template, train_data, start, resume, seed=seed, say=say)
     template = _with_frozen_stages(template, start, resume)
+    if refine:
+        template = without_mosaics(template)
     output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
     model = ssd.build(template, num_classes=len(train_data.classes))
@@ -148,7 +150,7 @@ def train_quantised(
         assert resume.training is not None
         start, seed = resume, resume.training["seed"]
     torch.manual_seed(seed)
-    template = start.template if resume is not None else _for_quantised(start.template, batch_size)
+    template = start.template if resume is not None else without_mosaics(_for_quantised(start.template, batch_size))
     # Half precision would add to the rounding that is to be learnt.
     fabric = connect(device, "float32")
     dataset = _dataset(template, train_data, display.line)
@@ -178,6 +180,12 @@ def train_quantised(
     if resume is not None:
         display.line(training.restore(resume))
     return training.run(None)
+
+
+def without_mosaics(template: Template) -> Template:
+    """The template for a training that is too short to learn from mosaics what it would forget again."""
+    augment = config.replace(template.train.augment, mosaic=None)
+    return config.replace(template, train=config.replace(template.train, augment=augment))
 
 
 def connect(device: str, precision: str) -> Fabric:

@@ -37,7 +37,7 @@ def small(tiny_template_file: Path, *, epochs: int, steps: int, batch_size: int,
         template.hyper_parameters.basic, epochs=epochs, batch_size=batch_size, base_learning_rate=rate
     )
     schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
-    augment = config.replace(template.train.augment, photometric=None, crop=None)
+    augment = config.replace(template.train.augment, photometric=None, crop=None, mosaic=None)
     return config.replace(
         template,
         hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
@@ -80,3 +80,61 @@ def test_a_run_without_a_better_ap_stops_early_and_says_so(data, tiny_template_f
     # 3 epochs are the patience, but two fifths of 10 are 4.
     assert (result.best_epoch, result.epochs) == (0, 4)
     assert "No better AP for 4 epochs: stopped early." in display.lines
+
+
+def losses_with(
+    template: config.Template, mosaic: config.MosaicConfig | None, data, folder: Path, **options
+) -> list[float]:
+    """The loss of each epoch, of a training with these mosaics."""
+    augment = config.replace(template.train.augment, mosaic=mosaic)
+    template = config.replace(template, train=config.replace(template.train, augment=augment))
+    train(template, data, folder, display=Silent(), device="cpu", **options)
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.e2e
+def test_mosaics_end_at_their_share_of_the_run(data, tiny_template_file, tmp_path):
+    template = small(tiny_template_file, epochs=2, steps=4, batch_size=8, rate=0.01)
+    half, whole, none, no_share = (
+        losses_with(template, mosaic, data, tmp_path / str(number))
+        for number, mosaic in enumerate(
+            (
+                config.MosaicConfig(share=1.0, until=0.5, max_images=16),
+                config.MosaicConfig(share=1.0, until=1.0, max_images=16),
+                None,
+                config.MosaicConfig(share=1.0, until=0.0, max_images=16),
+            )
+        )
+    )
+    assert no_share == none
+    assert half[0] == whole[0] != none[0]
+    assert half[1] != whole[1]
+
+
+@pytest.mark.e2e
+def test_weights_that_are_refined_see_no_mosaics(data, tiny_template_file, tmp_path):
+    template = small(tiny_template_file, epochs=1, steps=4, batch_size=8, rate=0.01)
+    losses_with(template, None, data, tmp_path / "first")
+    start = open_starting_point(tmp_path / "first/latest.pth", template)
+    mosaics = config.MosaicConfig(share=1.0, until=1.0, max_images=16)
+    refined = [
+        losses_with(template, mosaic, data, tmp_path / name, start=start, refine=True)
+        for name, mosaic in (("with", mosaics), ("without", None))
+    ]
+    assert refined[0] == refined[1]
+
+
+@pytest.mark.e2e
+def test_patience_waits_for_what_the_end_without_mosaics_brings(data, tiny_template_file, tmp_path):
+    losses_with(small(tiny_template_file, epochs=1, steps=60, batch_size=8, rate=0.03), None, data, tmp_path / "first")
+    # At such a rate, nothing gets better than the start, which is judged first.
+    still = small(tiny_template_file, epochs=10, steps=1, batch_size=8, rate=1.0)
+    still = config.replace(still, train=config.replace(still.train, patience_epochs=1))
+    start = open_starting_point(tmp_path / "first/latest.pth", still)
+    mosaics = config.MosaicConfig(share=0.1, until=0.6, max_images=16)
+    num_epochs = [
+        len(losses_with(still, mosaic, data, tmp_path / name, val_data=data, start=start))
+        for name, mosaic in (("without", None), ("with", mosaics))
+    ]
+    # Two fifths of the ten without mosaics; with them, half of the four that have none.
+    assert num_epochs == [4, 8]

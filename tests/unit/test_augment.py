@@ -10,7 +10,7 @@ import pytest
 from multibox import config
 from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
 from multibox.data import augment as augmentation
-from multibox.data.augment import augment, crop, flip, photometric
+from multibox.data.augment import augment, crop, flip, mosaic, photometric
 from multibox.structures import Targets
 
 ANY_CROP = CropConfig(min_ious=(0.0,), min_side=0.1)
@@ -288,3 +288,54 @@ def test_boxes_that_a_crop_makes_thinner_than_a_pixel_go_unless_none_would_be_le
     assert labels.tolist() == [3] and len(kept) == 1
     assert augmentation._drop_thin(boxes[1:], labels_of(4), 64)[1].tolist() == [4]
     assert augmentation._drop_thin(boxes_of(), labels_of(), 64)[0].shape == (0, 4)
+
+
+def plain_samples(size: int) -> list[tuple[np.ndarray, Targets]]:
+    """Four squares, one colour each, with an object of class i in the middle and one of class 10 + i in a corner."""
+    return [
+        (
+            np.full((size, size, 3), 50 * number, np.uint8),
+            Targets(boxes_of((0.4, 0.4, 0.6, 0.6), (0, 0, 0.01, 0.01)), labels_of(number, 10 + number)),
+        )
+        for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mosaic_shows_four_samples_with_their_objects_in_their_places(seed: int) -> None:
+    whole, targets = mosaic(plain_samples(64), np.random.default_rng(seed))
+
+    colours = whole[:, :, 0] // 50
+    assert [colours[0, 0], colours[0, -1], colours[-1, 0], colours[-1, -1]] == [0, 1, 2, 3]
+    # Corners are smaller than a pixel once shrunk; the middle may be out of sight where a place is long and narrow.
+    assert targets.labels.tolist() == sorted(set(targets.labels.tolist()) & {0, 1, 2, 3})
+    assert len(targets) >= 2
+    for (x1, y1, x2, y2), label in zip(targets.boxes * 64, targets.labels, strict=True):
+        assert (colours[round(y1) : round(y2), round(x1) : round(x2)] == label).all()
+        # A fifth of a square that is shrunk to 0.3 to 0.7 of its side.
+        assert 0.2 * 0.3 * 64 - 1 <= max(x2 - x1, y2 - y1) <= 0.2 * 0.7 * 64 + 1
+
+
+def test_boxes_of_a_mosaic_follow_what_they_frame() -> None:
+    size = 128
+    square = np.zeros((size, size, 3), np.uint8)
+    square[32:96, 48:80] = 255
+    targets = Targets(boxes_of((48 / size, 32 / size, 80 / size, 96 / size)), labels_of(0))
+
+    for seed in range(20):
+        whole, found = mosaic([(square, targets)] * 4, np.random.default_rng(seed))
+        if len(found) < 4:
+            continue  # the middle of one is out of sight
+        bright = whole[:, :, 0] > 127
+        framed = np.zeros_like(bright)
+        for x1, y1, x2, y2 in np.rint(found.boxes * size).astype(int):
+            framed[y1:y2, x1:x2] = True
+        # A pixel of doubt along each border.
+        assert (framed != bright).sum() <= 4 * 2 * (32 + 64)
+        assert bright.sum() > 4 * 16 * 32 * 0.4
+
+
+def test_four_samples_without_objects_are_a_mosaic_without_objects() -> None:
+    empty = (np.zeros((32, 32, 3), np.uint8), Targets(boxes_of(), labels_of()))
+    _, targets = mosaic([empty] * 4, np.random.default_rng(0))
+    assert targets.boxes.shape == (0, 4) and targets.labels.shape == (0,)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
+from multibox import config
+from multibox.config import AugmentConfig, CropConfig, MosaicConfig, PhotometricConfig
 from multibox.data import loader
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
@@ -27,6 +28,7 @@ EVERYTHING = AugmentConfig(
     crop=CropConfig(min_ious=(1.0, 0.5, 0.0), min_side=0.1),
     flip=0.5,
 )
+MOSAICS = AugmentConfig(photometric=None, crop=None, flip=0.0, mosaic=MosaicConfig(share=0.5, until=0.7, max_images=10))
 
 
 @pytest.fixture
@@ -148,6 +150,32 @@ def test_the_same_image_is_changed_anew_each_time(records: list[Record]) -> None
     (batch,) = made.epoch(0)
 
     assert len({image.tobytes() for image in batch.images}) > 4
+
+
+def num_mosaics(batches: Sequence[Batch]) -> int:
+    """Plain samples of these records have one colour."""
+    return sum(int(image.min()) != int(image.max()) for batch in batches for image in batch.images)
+
+
+def test_mosaics_come_up_to_their_step_and_in_their_share(records: list[Record]) -> None:
+    batches = list(train_loader(records, augment=MOSAICS, repeat=100).epoch(0, mosaic_steps=200))
+
+    # 800 samples with a chance of one half, of which one in a thousand mixes four equal images: 5 standard deviations.
+    assert abs(num_mosaics(batches[:200]) - 400) < 71
+    assert num_mosaics(batches[200:]) == 0
+    assert max(len(targets) for batch in batches for targets in batch.targets) == 4
+    # Whatever it is mixed with, an image is visited as often as the others.
+    assert set(Counter(indices(batches)).values()) == {100}
+
+
+def test_mosaics_are_the_same_wherever_an_epoch_goes_on(records: list[Record]) -> None:
+    made = train_loader(records, augment=MOSAICS, repeat=4)
+    assert_equal(list(made.epoch(3, 0, 6))[4:], list(made.epoch(3, 4, 6)))
+
+
+def test_a_set_that_is_large_enough_has_no_mosaics(records: list[Record]) -> None:
+    few = config.replace(MOSAICS, mosaic=MosaicConfig(share=1.0, until=0.7, max_images=9))
+    assert num_mosaics(list(train_loader(records, augment=few).epoch(0, mosaic_steps=3))) == 0
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

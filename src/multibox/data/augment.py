@@ -1,4 +1,4 @@
-"""Random changes of training images: crop, resize, colours, mirror. Pure functions of an explicit random generator.
+"""Random changes of training images: crop, resize, colours, mirror, mosaic. Pure functions of a random generator.
 
 The original distorts colours first, on the whole image, in float32 and in HSV. Here the image is cropped and shrunk
 first, and stays in bytes: colours are changed pixel by pixel, so the order makes no difference but for interpolation.
@@ -7,6 +7,7 @@ first, and stays in bytes: colours are changed pixel by pixel, so the order make
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -22,6 +23,7 @@ from multibox.structures import FloatArray, IntArray, Targets
 TRIES_PER_DRAW = 50  # SSD's and the original's number
 MAX_DRAWS = 20  # the original has no limit; it is for sets of `min_ious` that no crop of an image can satisfy
 MAX_ASPECT = 2.0  # a crop's longer side is at most twice the shorter, in pixels; SSD's and the original's number
+MOSAIC_CENTRE = (0.3, 0.7)  # of each side
 GREY_OF_BGR = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601
 
 
@@ -43,6 +45,33 @@ def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rn
     if rng.random() < config.flip:
         square, boxes = flip(square, boxes)
     return square, Targets(boxes, labels)
+
+
+def mosaic(samples: Sequence[tuple[Image, Targets]], rng: Generator) -> tuple[Image, Targets]:
+    """One sample out of four BGR squares (S, S, 3) and their targets, each of which fills a quarter, more or less.
+
+    They meet in a random point. Each is shrunk to the longer side of its place, which a random part of it fills; boxes
+    whose centre is outside are dropped, others end where it ends, and must be a pixel wide and high. Shrunk less, so
+    that less of each is seen, objects would keep their size, but larger ones are cut to pieces (decision 11).
+
+    Source: Bochkovskiy et al., "YOLOv4", 2020, section 3.3.
+    """
+    size = samples[0][0].shape[0]
+    x, y = (int(size * share) for share in rng.uniform(*MOSAIC_CENTRE, 2))
+    places = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
+    whole = np.empty((size, size, 3), np.uint8)
+    boxes, labels = [], []
+    for (square, targets), (x1, y1, x2, y2) in zip(samples, places, strict=True):
+        width, height = x2 - x1, y2 - y1
+        side = max(width, height)
+        left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
+        whole[y1:y2, x1:x2] = resize(square, side)[top : top + height, left : left + width]
+        patch = (np.array([left, top, left + width, top + height]) / side).astype(np.float32)
+        keep = _centres_inside(targets.boxes, patch[None])[0]
+        moved = _relative(targets.boxes[keep], patch) * (width, height, width, height) + (x1, y1, x1, y1)
+        boxes.append((moved / size).astype(np.float32))
+        labels.append(targets.labels[keep])
+    return whole, Targets(*_drop_thin(np.concatenate(boxes), np.concatenate(labels), size))
 
 
 def photometric(image: Image, config: PhotometricConfig, rng: Generator) -> Image:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multibox import images
 from multibox.config import AugmentConfig
-from multibox.data.augment import augment
+from multibox.data.augment import augment, mosaic
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.errors import DataError
@@ -69,6 +69,12 @@ class Dataset:
         return is_remote(self.records[0].path)
 
     @property
+    def mosaic_share(self) -> float:
+        """The share of mosaics among samples, while there are to be any; 0 for a set that is large enough without."""
+        config = self.augment.mosaic if self.augment is not None else None
+        return config.share if config is not None and len(self) <= config.max_images else 0.0
+
+    @property
     def bytes_in_cache(self) -> int:
         """Memory that the decoded images will take once all have been seen."""
         if self.cache is None:
@@ -108,3 +114,8 @@ class Dataset:
             return augment(image, record.targets, self.augment, self.input_size, rng)
         except cv2.error as error:
             raise DataError(f"{record.path}: OpenCV cannot process the image: {error.err}.") from error
+
+    def mosaic(self, index: int, rng: Generator) -> tuple[Image, Targets]:
+        """The same for a record and three others, which may be the same again."""
+        others = rng.integers(len(self), size=3).tolist()
+        return mosaic([self.sample(one, rng) for one in (index, *others)], rng)

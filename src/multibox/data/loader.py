@@ -67,18 +67,22 @@ class TrainLoader:
         """Batches of an epoch."""
         return -(-len(self.dataset) * self.repeat // (self.batch_size * self.world_size))
 
-    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
+    def epoch(self, number: int, first_step: int = 0, mosaic_steps: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch, or those that are left of it from `first_step` on.
+
+        Those before step `mosaic_steps` of the epoch have mosaics among them, `share` of the dataset's configuration.
 
         Raises:
             DataError: an image cannot be read any more.
         """
         order = self._order(number)
         stop = threading.Event()
+        mosaic_share = self.dataset.mosaic_share
 
         def make(step: int) -> Batch:
             start = (step * self.world_size + self.rank) * self.batch_size
-            return self._batch(number, range(start, start + self.batch_size), order, stop)
+            positions = range(start, start + self.batch_size)
+            return self._batch(number, positions, order, stop, mosaic_share if step < mosaic_steps else 0.0)
 
         steps = range(first_step, self.steps_per_epoch)
         return ahead(make, steps, num_threads=self.num_workers, num_ahead=self.prefetch, stop=stop)
@@ -90,7 +94,9 @@ class TrainLoader:
         num_rounds = -(-num_samples // len(self.dataset))
         return np.concatenate([rng.permutation(len(self.dataset)) for _ in range(num_rounds)])[:num_samples]
 
-    def _batch(self, epoch: int, positions: range, order: NDArray[np.int64], stop: threading.Event) -> Batch:
+    def _batch(
+        self, epoch: int, positions: range, order: NDArray[np.int64], stop: threading.Event, mosaic_share: float
+    ) -> Batch:
         size = self.dataset.input_size
         pictures = np.empty((len(positions), size, size, 3), np.uint8)
         targets = []
@@ -101,7 +107,8 @@ class TrainLoader:
             # The sample's place in the epoch decides its random numbers, whoever prepares it. A spawn key, because
             # a number added to the list of seeds would give place 0 the numbers of the order itself.
             rng = np.random.default_rng(SeedSequence([self.seed, epoch], spawn_key=(position,)))
-            square, target = self.dataset.sample(index, rng)
+            is_mosaic = mosaic_share > 0 and rng.random() < mosaic_share
+            square, target = self.dataset.mosaic(index, rng) if is_mosaic else self.dataset.sample(index, rng)
             cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=picture)
             targets.append(target)
         return Batch(pictures, targets, indices)
