@@ -7,7 +7,7 @@ first, and stays in bytes: colours are changed pixel by pixel, so the order make
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -47,25 +47,26 @@ def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rn
     return square, Targets(boxes, labels)
 
 
-def mosaic(samples: Sequence[tuple[Image, Targets]], rng: Generator) -> tuple[Image, Targets]:
-    """One sample out of four BGR squares (S, S, 3) and their targets, each of which fills a quarter, more or less.
+def mosaic(parts: Sequence[Callable[[int], tuple[Image, Targets]]], size: int, rng: Generator) -> tuple[Image, Targets]:
+    """A BGR square (size, size, 3) out of four samples, and its targets; each fills a quarter, more or less.
 
-    They meet in a random point. Each is shrunk to the longer side of its place, which a random part of it fills; boxes
-    whose centre is outside are dropped, others end where it ends, and must be a pixel wide and high. Shrunk less, so
-    that less of each is seen, objects would keep their size, but larger ones are cut to pieces (decision 11).
+    They meet in a random point. Each of `parts` makes its square of the side that it is called with, the longer one of
+    its place, which a random part of it fills; boxes whose centre is outside are dropped, others end where it ends, and
+    must be a pixel wide and high. Shrunk less, objects would keep their size, but large ones are cut to pieces
+    (decision 11).
 
     Source: Bochkovskiy et al., "YOLOv4", 2020, section 3.3.
     """
-    size = samples[0][0].shape[0]
     x, y = (int(size * share) for share in rng.uniform(*MOSAIC_CENTRE, 2))
     places = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
     whole = np.empty((size, size, 3), np.uint8)
     boxes, labels = [], []
-    for (square, targets), (x1, y1, x2, y2) in zip(samples, places, strict=True):
+    for part, (x1, y1, x2, y2) in zip(parts, places, strict=True):
         width, height = x2 - x1, y2 - y1
         side = max(width, height)
+        square, targets = part(side)
         left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
-        whole[y1:y2, x1:x2] = resize(square, side)[top : top + height, left : left + width]
+        whole[y1:y2, x1:x2] = square[top : top + height, left : left + width]
         patch = (np.array([left, top, left + width, top + height]) / side).astype(np.float32)
         keep = _centres_inside(targets.boxes, patch[None])[0]
         moved = _relative(targets.boxes[keep], patch) * (width, height, width, height) + (x1, y1, x1, y1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -104,18 +105,19 @@ class Dataset:
             self.cache.put(index, image)
         return image
 
-    def sample(self, index: int, rng: Generator) -> tuple[Image, Targets]:
-        """The BGR square (S, S, 3) of a record, and its targets."""
+    def sample(self, index: int, rng: Generator, size: int | None = None) -> tuple[Image, Targets]:
+        """The BGR square (S, S, 3) of a record, and its targets; S is the input's side, or `size`."""
         record = self.records[index]
         image = self.decoded(index)
+        size = self.input_size if size is None else size
         try:
             if self.augment is None:
-                return images.resize(image, self.input_size), record.targets
-            return augment(image, record.targets, self.augment, self.input_size, rng)
+                return images.resize(image, size), record.targets
+            return augment(image, record.targets, self.augment, size, rng)
         except cv2.error as error:
             raise DataError(f"{record.path}: OpenCV cannot process the image: {error.err}.") from error
 
     def mosaic(self, index: int, rng: Generator) -> tuple[Image, Targets]:
-        """The same for a record and three others, which may be the same again."""
-        others = rng.integers(len(self), size=3).tolist()
-        return mosaic([self.sample(one, rng) for one in (index, *others)], rng)
+        """The same out of a record and three others, any of which may be one of the others again."""
+        chosen = (index, *rng.integers(len(self), size=3).tolist())
+        return mosaic([partial(self.sample, one, rng) for one in chosen], self.input_size, rng)
