@@ -231,7 +231,7 @@ class Silent:
 
 
 def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second that threads prepare when nothing else runs, with decoded images in memory and without."""
+    """Images per second that threads prepare when nothing else runs: images in memory or not, mosaics or not."""
     from multibox import config
     from multibox.data import coco
     from multibox.data.cache import ImageCache
@@ -244,24 +244,27 @@ def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
     data = coco.read([file], [root])
     speeds: dict[str, list[float]] = {}
     loaders = {}
-    for cached in (True, False):
+    for where, cached, mosaics in (
+        ("in memory", 4 << 30, 0),
+        ("in memory, mosaics", 4 << 30, sys.maxsize),
+        ("from disk", 0, 0),
+    ):
         for threads in (1, 2):
             dataset = Dataset(
                 data.records,
                 input_size=template.input.size,
                 augment=template.train.augment,
-                cache=ImageCache(4 << 30) if cached else None,
+                cache=ImageCache(cached) if cached else None,
             )
             repeat = max(1, 2000 // len(data.records))
-            name = f"{'in memory' if cached else 'from disk'}, {threads} thread{'s' if threads > 1 else ''}"
-            loaders[name] = TrainLoader(
-                dataset, batch_size=arguments.batch_size, repeat=repeat, seed=0, num_workers=threads
-            )
+            name = f"{where}, {threads} thread{'s' if threads > 1 else ''}"
+            loader = TrainLoader(dataset, batch_size=arguments.batch_size, repeat=repeat, seed=0, num_workers=threads)
+            loaders[name] = loader, mosaics
             speeds[name] = []
     for number in range(arguments.rounds + 1):
-        for name, loader in loaders.items():
+        for name, (loader, mosaics) in loaders.items():
             started_at = time.perf_counter()
-            count = sum(len(batch.targets) for batch in loader.epoch(number))
+            count = sum(len(batch.targets) for batch in loader.epoch(number, mosaic_steps=mosaics))
             if number:  # the first round decodes
                 speeds[name].append(round(count / (time.perf_counter() - started_at), 1))
     record = data.records[0]
