@@ -56,6 +56,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-mosaics": {"train.augment.mosaic": None},
     "all-mosaics": {"train.augment.mosaic.share": 1.0},
     "mosaics-to-the-end": {"train.augment.mosaic.until": 1.0},
+    "no-mosaics-frozen-4": {"train.augment.mosaic": None, "train.frozen_stride": 4},
+    "no-mosaics-object-exponent-0": {"train.augment.mosaic": None, "train.loss.object_exponent": 0.0},
     "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
     "ema-0.999": {"train.ema_decay": 0.999},
 }
