@@ -130,7 +130,7 @@ def set_orientation(path: Path, value: int) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The 256 template for an input of 96 pixels and two short epochs; it fetches nothing."""
+    """The 256 template for 96 pixels and two short epochs; it fetches nothing, and shows images one by one."""
     template = config.load(TEMPLATE_256)
     scale = 96 / template.input.size
     anchors_px = tuple(tuple((w * scale, h * scale) for w, h in level) for level in template.model.anchors_px)
@@ -138,6 +138,7 @@ def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         template.train,
         precision="float32",
         schedule=config.replace(template.train.schedule, min_steps_per_epoch=2),
+        augment=config.replace(template.train.augment, mosaic=None),
         anchor_clustering=config.replace(template.train.anchor_clustering, enabled=False),
     )
     basic = config.replace(template.hyper_parameters.basic, batch_size=4, epochs=2)

@@ -37,7 +37,7 @@ def small(tiny_template_file: Path, *, epochs: int, steps: int, batch_size: int,
         template.hyper_parameters.basic, epochs=epochs, batch_size=batch_size, base_learning_rate=rate
     )
     schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
-    augment = config.replace(template.train.augment, photometric=None, crop=None, mosaic=None)
+    augment = config.replace(template.train.augment, photometric=None, crop=None)
     return config.replace(
         template,
         hyper_parameters=config.replace(template.hyper_parameters, basic=basic),

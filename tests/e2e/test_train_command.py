@@ -94,8 +94,18 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> No
     raise AssertionError("the run ended before it could be killed")
 
 
-def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(multibox, train_arguments, tmp_path):
-    arguments = [*train_arguments, "--epochs", "8"]
+def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(
+    multibox, train_arguments, tiny_template_file, tmp_path
+):
+    template = config.load(tiny_template_file)
+    mosaic = config.MosaicConfig(share=0.5, until=0.7, max_images=100)
+    augment = config.replace(template.train.augment, mosaic=mosaic)
+    template = config.replace(template, train=config.replace(template.train, augment=augment))
+    (tmp_path / "mosaics.yaml").write_text(config.dump(template))
+    arguments = [
+        str(tmp_path / "mosaics.yaml") if part == str(tiny_template_file) else part for part in train_arguments
+    ]
+    arguments += ["--epochs", "8"]
     assert multibox(*arguments, "--save-checkpoints-to", tmp_path / "whole", "--seed", 7).returncode == 0
     output = tmp_path / "killed"
     arguments += ["--save-checkpoints-to", str(output)]
