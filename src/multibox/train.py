@@ -183,7 +183,7 @@ def train_quantised(
 
 
 def without_mosaics(template: Template) -> Template:
-    """The template for a training that is too short to learn from mosaics what it would forget again."""
+    """The template for a training that is too short for mosaics, or is to stay near its start."""
     augment = config.replace(template.train.augment, mosaic=None)
     return config.replace(template, train=config.replace(template.train, augment=augment))
 

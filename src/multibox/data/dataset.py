@@ -118,6 +118,6 @@ class Dataset:
             raise DataError(f"{record.path}: OpenCV cannot process the image: {error.err}.") from error
 
     def mosaic(self, index: int, rng: Generator) -> tuple[Image, Targets]:
-        """The same out of a record and three others, any of which may be one of the others again."""
+        """The same of a mosaic: this record, and three that are drawn with repetition."""
         chosen = (index, *rng.integers(len(self), size=3).tolist())
         return mosaic([partial(self.sample, one, rng) for one in chosen], self.input_size, rng)
