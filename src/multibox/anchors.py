@@ -62,8 +62,7 @@ def fit_anchors(
     shape of its anchors suits them. A level that gets too few boxes keeps its given anchors.
     """
     random = np.random.default_rng(seed)
-    if len(boxes) > MAX_BOXES:
-        boxes = boxes[random.choice(len(boxes), MAX_BOXES, replace=False)]
+    boxes = _at_most(boxes, MAX_BOXES, random)
     sizes_px = ((boxes[:, 2:] - boxes[:, :2]) * input_size).astype(np.float64)
     candidates = [given_px, _cluster_by_rank(sizes_px, given_px, random)]
     candidates += [_cluster_by_size(sizes_px, given_px, limit, random) for limit in _limits(strides)]
@@ -74,6 +73,43 @@ def fit_anchors(
     # Recall is what limits a detector; among equals to a hundredth, the closer anchors are easier to learn from.
     best = max(range(len(fits)), key=lambda i: (round(fits[i].recall, 2), fits[i].mean_iou))
     return candidates[best], fits[0], fits[best]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Anchors for a data set. `known` is their place among those offered, None for fitted ones.
+
+    `fits` are those of the offered anchors, in their order, and `fitted` that of the fitted ones.
+    """
+
+    anchors_px: LevelSizes
+    known: int | None
+    fits: tuple[Fit, ...]
+    fitted: Fit
+
+
+def choose_anchors(
+    boxes: FloatArray,
+    offered: Sequence[LevelSizes],
+    strides: Sequence[int],
+    input_size: int,
+    *,
+    iou_threshold: float,
+    min_gain: float,
+    seed: int,
+) -> Choice:
+    """The first of the `offered` anchors that fitted ones do not beat by `min_gain` in recall; else the fitted ones.
+
+    Anchors that were made for many kinds of objects come before fitted ones, because fitted ones are all of the sizes
+    in the data, whereas crops and mosaics show objects at other sizes.
+    """
+    fitted_px, _, fitted = fit_anchors(boxes, offered[0], strides, input_size, iou_threshold=iou_threshold, seed=seed)
+    boxes = _at_most(boxes, MAX_BOXES, np.random.default_rng(seed))  # those of the fit
+    fits = tuple(
+        measure_fit(boxes, make_anchors(sizes, strides, input_size), iou_threshold=iou_threshold) for sizes in offered
+    )
+    known = next((i for i, fit in enumerate(fits) if fitted.recall - fit.recall < min_gain), None)
+    return Choice(fitted_px if known is None else offered[known], known, fits, fitted)
 
 
 def cluster(sizes: NDArray[np.float64], count: int, random: np.random.Generator) -> list[tuple[float, float]]:
@@ -94,6 +130,10 @@ def cluster(sizes: NDArray[np.float64], count: int, random: np.random.Generator)
                 centres[i] = np.median(sizes[assigned == i], axis=0)
     centres = centres[np.argsort(centres.prod(axis=1), kind="stable")]
     return [(round(float(width), 3), round(float(height), 3)) for width, height in centres]
+
+
+def _at_most(boxes: FloatArray, count: int, random: np.random.Generator) -> FloatArray:
+    return boxes if len(boxes) <= count else boxes[random.choice(len(boxes), count, replace=False)]
 
 
 def _cluster_by_rank(sizes: NDArray[np.float64], given: LevelSizes, random: np.random.Generator) -> LevelSizes:

@@ -174,7 +174,7 @@ class AugmentConfig(Strict, frozen=True):
 
 
 class AnchorClustering(Strict, frozen=True):
-    """Anchors fitted to the training boxes, when they beat the given ones by a margin.
+    """Anchors fitted to the training boxes, when they beat by a margin both those of the start and the template's.
 
     `min_gain`: how much the share of boxes that some anchor meets must grow. `min_boxes`: below this, never.
     """

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from multibox import checkpoint, config, weights_origin
-from multibox.anchors import fit_anchors
+from multibox.anchors import Choice, choose_anchors
 from multibox.calibration import calibrate_batch_norm
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
@@ -220,26 +220,42 @@ def _with_anchors(
     seed: int,
     say: Callable[[str], None],
 ) -> Template:
-    """The template with the anchors of this run: those of the start, or ones fitted to the data if clearly better."""
+    """The template with the anchors of this run: of the start, of the template, or fitted ones if clearly better."""
     if resume is not None:
         return config.replace(template, model=resume.template.model)
-    given = start.anchors_px if start is not None else template.model.anchors_px
+    offered = [start.anchors_px if start is not None else template.model.anchors_px]
+    if template.model.anchors_px not in offered:
+        offered.append(template.model.anchors_px)
+    chosen = offered[0]
     clustering = template.train.anchor_clustering
     boxes = _all_boxes(data)
     if clustering.enabled and len(boxes) >= clustering.min_boxes:
-        model_strides = ssd.strides(ssd.build(template, num_classes=1))
         threshold = template.train.loss.match_iou_threshold
-        fitted, before, after = fit_anchors(
-            boxes, given, model_strides, template.input.size, iou_threshold=threshold, seed=seed
+        choice = choose_anchors(
+            boxes,
+            offered,
+            ssd.strides(ssd.build(template, num_classes=1)),
+            template.input.size,
+            iou_threshold=threshold,
+            min_gain=clustering.min_gain,
+            seed=seed,
         )
-        is_taken = after.recall - before.recall >= clustering.min_gain
-        say(
-            f"Anchors {'fitted to the training boxes' if is_taken else 'kept'}: {before.recall:.1%} of the boxes meet "
-            f"a given one at IoU {threshold:g}, {after.recall:.1%} a fitted one (mean best IoU {before.mean_iou:.3f}, "
-            f"{after.mean_iou:.3f})."
-        )
-        given = fitted if is_taken else given
-    return config.replace(template, model=config.replace(template.model, anchors_px=given))
+        say(_account_of(choice, threshold))
+        chosen = choice.anchors_px
+    return config.replace(template, model=config.replace(template.model, anchors_px=chosen))
+
+
+def _account_of(choice: Choice, iou_threshold: float) -> str:
+    """Which anchors a run takes and why, in one line."""
+    what = {None: "fitted to the training boxes", 0: "kept", 1: "of the template taken"}[choice.known]
+    given, fitted = choice.fits[0], choice.fitted
+    line = (
+        f"Anchors {what}: {given.recall:.1%} of the boxes meet a given one at IoU {iou_threshold:g}, "
+        f"{fitted.recall:.1%} a fitted one (mean best IoU {given.mean_iou:.3f}, {fitted.mean_iou:.3f})"
+    )
+    if len(choice.fits) > 1 and choice.known != 0:
+        line += f", {choice.fits[1].recall:.1%} one of the template's ({choice.fits[1].mean_iou:.3f})"
+    return line + "."
 
 
 def _with_frozen_stages(template: Template, start: StartingPoint | None, resume: Checkpoint | None) -> Template:

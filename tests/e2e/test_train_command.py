@@ -174,6 +174,12 @@ def starting_from(weights, train_arguments):
     return [weights if argument == "random" else argument for argument in train_arguments]
 
 
+def by_template(template, path, train_arguments):
+    """The options of a training by this template, which is written to `path`."""
+    path.write_text(config.dump(template), encoding="utf-8")
+    return [path if str(argument).endswith(".yaml") else argument for argument in train_arguments]
+
+
 def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_path):
     first = tmp_path / "first"
     assert multibox(*train_arguments, "--save-checkpoints-to", first).returncode == 0
@@ -185,6 +191,26 @@ def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_p
     assert "class rows of circle, red, tiny triangle and background" in done.stdout
     meta = torch.load(tmp_path / "second/latest.pth", weights_only=True)["meta"]
     assert meta["CLASSES"] == ["circle", "red, tiny triangle"]
+
+
+def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_template(
+    multibox, train_arguments, tiny_template_file, tmp_path
+):
+    template = config.load(tiny_template_file)
+    clustering = config.replace(template.train.anchor_clustering, enabled=True, min_boxes=1, min_gain=0.5)
+    fitting = config.replace(template, train=config.replace(template.train, anchor_clustering=clustering))
+    tiny_anchors = tuple(tuple((2.0, 2.0) for _ in level) for level in template.model.anchors_px)
+    missing = config.replace(template, model=config.replace(template.model, anchors_px=tiny_anchors))
+    options = [*train_arguments, "--epochs", "1"]
+    first = by_template(missing, tmp_path / "missing.yaml", options)
+    done = multibox(*first, "--save-checkpoints-to", tmp_path / "first")
+    assert done.returncode == 0, done.stderr
+    second = starting_from(tmp_path / "first/latest.pth", by_template(fitting, tmp_path / "fitting.yaml", options))
+    done = multibox(*second, "--save-checkpoints-to", tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    assert "Anchors of the template taken: 0.0% of the boxes meet a given one at IoU 0.4, " in done.stdout
+    used = config.load(tmp_path / "second/template.yaml").model.anchors_px
+    assert used == template.model.anchors_px
 
 
 # What is wrong, the options that say it, and what the one line must name.

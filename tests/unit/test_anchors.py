@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.anchors import MAX_BOXES, cluster, fit_anchors, make_anchors, measure_fit
+from multibox.anchors import MAX_BOXES, choose_anchors, cluster, fit_anchors, make_anchors, measure_fit
 
 SIZES_PX = [[(8, 4), (16, 16)], [(40, 20)]]
 STRIDES = [16, 32]
@@ -130,6 +130,45 @@ def test_anchors_that_fit_already_are_kept():
     assert sizes == GIVEN
     assert before.mean_iou == pytest.approx(1)
     assert after == before
+
+
+UNFIT = (((3.0, 3.0), (3.0, 4.0)), ((120.0, 5.0), (120.0, 6.0), (120.0, 7.0)))
+SUITED = (((40.0, 8.0), (14.0, 70.0)), ((40.0, 9.0), (14.0, 60.0), (100.0, 110.0)))
+OPTIONS = {"strides": STRIDES, "input_size": INPUT, "iou_threshold": 0.4, "seed": 0}
+
+
+def test_the_first_offered_anchors_that_fitted_ones_do_not_beat_are_chosen():
+    boxes = flat_and_tall_boxes(300)
+    _, _, best = fitted(boxes)
+    suited = measure_fit(boxes, make_anchors(SUITED, STRIDES, INPUT), iou_threshold=0.4)
+    assert best.recall - suited.recall < 0.01
+    for offered, known in (([SUITED, UNFIT], 0), ([UNFIT, SUITED], 1), ([UNFIT, GIVEN, SUITED], 2)):
+        choice = choose_anchors(boxes, offered, min_gain=0.01, **OPTIONS)
+        assert choice.known == known
+        assert choice.anchors_px == SUITED
+        assert choice.fits[known] == suited
+
+
+def test_fitted_anchors_are_chosen_where_they_beat_all_offered_ones():
+    boxes = flat_and_tall_boxes(300)
+    choice = choose_anchors(boxes, [UNFIT, GIVEN], min_gain=0.01, **OPTIONS)
+    assert choice.known is None
+    assert choice.anchors_px == fit_anchors(boxes, UNFIT, STRIDES, INPUT, iou_threshold=0.4, seed=0)[0]
+    assert [round(fit.recall, 6) for fit in choice.fits] == [
+        round(measure_fit(boxes, make_anchors(sizes, STRIDES, INPUT), iou_threshold=0.4).recall, 6)
+        for sizes in (UNFIT, GIVEN)
+    ]
+    gain = choice.fitted.recall - choice.fits[1].recall
+    assert gain > 0.01
+    # Not by more than is asked: the given ones stay.
+    assert choose_anchors(boxes, [GIVEN, UNFIT], min_gain=gain + 0.001, **OPTIONS).known == 0
+
+
+def test_of_many_boxes_the_same_part_judges_all_anchors():
+    boxes = flat_and_tall_boxes(MAX_BOXES + 500)
+    choice = choose_anchors(boxes, [GIVEN, UNFIT], min_gain=0.01, **OPTIONS)
+    _, before, after = fitted(boxes)
+    assert (choice.fits[0], choice.fitted) == (before, after)
 
 
 def test_one_seed_gives_one_result():
