@@ -81,23 +81,20 @@ def nms(boxes: Array, iou_threshold: float) -> Array:
     """Greedy non-maximum suppression: truth values (..., N), True for each box that is kept.
 
     Boxes (..., N, 4) come best first; a box is dropped when its IoU with a kept, better one is >= `iou_threshold`.
-    Leading axes are independent problems (one per class, say).
+    Boxes without area drop none and are kept. Leading axes are independent problems (one per class, say).
     """
-    xp = _library(boxes)
-    num_boxes = boxes.shape[-2]
-    ranks = np.arange(num_boxes)
-    better = ranks[:, None] < ranks[None, :]
-    if xp is not np:
-        better = xp.from_numpy(better).to(boxes.device)
-    suppresses = (iou(boxes, boxes) >= iou_threshold) & better
-    # Box i depends only on better boxes, so after k rounds the first k+1 answers are final: the fixed point is the
-    # greedy result. Chains of suppression are short in practice, so a few matrix steps replace N sequential ones.
-    keep = xp.ones_like(boxes[..., 0], dtype=xp.bool_ if xp is np else xp.bool)
-    while True:
-        settled = ~((suppresses & keep[..., :, None]).any(-2))
-        if bool((settled == keep).all()):
-            return keep
-        keep = settled
+    problems = boxes.reshape(math.prod(boxes.shape[:-2]), *boxes.shape[-2:])
+    rows = np.arange(len(problems))
+    # Boxes without area overlap nothing. The others take a step for each that is kept, in all problems at once: few
+    # beside those that are dropped.
+    is_open = area(problems) > 0
+    keep = ~is_open
+    while bool(is_open.any()):
+        best = (1 * is_open).argmax(-1)
+        keep[rows, best] |= is_open[rows, best]
+        is_open &= iou(problems[rows, best][:, None], problems)[:, 0] < iou_threshold
+        is_open[rows, best] = False
+    return keep.reshape(boxes.shape[:-1])
 
 
 def _centres_and_sizes(boxes: Array) -> tuple[Array, Array]:

@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from multibox import config as configuration
+from multibox.anchors import make_anchors
+from multibox.boxes import encode, iou
 from multibox.config import PostprocessConfig
+from multibox.instantiate import bundled_templates
 from multibox.postprocess import postprocess, select, softmax
 from multibox.structures import Detections
 
@@ -189,3 +193,25 @@ def test_detections_are_those_of_a_loop_over_classes_and_anchors(changes):
         assert found.labels.tolist() == [label for _, label, _ in expected]
         np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], atol=1e-5)
         np.testing.assert_allclose(found.boxes, [box for _, _, box in expected], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [256, 384, 512])
+def test_a_dozen_large_objects_are_all_found_though_each_is_met_by_many_anchors(size):
+    template = configuration.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+    anchors = make_anchors(template.model.anchors_px, (16, 32), size)
+    corner = np.stack(np.meshgrid(np.arange(4) / 4 + 0.02, np.arange(3) / 3 + 0.02), axis=-1).reshape(-1, 2)
+    objects = np.concatenate([corner, corner + (0.21, 0.29)], axis=1).astype(np.float32)
+    overlap = iou(anchors, objects)
+    nearest = overlap.argmax(axis=1)
+    is_met = overlap.max(axis=1) > 0.3  # such anchors, though not taught to, often say yes
+    scores = np.where(is_met, 0.95 - 0.05 * nearest, 0.001)  # of the first object best, of the twelfth worst
+    logits = np.log(np.stack([scores, 1 - scores], axis=1)).astype(np.float32)
+    deltas = encode(objects[nearest], anchors, VARIANCES)
+    settings = template.postprocess
+    (found,) = postprocess(deltas[None], logits[None], anchors, variances=VARIANCES, config=settings)
+    best = [other[found.scores > 0.3].max() for other in iou(objects, found.boxes)]
+    assert min(best) > 0.9
+    # The original's number does not do.
+    settings = configuration.replace(settings, max_per_class=200)
+    (found,) = postprocess(deltas[None], logits[None], anchors, variances=VARIANCES, config=settings)
+    assert iou(objects, found.boxes).max(axis=1).min() < 0.5

@@ -1,0 +1,107 @@
+"""What other thresholds and another suppression of doubles would make of a trained detector; nothing is trained.
+
+    python benchmarks/suppression.py CHECKPOINT=FOLDER...
+
+FOLDER holds val/ and annotations_val.json. The network runs once; its output is turned into detections in each way.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common import annotations  # the module beside this one
+from multibox import config
+from multibox.anchors import make_anchors
+from multibox.boxes import iou
+from multibox.checkpoint import Checkpoint, load
+from multibox.config import PostprocessConfig
+from multibox.data import coco
+from multibox.data.coco import CocoData
+from multibox.data.loader import evaluation_images
+from multibox.evaluate import measure
+from multibox.images import resize, to_input
+from multibox.model import ssd
+from multibox.openvino_modules import compile_network
+from multibox.postprocess import postprocess
+from multibox.structures import Detections
+
+CHANGES: list[dict[str, float]] = [
+    *({"iou_threshold": value} for value in (0.4, 0.5, 0.55, 0.6, 0.65)),
+    *({"score_threshold": value} for value in (0.01, 0.05, 0.1)),
+    *({"max_per_class": value} for value in (100, 200, 300, 400, 600, 1000)),
+]
+SIGMA = 0.5
+"""Of Gaussian soft-NMS. Source: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", 2017."""
+
+
+def main() -> None:
+    """Run each checkpoint and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="+", metavar="CHECKPOINT=FOLDER")
+    print("| data | model | what differs | AP | AP50 |\n|---|---|---|---|---|")
+    for pair in parser.parse_args().pairs:
+        file, folder = map(Path, pair.rsplit("=", 1))
+        checkpoint = load(file)
+        labels, root = annotations(folder, "val")
+        data = coco.read([labels], [root], classes=checkpoint.classes)
+        network = Network(checkpoint, data)
+        for name, detections in ways(network, checkpoint.template.postprocess):
+            metrics = measure(detections, data)
+            size = checkpoint.template.input.size
+            print(f"| {folder.resolve().name} | {size} | {name} | {metrics.ap:.3f} | {metrics.ap50:.3f} |", flush=True)
+
+
+class Network:
+    """What a network says about each image of a data set."""
+
+    def __init__(self, checkpoint: Checkpoint, data: CocoData) -> None:
+        template, model = checkpoint.template, checkpoint.build()
+        size = template.input.size
+        self.variances = template.model.box_variances
+        self.anchors = make_anchors(template.model.anchors_px, ssd.strides(model), size)
+        self.outputs = []
+        forward = compile_network(model, input_size=size)
+        for image in evaluation_images(data.records, num_workers=1):
+            raw = forward(torch.from_numpy(to_input([resize(image, size)])))
+            self.outputs.append((raw.deltas.numpy().copy(), raw.logits.numpy().copy()))
+
+    def detections(self, settings: PostprocessConfig) -> list[Detections]:
+        """Those of each image with these settings."""
+        return [
+            postprocess(deltas, logits, self.anchors, variances=self.variances, config=settings)[0]
+            for deltas, logits in self.outputs
+        ]
+
+
+def ways(network: Network, usual: PostprocessConfig) -> Iterator[tuple[str, list[Detections]]]:
+    """Each way's name and what it finds in each image."""
+    yield "nothing", network.detections(usual)
+    for change in CHANGES:
+        name = " ".join(f"{key} {value:g}" for key, value in change.items())
+        yield name, network.detections(config.replace(usual, **change))
+    everything = config.replace(usual, iou_threshold=1.0, max_detections=100 * usual.max_per_class)
+    found = network.detections(everything)
+    yield f"Gaussian soft-NMS, sigma {SIGMA:g}", [soft(one, usual.max_detections) for one in found]
+
+
+def soft(detections: Detections, count: int) -> Detections:
+    """Soft-NMS per class: what overlaps a better box keeps exp(-IoU^2 / sigma) of its score instead of going."""
+    scores = detections.scores.copy()
+    for label in np.unique(detections.labels):
+        rest = np.flatnonzero(detections.labels == label)
+        while len(rest) > 1:
+            best = rest[scores[rest].argmax()]
+            rest = rest[rest != best]
+            overlap = iou(detections.boxes[best][None], detections.boxes[rest])[0]
+            scores[rest] *= np.exp(-(overlap**2) / SIGMA)
+    order = np.argsort(-scores, kind="stable")[:count]
+    return Detections(detections.boxes[order], scores[order], detections.labels[order])
+
+
+if __name__ == "__main__":
+    main()
