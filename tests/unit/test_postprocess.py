@@ -200,7 +200,7 @@ def test_a_dozen_large_objects_are_all_found_though_each_is_met_by_many_anchors(
     template = configuration.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
     anchors = make_anchors(template.model.anchors_px, (16, 32), size)
     corner = np.stack(np.meshgrid(np.arange(4) / 4 + 0.02, np.arange(3) / 3 + 0.02), axis=-1).reshape(-1, 2)
-    objects = np.concatenate([corner, corner + (0.21, 0.29)], axis=1).astype(np.float32)
+    objects = np.concatenate([corner, corner + np.array([0.21, 0.29])], axis=1).astype(np.float32)
     overlap = iou(anchors, objects)
     nearest = overlap.argmax(axis=1)
     is_met = overlap.max(axis=1) > 0.3  # such anchors, though not taught to, often say yes
