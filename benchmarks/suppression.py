@@ -1,6 +1,7 @@
 """What other thresholds and another suppression of doubles would make of a trained detector; nothing is trained.
 
     python benchmarks/suppression.py CHECKPOINT=FOLDER...
+    python benchmarks/suppression.py --speed CHECKPOINT=FOLDER...     exports with 200 candidates and as now
 
 FOLDER holds val/ and annotations_val.json. The network runs once; its output is turned into detections in each way.
 """
@@ -8,6 +9,10 @@ FOLDER holds val/ and annotations_val.json. The network runs once; its output is
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +20,17 @@ import numpy as np
 import torch
 
 from common import annotations  # the module beside this one
-from multibox import config
+from multibox import bench, bench_report, config
 from multibox.anchors import make_anchors
 from multibox.boxes import iou
-from multibox.checkpoint import Checkpoint, load
+from multibox.checkpoint import Checkpoint, load, save
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import measure
 from multibox.images import resize, to_input
+from multibox.instantiate import bundled_templates
 from multibox.model import ssd
 from multibox.openvino_modules import compile_network
 from multibox.postprocess import postprocess
@@ -43,8 +49,16 @@ def main() -> None:
     """Run each checkpoint and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="+", metavar="CHECKPOINT=FOLDER")
+    parser.add_argument("--speed", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.speed:
+        print("| data | model | candidates | file | hint | p50 ms | speed, 200 = 1 |\n|---|---|---|---|---|---|---|")
+        for pair in arguments.pairs:
+            file, folder = map(Path, pair.rsplit("=", 1))
+            print_speed(load(file), folder)
+        return
     print("| data | model | what differs | AP | AP50 |\n|---|---|---|---|---|")
-    for pair in parser.parse_args().pairs:
+    for pair in arguments.pairs:
         file, folder = map(Path, pair.rsplit("=", 1))
         checkpoint = load(file)
         labels, root = annotations(folder, "val")
@@ -101,6 +115,31 @@ def soft(detections: Detections, count: int) -> Detections:
             scores[rest] *= np.exp(-(overlap**2) / SIGMA)
     order = np.argsort(-scores, kind="stable")[:count]
     return Detections(detections.boxes[order], scores[order], detections.labels[order])
+
+
+def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
+    """Time files that are the same but for the number of candidates, in turns."""
+    size = checkpoint.template.input.size
+    bundled = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+    with tempfile.TemporaryDirectory() as work:
+        places = []
+        for count in (200, bundled.postprocess.max_per_class):
+            settings = config.replace(checkpoint.template.postprocess, max_per_class=count)
+            template = config.replace(checkpoint.template, postprocess=settings)
+            places.append(Path(work) / str(count))
+            save(Path(work) / f"{count}.pth", dataclasses.replace(checkpoint, template=template))
+            command = ["export", "--load-weights", f"{places[-1]}.pth", "--save-model-to", str(places[-1])]
+            subprocess.run([sys.executable, "-m", "multibox", *command], check=True, capture_output=True)
+        for form in ("model.xml", "alt_ssd_export/model.xml"):
+            files = [place / form for place in places]
+            measured = bench.measure(files, pictures=bench.find_pictures(folder / "val"), devices=["CPU"], seconds=10)
+            for row in bench_report.to_plain(measured)["rows"][1:]:
+                ratio = row["network"]["latency_ratio"]
+                cells = [folder.resolve().name, str(size), places[1].name, form, row["precision_hint"]]
+                cells += [f"{row['network']['p50_ms']:.2f}"]
+                cells += [f"{ratio['median']:.3f} ({ratio['lower']:.2f}-{ratio['upper']:.2f})"]
+                if row["file"] == str(files[1]):
+                    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
