@@ -39,7 +39,7 @@ from multibox.structures import Detections
 CHANGES: list[dict[str, float]] = [
     *({"iou_threshold": value} for value in (0.4, 0.5, 0.55, 0.6, 0.65)),
     *({"score_threshold": value} for value in (0.01, 0.05, 0.1)),
-    *({"max_per_class": value} for value in (100, 200, 300, 400, 600, 1000)),
+    *({"max_per_class": value} for value in (100, 200, 300, 400, 600, 1000, 1600)),
 ]
 SIGMA = 0.5
 """Of Gaussian soft-NMS. Source: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", 2017."""
@@ -57,17 +57,19 @@ def main() -> None:
             file, folder = map(Path, pair.rsplit("=", 1))
             print_speed(load(file), folder)
         return
-    print("| data | model | what differs | AP | AP50 |\n|---|---|---|---|---|")
+    rows: dict[str, list[str]] = {}
+    heads = ["what differs"]
     for pair in arguments.pairs:
         file, folder = map(Path, pair.rsplit("=", 1))
         checkpoint = load(file)
         labels, root = annotations(folder, "val")
         data = coco.read([labels], [root], classes=checkpoint.classes)
-        network = Network(checkpoint, data)
-        for name, detections in ways(network, checkpoint.template.postprocess):
+        heads.append(f"{folder.resolve().name} {checkpoint.template.input.size}")
+        for name, detections in ways(Network(checkpoint, data), checkpoint.template.postprocess):
             metrics = measure(detections, data)
-            size = checkpoint.template.input.size
-            print(f"| {folder.resolve().name} | {size} | {name} | {metrics.ap:.3f} | {metrics.ap50:.3f} |", flush=True)
+            rows.setdefault(name, []).append(f"{metrics.ap:.3f} / {metrics.ap50:.3f}")
+    lines = [heads, ["---"] * len(heads), *([name, *cells] for name, cells in rows.items())]
+    print("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 
 
 class Network:
