@@ -59,6 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-mosaics-frozen-4": {"train.augment.mosaic": None, "train.frozen_stride": 4},
     "no-mosaics-object-exponent-0": {"train.augment.mosaic": None, "train.loss.object_exponent": 0.0},
     "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
+    "200-candidates": {"postprocess.max_per_class": 200},
     "ema-0.999": {"train.ema_decay": 0.999},
 }
 
