@@ -1,7 +1,7 @@
 """How good a detector becomes in some minutes of a processor with the defaults, how soon, and from which start.
 
     python benchmarks/accuracy.py FOLDER... [--model 256] [--starts bundled] [--minutes 15] [--seeds 0,1] [--jobs 2]
-    python benchmarks/accuracy.py --table              the recorded results as Markdown
+    python benchmarks/accuracy.py --table [MINUTES]    the recorded runs of that length (15) as Markdown
     python benchmarks/accuracy.py --curves MINUTES     AP and AP50 on the way, of the runs of that length
 
 FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). Each training
@@ -37,11 +37,11 @@ def main() -> int:
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--classes", default="")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", type=float, nargs="?", const=15, metavar="MINUTES")
     parser.add_argument("--curves", type=float, metavar="MINUTES")
     arguments = parser.parse_args()
     if arguments.table or arguments.curves:
-        print(table() if arguments.table else curves(arguments.curves))
+        print(table(arguments.table) if arguments.table else curves(arguments.curves))
         return 0
     if not arguments.folders:
         parser.error("name folders, or --table, or --curves")
@@ -81,13 +81,15 @@ def results() -> dict[tuple[str, ...], list[dict[str, Any]]]:
     return dict(sorted(groups.items()))
 
 
-def table() -> str:
-    """One row per set, model and start: means over seeds, with the lowest and the highest."""
+def table(minutes: float) -> str:
+    """One row per set, model and start, of runs of that length: means over seeds, with the lowest and the highest."""
     rows = [
         "| data | model | start | minutes | threads | seeds | steps | AP last | AP50 last | AP50 best | to 0.9 AP |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key, runs in results().items():
+        if key[3] != f"{minutes:g}":
+            continue
         facts = [*key, str(len(runs)), f"{statistics.mean(r['steps'] for r in runs):.0f}"]
         facts += [spread([r[name] for r in runs], 3) for name in ("ap", "ap50", "best_ap50")]
         facts.append(spread([minutes_to_usable(r) for r in runs], 1))
