@@ -36,11 +36,11 @@ from multibox.openvino_modules import compile_network
 from multibox.postprocess import postprocess
 from multibox.structures import Detections
 
-CHANGES: list[dict[str, float]] = [
-    *({"iou_threshold": value} for value in (0.4, 0.5, 0.55, 0.6, 0.65)),
-    *({"score_threshold": value} for value in (0.01, 0.05, 0.1)),
-    *({"max_per_class": value} for value in (100, 200, 300, 400, 600, 1000, 1600)),
-]
+CHANGES: dict[str, tuple[float, ...]] = {
+    "iou_threshold": (0.4, 0.5, 0.55, 0.6, 0.65),
+    "score_threshold": (0.01, 0.05, 0.1),
+    "max_per_class": (100, 200, 300, 400, 600, 1000, 1600),
+}
 SIGMA = 0.5
 """Of Gaussian soft-NMS. Source: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", 2017."""
 
@@ -51,16 +51,15 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="CHECKPOINT=FOLDER")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
+    pairs = [tuple(map(Path, pair.rsplit("=", 1))) for pair in arguments.pairs]
     if arguments.speed:
         print("| data | model | candidates | file | hint | p50 ms | speed, 200 = 1 |\n|---|---|---|---|---|---|---|")
-        for pair in arguments.pairs:
-            file, folder = map(Path, pair.rsplit("=", 1))
+        for file, folder in pairs:
             print_speed(load(file), folder)
         return
     rows: dict[str, list[str]] = {}
     heads = ["what differs"]
-    for pair in arguments.pairs:
-        file, folder = map(Path, pair.rsplit("=", 1))
+    for file, folder in pairs:
         checkpoint = load(file)
         labels, root = annotations(folder, "val")
         data = coco.read([labels], [root], classes=checkpoint.classes)
@@ -97,9 +96,9 @@ class Network:
 def ways(network: Network, usual: PostprocessConfig) -> Iterator[tuple[str, list[Detections]]]:
     """Each way's name and what it finds in each image."""
     yield "nothing", network.detections(usual)
-    for change in CHANGES:
-        name = " ".join(f"{key} {value:g}" for key, value in change.items())
-        yield name, network.detections(config.replace(usual, **change))
+    for key, values in CHANGES.items():
+        for value in values:
+            yield f"{key} {value:g}", network.detections(config.replace(usual, **{key: value}))
     everything = config.replace(usual, iou_threshold=1.0, max_detections=100 * usual.max_per_class)
     found = network.detections(everything)
     yield f"Gaussian soft-NMS, sigma {SIGMA:g}", [soft(one, usual.max_detections) for one in found]

@@ -103,11 +103,12 @@ def choose_anchors(
     Anchors that were made for many kinds of objects come before fitted ones, because fitted ones are all of the sizes
     in the data, whereas crops and mosaics show objects at other sizes.
     """
-    fitted_px, _, fitted = fit_anchors(boxes, offered[0], strides, input_size, iou_threshold=iou_threshold, seed=seed)
-    boxes = _at_most(boxes, MAX_BOXES, np.random.default_rng(seed))  # those of the fit
-    fits = tuple(
-        measure_fit(boxes, make_anchors(sizes, strides, input_size), iou_threshold=iou_threshold) for sizes in offered
+    fitted_px, first, fitted = fit_anchors(
+        boxes, offered[0], strides, input_size, iou_threshold=iou_threshold, seed=seed
     )
+    boxes = _at_most(boxes, MAX_BOXES, np.random.default_rng(seed))  # the same as in the fit, whose first draw it is
+    others = [make_anchors(sizes, strides, input_size) for sizes in offered[1:]]
+    fits = (first, *(measure_fit(boxes, anchors, iou_threshold=iou_threshold) for anchors in others))
     known = next((i for i, fit in enumerate(fits) if fitted.recall - fit.recall < min_gain), None)
     return Choice(fitted_px if known is None else offered[known], known, fits, fitted)
 
