@@ -89,4 +89,4 @@ def record_once(name: str, measure: Callable[[], dict[str, Any]]) -> None:
     if not list(RESULTS.glob(f"*-{name}.json")):
         result = measure()
         (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
-        print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}, {result['minutes']} minutes", flush=True)
+        print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}", flush=True)
