@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,10 +20,20 @@ def annotations(folder: Path, split: str) -> tuple[str, str]:
 
 
 def machine() -> str:
-    """Processor, cores, and the versions that matter."""
+    """Processor, cores, the graphics card if there is one, and the versions that matter."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0] if names else cpu
-    return f"{cpu}, {os.cpu_count()} cores, torch {version('torch')}, multibox {version('multibox')}"
+    parts = [cpu, f"{os.cpu_count()} cores", *graphics_cards()]
+    return ", ".join([*parts, f"torch {version('torch')}", f"multibox {version('multibox')}"])
+
+
+def graphics_cards() -> list[str]:
+    """The names of NVIDIA's that trainings find here, without starting CUDA in this process."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []

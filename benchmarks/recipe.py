@@ -137,17 +137,17 @@ def table() -> str:
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-recipe-*.json"))]
     groups: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
     for r in runs:
-        key = tuple(r[name] for name in ("length", "model", "start", "data", "variant"))
+        key = (r["length"], card(r["machine"]), *(r[name] for name in ("model", "start", "data", "variant")))
         groups.setdefault(key, {})[r["seed"]] = r
     rows = [
-        "| length | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) |",
-        "|---|---|---|---|---|---|---|---|",
+        "| length | on | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for key in sorted(groups, key=lambda key: (*key[:4], key[4] != "default", key[4])):
+    for key in sorted(groups, key=lambda key: (*key[:5], key[5] != "default", key[5])):
         found = groups[key]
         # Some were tried on another recipe than the default.
         base = next(iter(found.values())).get("base", "default")
-        defaults = groups.get((*key[:4], base), {})
+        defaults = groups.get((*key[:5], base), {})
         shared = sorted(found.keys() & defaults.keys())
         gains = [
             spread([100 * (found[seed][name] - defaults[seed][name]) for seed in shared]) for name in ("ap", "ap50")
@@ -157,10 +157,15 @@ def table() -> str:
             *key,
             str(len(found)),
             f"{means[0]:.3f} / {means[1]:.3f}",
-            "" if key[4] == base or not shared else ", ".join(gains) + ("" if base == "default" else f" over {base}"),
+            "" if key[5] == base or not shared else ", ".join(gains) + ("" if base == "default" else f" over {base}"),
         ]
         rows.append("| " + " | ".join(facts) + " |")
     return "\n".join(rows)
+
+
+def card(machine: str) -> str:
+    """The graphics card that a result's machine names, or CPU."""
+    return next((part.removeprefix("NVIDIA ") for part in machine.split(", ") if part.startswith("NVIDIA ")), "CPU")
 
 
 def spread(values: list[float]) -> str:
