@@ -98,7 +98,7 @@ def table(minutes: float) -> str:
 
 
 def curves(minutes: float) -> str:
-    """One row per set, model and start: AP / AP50 on the way, means over seeds."""
+    """One row per set, model and start: AP / AP50 on the way, means over seeds; a dash before all have validated."""
     rows = [
         "| data | model | start | seeds | " + " | ".join(f"{share * minutes:g} min" for share in SHARES) + " |",
         "|---|---|---|---|" + len(SHARES) * "---|",
@@ -106,18 +106,24 @@ def curves(minutes: float) -> str:
     for (data, model, start, length, _), runs in results().items():
         if length == f"{minutes:g}":
             points = [[known_after(share * minutes, r) for r in runs] for share in SHARES]
-            means = [[statistics.mean(values) for values in zip(*point, strict=True)] for point in points]
-            facts = [data, model, start, str(len(runs)), *(f"{ap:.3f} / {ap50:.3f}" for ap, ap50 in means)]
-            rows.append("| " + " | ".join(facts) + " |")
+            rows.append("| " + " | ".join([data, model, start, str(len(runs)), *map(mean_of, points)]) + " |")
     return "\n".join(rows)
 
 
-def known_after(minutes: float, result: dict[str, Any]) -> tuple[float, float]:
-    """AP and AP50 of the last validation by then, 0 before the first; at the end, of the last."""
+def known_after(minutes: float, result: dict[str, Any]) -> tuple[float, float] | None:
+    """AP and AP50 of the last validation by then, None before the first; at the end, of the last."""
     if minutes >= result["budget"]:
         return result["ap"], result["ap50"]
     known = [(ap, ap50) for at, ap, ap50 in result["curve"] if at <= minutes]
-    return known[-1] if known else (0.0, 0.0)
+    return known[-1] if known else None
+
+
+def mean_of(scores: list[tuple[float, float] | None]) -> str:
+    """AP / AP50 over seeds, or a dash if one is not known."""
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores):
+        return "-"
+    return " / ".join(f"{statistics.mean(values):.3f}" for values in zip(*known, strict=True))
 
 
 def minutes_to_usable(result: dict[str, Any]) -> float:
