@@ -155,12 +155,16 @@ class CropConfig(Strict, frozen=True):
 class MosaicConfig(Strict, frozen=True):
     """Four samples as one, see `multibox.data.augment.mosaic`.
 
-    `share` of the samples are mosaics, `until` that share of the run. Sets of more than `max_images` have none.
+    `share` of the samples are mosaics, `until` that share of the run. Sets of more than `max_images` have none. No
+    sample is shrunk so far that half of its objects are smaller than `min_object_px`, the square root of their area in
+    pixels of the network input; those that are smaller as they are keep their size.
     """
 
     share: Fraction
     until: Fraction
     max_images: Count
+    # Templates of work directories made before there was such a limit have none.
+    min_object_px: NotNegative = 0.0
 
 
 class AugmentConfig(Strict, frozen=True):

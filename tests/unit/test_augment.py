@@ -312,6 +312,20 @@ def test_a_mosaic_shows_four_samples_with_their_objects_in_their_places(seed: in
         assert 0.2 * 0.3 * 64 - 1 <= max(x2 - x1, y2 - y1) <= 0.2 * 0.7 * 64 + 1
 
 
+def test_a_part_of_a_mosaic_is_no_smaller_than_its_least_side() -> None:
+    sides: list[int] = []
+
+    def part(side: int) -> tuple[np.ndarray, Targets]:
+        sides.append(side)
+        return plain(0, side)
+
+    mosaic([part] * 4, 64, np.random.default_rng(0), least_sides=(0, 40, 64, 50))
+    mosaic([part] * 4, 64, np.random.default_rng(0))
+
+    assert sides[:4] == [max(side, least) for side, least in zip(sides[4:], (0, 40, 64, 50), strict=True)]
+    assert sides[1:4] != sides[5:]
+
+
 def test_boxes_of_a_mosaic_follow_what_they_frame() -> None:
     size = 128
 

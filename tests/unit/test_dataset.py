@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from multibox.config import AugmentConfig, CropConfig
+from multibox.config import AugmentConfig, CropConfig, MosaicConfig
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.data.dataset import Dataset
@@ -92,3 +93,36 @@ def test_a_file_that_has_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"60x40\.jpg: the image is missing"):
         data.sample(0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("min_object_px", "largest_px"),
+    [
+        # Objects of 16 px; a place of a mosaic of 32 px is at most 23 px long.
+        (0, 11.5),
+        (12, 12),
+        (16, 16),
+        (100, 16),
+    ],
+)
+def test_a_mosaic_does_not_shrink_objects_below_their_least_size(
+    tmp_path: Path, min_object_px: float, largest_px: float
+) -> None:
+    config = MosaicConfig(share=1.0, until=1.0, max_images=10, min_object_px=min_object_px)
+    data = dataset(tmp_path, 60, 40, augment=AugmentConfig(photometric=None, crop=None, flip=0.0, mosaic=config))
+
+    boxes = np.concatenate([data.mosaic(0, np.random.default_rng(seed))[1].boxes for seed in range(50)])
+
+    assert (boxes[:, 2:] - boxes[:, :2]).max() * 32 == pytest.approx(largest_px, abs=0.01)
+
+
+def test_images_without_objects_are_part_of_mosaics(tmp_path: Path) -> None:
+    config = MosaicConfig(share=1.0, until=1.0, max_images=10, min_object_px=32)
+    some = record(tmp_path, 60, 40)
+    none = replace(some, boxes=some.boxes[1:], labels=some.labels[1:], is_crowd=some.is_crowd[1:])
+    augment = AugmentConfig(photometric=None, crop=None, flip=0.0, mosaic=config)
+    data = Dataset([none], input_size=32, augment=augment, cache=None)
+
+    square, targets = data.mosaic(0, np.random.default_rng(0))
+
+    assert square.shape == (32, 32, 3) and len(targets) == 0

@@ -47,13 +47,19 @@ def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rn
     return square, Targets(boxes, labels)
 
 
-def mosaic(parts: Sequence[Callable[[int], tuple[Image, Targets]]], size: int, rng: Generator) -> tuple[Image, Targets]:
+def mosaic(
+    parts: Sequence[Callable[[int], tuple[Image, Targets]]],
+    size: int,
+    rng: Generator,
+    *,
+    least_sides: Sequence[int] = (0, 0, 0, 0),
+) -> tuple[Image, Targets]:
     """A BGR square (size, size, 3) out of four samples, and its targets; each fills a quarter, more or less.
 
     They meet in a random point. Each of `parts` makes its square of the side that it is called with, the longer one of
-    its place, which a random part of it fills; boxes whose centre is outside are dropped, others end where it ends, and
-    must be a pixel wide and high. Shrunk less, objects would keep their size, but large ones are cut to pieces
-    (decision 11).
+    its place or its one of `least_sides` if that is more, and a random part of it fills the place; boxes whose centre
+    is outside are dropped, others end where it ends, and must be a pixel wide and high. Large objects are best shrunk,
+    because otherwise they are cut to pieces, small ones best left as they are (decision 11).
 
     Source: Bochkovskiy et al., "YOLOv4", 2020, section 3.3.
     """
@@ -61,9 +67,9 @@ def mosaic(parts: Sequence[Callable[[int], tuple[Image, Targets]]], size: int, r
     places = ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size))
     whole = np.empty((size, size, 3), np.uint8)
     boxes, labels = [], []
-    for part, (x1, y1, x2, y2) in zip(parts, places, strict=True):
+    for part, (x1, y1, x2, y2), least_side in zip(parts, places, least_sides, strict=True):
         width, height = x2 - x1, y2 - y1
-        side = max(width, height)
+        side = max(width, height, least_side)
         square, targets = part(side)
         left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
         whole[y1:y2, x1:x2] = square[top : top + height, left : left + width]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from multibox import boxes as geometry
 from multibox import images
 from multibox.config import AugmentConfig
 from multibox.data.augment import augment, mosaic
@@ -120,4 +121,14 @@ class Dataset:
     def mosaic(self, index: int, rng: Generator) -> tuple[Image, Targets]:
         """The same of a mosaic: this record, and three that are drawn with repetition."""
         chosen = (index, *rng.integers(len(self), size=3).tolist())
-        return mosaic([partial(self.sample, one, rng) for one in chosen], self.input_size, rng)
+        parts = [partial(self.sample, one, rng) for one in chosen]
+        return mosaic(parts, self.input_size, rng, least_sides=[self._least_side(one) for one in chosen])
+
+    def _least_side(self, index: int) -> int:
+        """Of a record's square in a mosaic, in pixels: less, and half of its objects are below `min_object_px`."""
+        assert self.augment is not None and self.augment.mosaic is not None
+        boxes = self.records[index].targets.boxes
+        if not len(boxes):
+            return 0
+        side = self.augment.mosaic.min_object_px / float(np.median(np.sqrt(geometry.area(boxes))))
+        return min(self.input_size, round(side))
