@@ -41,6 +41,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "negatives-6": {"train.loss.negatives_per_positive": 6.0},
     "rate-0.5x": {"hyper_parameters.basic.base_learning_rate": 0.01},
     "rate-2x": {"hyper_parameters.basic.base_learning_rate": 0.04},
+    # As many images in all.
+    "batch-8": {"hyper_parameters.basic.batch_size": 8, "hyper_parameters.basic.base_learning_rate": 0.01},
+    "batch-32": {"hyper_parameters.basic.batch_size": 32, "hyper_parameters.basic.base_learning_rate": 0.04},
     "weight-decay-0.1x": {"train.weight_decay": 0.00005},
     "object-exponent-1": {"train.loss.object_exponent": 1.0},
     "object-exponent-0": {"train.loss.object_exponent": 0.0},
@@ -50,12 +53,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "given-anchors": {"train.anchor_clustering.enabled": False},
     "no-crop": {"train.augment.crop": None},
     "crop-0.3": {"train.augment.crop.min_side": 0.3},
+    "crop-0.5": {"train.augment.crop.min_side": 0.5},
     "no-colours": {"train.augment.photometric": None},
     "no-permuted-channels": {"train.augment.photometric.permute_channels": 0.0},
     "no-flip": {"train.augment.flip": 0.0},
     "no-mosaics": {"train.augment.mosaic": None},
     "all-mosaics": {"train.augment.mosaic.share": 1.0},
     "mosaics-to-the-end": {"train.augment.mosaic.until": 1.0},
+    "shrink-all": {"train.augment.mosaic.min_object_px": 0.0},
     "no-mosaics-frozen-4": {"train.augment.mosaic": None, "train.frozen_stride": 4},
     "no-mosaics-object-exponent-0": {"train.augment.mosaic": None, "train.loss.object_exponent": 0.0},
     "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
@@ -116,19 +121,25 @@ def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespac
 
 
 def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
-    """The template as plain data, with the changes, and epochs such that the run has the steps."""
+    """The template as plain data, with the changes, and epochs such that the run has the steps.
+
+    They are of the template's batch: with smaller ones, there are more.
+    """
     name = f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}"
     template: dict[str, Any] = yaml.safe_load(Path(bundled_templates()[name]).read_text())
     template["tensorboard"] = False
-    if not arguments.minutes:
-        template["train"]["schedule"]["min_steps_per_epoch"] = math.ceil(arguments.steps / VALIDATIONS)
-        template["hyper_parameters"]["basic"]["epochs"] = VALIDATIONS
+    basic = template["hyper_parameters"]["basic"]
+    num_images = arguments.steps * basic["batch_size"]
     for key, value in changes.items():
         *path, last = key.split(".")
         part = template
         for step in path:
             part = part[step]
         part[last] = value
+    if not arguments.minutes:
+        steps = num_images / basic["batch_size"]
+        template["train"]["schedule"]["min_steps_per_epoch"] = math.ceil(steps / VALIDATIONS)
+        basic["epochs"] = VALIDATIONS
     return template
 
 
