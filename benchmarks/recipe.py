@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from common import RESULTS  # the modules beside this one
+from common import RESULTS, machine  # the modules beside this one
 from multibox.instantiate import bundled_templates
 from trainings import Training, record_once, run_side_by_side, threads_of_each
 
@@ -117,7 +117,9 @@ def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespac
             return facts | Training(folder, str(file), arguments.start, seed, arguments.minutes, threads).run()
 
     start, data = Path(arguments.start).stem, folder.resolve().name
-    record_once(f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}", measure)
+    # Half precision and other sums: a card's results are its own.
+    on = "" if card(machine()) == "CPU" else f"-{card(machine())}".replace(" ", "-")
+    record_once(f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}{on}", measure)
 
 
 def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
