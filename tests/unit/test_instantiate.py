@@ -75,6 +75,14 @@ def test_bundled_templates_are_the_three_models_and_named_as_their_files():
     assert [config.load(path).name for path in found.values()] == list(found)
 
 
+def test_mosaics_of_every_input_stop_shrinking_at_the_same_share_of_it():
+    # Anchors grow with the input, and so must the objects that they are to meet (docs/decisions/0011).
+    templates = [config.load(path) for path in bundled_templates().values()]
+    mosaics = [template.train.augment.mosaic for template in templates]
+    assert [mosaic.min_object_px for mosaic in mosaics if mosaic] == [16, 24, 32]
+    assert [template.input.size / 16 for template in templates] == [16, 24, 32]
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2-2s_ssd-384x384", "384"])
 def test_work_directory_holds_the_template_and_the_scripts(tmp_path, lines, name):
     folder = instantiate(name, tmp_path / "a" / "b", load_snapshot=False, report=lines.append)
