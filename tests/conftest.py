@@ -66,7 +66,11 @@ COLOURS_BGR = {"square": (40, 200, 60), "circle": (220, 90, 30), "red, tiny tria
 @pytest.fixture(scope="session")
 def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> ShapesData:
     """16 images to train on and 8 to validate on, each with one to four shapes that do not touch."""
-    folder = tmp_path_factory.mktemp("shapes data")
+    return write_shapes(tmp_path_factory.mktemp("shapes data"))
+
+
+def write_shapes(folder: Path) -> ShapesData:
+    """The data set of `shapes_data`, written to `folder`."""
     rng = np.random.default_rng(20)
     for name, count in (("train", 16), ("val", 8)):
         (folder / name).mkdir()
@@ -130,6 +134,13 @@ def set_orientation(path: Path, value: int) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of `tiny_template`."""
+    path = tmp_path_factory.mktemp("tiny template") / "template.yaml"
+    path.write_text(config.dump(tiny_template()), encoding="utf-8")
+    return path
+
+
+def tiny_template() -> config.Template:
     """The 256 template for 96 pixels and two short epochs; it fetches nothing, and shows images one by one."""
     template = config.load(TEMPLATE_256)
     scale = 96 / template.input.size
@@ -142,7 +153,7 @@ def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         anchor_clustering=config.replace(template.train.anchor_clustering, enabled=False),
     )
     basic = config.replace(template.hyper_parameters.basic, batch_size=4, epochs=2)
-    tiny = config.replace(
+    return config.replace(
         template,
         name="mobilenet_v2-2s_ssd-96x96",
         dependencies=(),
@@ -152,9 +163,6 @@ def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         input=config.replace(template.input, size=96),
         train=train,
     )
-    path = tmp_path_factory.mktemp("tiny template") / "template.yaml"
-    path.write_text(config.dump(tiny), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
