@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from multibox.draw import draw
+    from multibox.drawing import draw
     from multibox.errors import MultiboxError
     from multibox.runtimes import Runtime
     from multibox.runtimes import open_runtime as load
@@ -25,7 +25,7 @@ _HOMES = {
     "Detections": ("structures", "Detections"),
     "MultiboxError": ("errors", "MultiboxError"),
     "Runtime": ("runtimes", "Runtime"),
-    "draw": ("draw", "draw"),
+    "draw": ("drawing", "draw"),
     "load": ("runtimes", "open_runtime"),
 }
 
@@ -34,4 +34,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

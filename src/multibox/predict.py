@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from multibox.background import in_a_thread
-from multibox.draw import draw
+from multibox.drawing import draw
 from multibox.frames import Failure, Frame, Item, Stop, read_frames
 from multibox.images import Image
 from multibox.prediction_files import PredictionFile

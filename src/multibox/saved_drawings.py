@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from multibox.draw import drawing_path, save_drawing
+from multibox.drawing import drawing_path, save_drawing
 from multibox.errors import OptionError
 from multibox.frames import Frame
 from multibox.images import Image

@@ -52,9 +52,33 @@ OPTIONS = {
 
 def test_public_names():
     assert multibox.__all__ == ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "load"]
-    assert all(getattr(multibox, name) is not None for name in multibox.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         multibox.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", multibox.__all__)
+def test_a_public_name_is_the_same_object_however_often_it_is_asked_for(name):
+    # In a process of its own: what a lazy name gives depends on which modules were imported before.
+    code = f"""
+import multibox
+first = multibox.{name}
+second = multibox.{name}
+from multibox import {name} as third
+from multibox import *
+import multibox.{{}}
+assert first is second is third is {name} is multibox.{name}
+assert isinstance(first, str) or callable(first)
+assert "{name}" in dir(multibox)
+"""
+    modules = [path.stem for path in Path(multibox.__file__).parent.glob("*.py") if path.stem != "__main__"]
+    every_module = ", multibox.".join(module for module in modules if module != "__init__")
+    subprocess.run([sys.executable, "-c", code.format(every_module)], check=True)
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    # Importing the module would put it in the place of the function.
+    names = {path.stem for path in Path(multibox.__file__).parent.iterdir()}
+    assert not names & set(multibox.__all__)
 
 
 def test_there_are_exactly_these_commands():

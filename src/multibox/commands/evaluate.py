@@ -55,7 +55,7 @@ def evaluate(
     from multibox import evaluate as evaluation
     from multibox import evaluation_record, results
     from multibox.data import coco
-    from multibox.draw import draw, save_drawing
+    from multibox.drawing import draw, save_drawing
     from multibox.runtimes import open_runtime
 
     template = find_template(config)

@@ -9,7 +9,7 @@ import numpy as np
 
 from multibox import images
 from multibox.data.coco import CocoData, Record
-from multibox.draw import colour, plain_name
+from multibox.drawing import colour, plain_name
 from multibox.images import Image
 
 COLUMNS, ROWS = 4, 3

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox import __version__
-from multibox.draw import colour as class_colour
+from multibox.drawing import colour as class_colour
 from multibox.report.words import interval, percent
 
 FOLDER = Path(__file__).parent

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox import draw as module
-from multibox.draw import colour, draw, plain_name, save_drawing
+from multibox import drawing as module
+from multibox.drawing import colour, draw, plain_name, save_drawing
 from multibox.errors import DataError, OptionError
 from multibox.images import Image
 from multibox.structures import Detections
