@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+
+from multibox.machine import processor, usable_cores
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -21,12 +21,7 @@ def annotations(folder: Path, split: str) -> tuple[str, str]:
 
 def machine() -> str:
     """Processor, cores, the graphics card if there is one, and the versions that matter."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    parts = [cpu, f"{os.cpu_count()} cores", *graphics_cards()]
+    parts = [processor(), f"{usable_cores()} cores", *graphics_cards()]
     return ", ".join([*parts, f"torch {version('torch')}", f"multibox {version('multibox')}"])
 
 

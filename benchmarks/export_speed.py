@@ -21,7 +21,7 @@ from typing import Any
 
 from common import RESULTS  # the module beside this one
 from multibox import bench, bench_report, checkpoint, config
-from multibox.instantiate import bundled_templates
+from multibox.config import bundled_templates
 from multibox.weights import read_ir
 
 ROOT = Path(__file__).parents[1]

@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from common import RESULTS, machine  # the modules beside this one
-from multibox.instantiate import bundled_templates
+from multibox.config import bundled_templates
 from trainings import Training, record_once, run_side_by_side, threads_of_each
 
 VALIDATIONS = 7

@@ -20,8 +20,8 @@ from typing import Any
 from common import RESULTS, annotations, machine  # the modules beside this one
 from multibox import config
 from multibox.brief_training import brief_training
+from multibox.config import bundled_templates
 from multibox.data import coco
-from multibox.instantiate import bundled_templates
 from multibox.start_trial import MAX_IMAGES, STEPS
 from multibox.starting_point import open_starting_point
 from multibox.starting_weights import KINDS

@@ -74,7 +74,7 @@ def whole(command: list[str]) -> float:
 def first_step(folder: Path) -> float:
     """Seconds of a training of one step, the weights that it saves included."""
     from multibox import config
-    from multibox.instantiate import bundled_templates
+    from multibox.config import bundled_templates
 
     template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     batch_size = template.hyper_parameters.basic.batch_size

@@ -24,13 +24,12 @@ from multibox import bench, bench_report, config
 from multibox.anchors import make_anchors
 from multibox.boxes import iou
 from multibox.checkpoint import Checkpoint, load, save
-from multibox.config import PostprocessConfig
+from multibox.config import PostprocessConfig, bundled_templates
 from multibox.data import coco
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import measure
 from multibox.images import resize, to_input
-from multibox.instantiate import bundled_templates
 from multibox.model import ssd
 from multibox.openvino_modules import compile_network
 from multibox.postprocess import postprocess

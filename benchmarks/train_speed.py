@@ -176,10 +176,10 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
 
     from multibox import config
     from multibox.checkpoint import transfer
+    from multibox.config import bundled_templates
     from multibox.data import coco
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
-    from multibox.instantiate import bundled_templates
     from multibox.loop import TrainingLoop
     from multibox.model import ssd
     from multibox.starting_point import open_starting_point
@@ -233,11 +233,11 @@ class Silent:
 def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
     """Images per second that threads prepare when nothing else runs: images in memory or not, mosaics or not."""
     from multibox import config
+    from multibox.config import bundled_templates
     from multibox.data import coco
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
     from multibox.data.loader import TrainLoader
-    from multibox.instantiate import bundled_templates
 
     template = config.load(bundled_templates()[MODEL])
     file, root = annotations(arguments.folder, "train")
@@ -274,7 +274,7 @@ def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
 def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
     """Images per second of the second epoch of `multibox train`."""
     from multibox import config
-    from multibox.instantiate import bundled_templates
+    from multibox.config import bundled_templates
 
     template = config.load(bundled_templates()[MODEL])
     schedule = config.replace(template.train.schedule, min_steps_per_epoch=arguments.steps)
@@ -304,8 +304,8 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
 
     from multibox import config
     from multibox.anchors import make_anchors
+    from multibox.config import bundled_templates
     from multibox.data import coco
-    from multibox.instantiate import bundled_templates
     from multibox.loss import multibox_loss
     from multibox.matching import pad
     from multibox.model import ssd
@@ -376,8 +376,8 @@ def measure_parts(rounds: int) -> None:
     from torch import nn
 
     from multibox import config
+    from multibox.config import bundled_templates
     from multibox.frozen import frozen_stages, to_input
-    from multibox.instantiate import bundled_templates
     from multibox.model import ssd
     from multibox.model.depthwise import DepthwiseConv2d
 

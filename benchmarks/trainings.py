@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, annotations, machine  # the module beside this one
+from multibox.machine import usable_cores
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Training:
 
 def threads_of_each(jobs: int) -> int:
     """The threads that each of some trainings side by side gets."""
-    return max(1, (os.cpu_count() or 1) // jobs)
+    return max(1, usable_cores() // jobs)
 
 
 def run_side_by_side(jobs: int, runs: Iterable[Callable[[], None]]) -> None:

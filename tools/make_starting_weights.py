@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from multibox import checkpoint, config
+from multibox.config import bundled_templates
 from multibox.console import TrainingDisplay
 from multibox.data import coco
-from multibox.instantiate import bundled_templates
 from multibox.starting_point import open_starting_point
 from multibox.starting_weights import KINDS, SUFFIX, write
 from multibox.train import train, without_mosaics

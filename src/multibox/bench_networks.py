@@ -16,12 +16,12 @@ import numpy as np
 
 from multibox import images
 from multibox.background import ahead
-from multibox.bench_report import Precision, usable_cores
+from multibox.bench_report import Precision
 from multibox.errors import OptionError
-from multibox.images import Image
+from multibox.machine import usable_cores
 from multibox.openvino_files import core, read_graph
 from multibox.runtimes import Runtime
-from multibox.structures import FloatArray
+from multibox.structures import FloatArray, Image
 
 TORCH_BATCH = 8
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-Precision = Literal["f32", "default"]
+from multibox import __version__, machine
 
-LIBRARIES = ("multibox", "openvino", "onnxruntime", "torch", "numpy", "opencv-python-headless")
+Precision = Literal["f32", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +96,15 @@ def to_plain(result: Result) -> dict[str, Any]:
     rows = plain.pop("rows")
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(),
+        "machine": machine.describe(),
+        "versions": {
+            "python": platform.python_version(),
+            "multibox": __version__,
+            **machine.library_versions(),
+        },
         "settings": plain | {"pictures_px": list(result.pictures_px)},
         "rows": list(rows),
     }
-
-
-def machine() -> dict[str, Any]:
-    """The system, the processor by its name, and how many cores there are and may be used."""
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "usable_cores": usable_cores(),
-    }
-
-
-def usable_cores() -> int:
-    """The cores that this process may use, where the system says; else all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def versions() -> dict[str, str | None]:
-    """The versions of Python and of the libraries that compute; None for one that is not installed."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES}
 
 
 def tables(result: Result) -> Group:
@@ -201,19 +183,3 @@ def short_name(path: str, others: list[str]) -> str:
 
 def _ratio(spread: Spread) -> tuple[str, str]:
     return f"{spread.median:.3f}", f"{spread.lower:.2f}-{spread.upper:.2f}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

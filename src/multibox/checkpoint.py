@@ -26,6 +26,7 @@ from multibox.errors import CheckpointError
 from multibox.files import atomic_path
 from multibox.model import quantized, ssd
 from multibox.model.folding import fold
+from multibox.wording import listed
 
 CLASS_BRANCH = "bbox_head.cls_convs."
 HEAD = "bbox_head."
@@ -147,9 +148,9 @@ def transfer(
         return "Carried over: the backbone; the head starts fresh."
     carried = [name for name in classes if name in source_names]
     fresh = [name for name in classes if name not in source_names]
-    parts = [f"all layers but the class rows; class rows of {_list(carried)} and background"]
+    parts = [f"all layers but the class rows; class rows of {listed(['background', *carried])}"]
     if fresh:
-        parts.append(f"{_list(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
+        parts.append(f"{listed(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
     return "Carried over: " + "; ".join(parts) + "."
 
 
@@ -162,13 +163,6 @@ def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequ
         return len(source_names)
     num_anchors = own.shape[0] // own_count
     return given.shape[0] // num_anchors
-
-
-def _list(names: Sequence[str]) -> str:
-    if not names:
-        return "no class"
-    shown = ", ".join(names[:6])
-    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -16,11 +16,10 @@ import numpy as np
 
 from multibox.errors import CheckpointError
 from multibox.files import sha256
-from multibox.images import Image
 from multibox.openvino_files import read_graph, write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.runtimes import Runtime, runtime_of
-from multibox.structures import FloatArray
+from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
     from multibox.checkpoint import Checkpoint

@@ -16,7 +16,8 @@ from multibox.confidence import Interval
 from multibox.errors import OptionError
 from multibox.evaluate import Metrics
 from multibox.files import write_atomically
-from multibox.run_log import provenance
+from multibox.machine import provenance
+from multibox.wording import NO_VALUE, percent
 
 Rung = Literal["ptq", "ptq-thorough", "ptq-mixed", "qat"]
 
@@ -32,8 +33,6 @@ AGREEMENT = 0.2
 
 COLUMNS = ("rung", "images", "float layers", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
 LEFT_OUT_IF_NARROW = {"images", "float layers"}
-
-NO_VALUE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +183,7 @@ def _cells(attempt: Attempt, ap_float: float | None) -> tuple[str, ...]:
     figures: tuple[str, ...] = (NO_VALUE,) * 5
     if measured is not None:
         drop = measured.drop
-        aps = (_percent(ap) for ap in (ap_float, measured.ap_torch, measured.metrics.ap))
+        aps = (percent(ap, 2) for ap in (ap_float, measured.ap_torch, measured.metrics.ap))
         figures = (*aps, f"{drop.value:+.2f}", f"{drop.low:+.2f} {drop.high:+.2f}")
     floating = str(len(attempt.floating)) if attempt.floating else NO_VALUE
     return (attempt.rung, str(attempt.num_images), floating, *figures, f"{attempt.minutes:.1f}")
-
-
-def _percent(fraction: float | None) -> str:
-    return NO_VALUE if fraction is None else f"{100 * fraction:.2f}"

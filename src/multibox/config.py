@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -269,6 +270,12 @@ class Template(Strict, frozen=True):
 
 
 TemplatePart = TypeVar("TemplatePart", bound=Strict)
+
+
+def bundled_templates() -> dict[str, Path]:
+    """The templates that come with the package, by the names of their models, smallest input first."""
+    folder = Path(str(resources.files("multibox") / "templates"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def load(path: str | os.PathLike[str]) -> Template:

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -75,6 +77,15 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     )
     with bar:
         task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def downloading(num_bytes: int | None) -> Iterator[Callable[[int], object]]:
+    """A bar for a download of so many bytes, if that is known; it draws only on a terminal."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=num_bytes)
         yield lambda count: bar.advance(task, count)
 
 

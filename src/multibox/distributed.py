@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from multibox.machine import usable_cores
+
 T = TypeVar("T")
 
 
@@ -86,7 +88,7 @@ def launch(num_processes: int, arguments: Sequence[str]) -> int:
     from torch.distributed.run import get_args_parser, run
 
     options = [f"--nproc-per-node={num_processes}", "--standalone", "--module", "multibox", *arguments]
-    threads = max(1, (os.cpu_count() or 1) // num_processes)
+    threads = max(1, usable_cores() // num_processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         run(get_args_parser().parse_args(options))

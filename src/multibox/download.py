@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from multibox.config import Dependency
 from multibox.files import atomic_path, sha256
+
+Progress = Callable[[int | None], AbstractContextManager[Callable[[int], object]]]
+"""Shows a download of so many bytes (None: nobody knows how many); what it gives is called with the bytes of a part."""
 
 TIMEOUT_SECONDS = 20
 CHUNK_BYTES = 1 << 18
@@ -27,7 +30,12 @@ def is_remote(source: str) -> bool:
     return len(urlsplit(source).scheme) > 1
 
 
-def fetch(dependency: Dependency, folder: Path, target: Path) -> None:
+def no_progress(_: int | None) -> AbstractContextManager[Callable[[int], object]]:
+    """A `Progress` that shows nothing."""
+    return nullcontext(lambda _: None)
+
+
+def fetch(dependency: Dependency, folder: Path, target: Path, *, progress: Progress = no_progress) -> None:
     """Make `target` the file at `dependency.source`, an address or a path from `folder`; whole or not at all.
 
     Raises:
@@ -38,7 +46,7 @@ def fetch(dependency: Dependency, folder: Path, target: Path) -> None:
     try:
         # The temporary file goes whenever something fails, so a damaged file never lies about.
         with atomic_path(target) as temporary:
-            _download(address, temporary, dependency.size)
+            _download(address, temporary, dependency.size, progress)
             problem = mismatch(temporary, dependency)
             if problem is not None:
                 raise NotFetchedError(f"what came is not the published file: {problem}")
@@ -61,32 +69,19 @@ def mismatch(path: Path, dependency: Dependency) -> str | None:
     )
 
 
-def _download(address: str, target: Path, size: int | None) -> None:
+def _download(address: str, target: Path, size: int | None, progress: Progress) -> None:
     if urlsplit(address).scheme not in ("http", "https", "file"):
         raise NotFetchedError("only http, https, file and paths can be fetched")
     with (
         urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer,
         target.open("wb") as file,
-        _progress(size) as advance,
+        progress(size) as advance,
     ):
         while chunk := answer.read(CHUNK_BYTES):
             file.write(chunk)
             advance(len(chunk))
             if size is not None and file.tell() > size:
                 raise NotFetchedError(f"what came is not the published file: more than {size} bytes")
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[int], object]]:
-    """A function to call with the bytes that arrived; it draws only on a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    from multibox.console import errors
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda count: progress.advance(task, count)
 
 
 def _reason(error: Exception) -> str:

@@ -13,8 +13,7 @@ import numpy as np
 
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
-from multibox.images import Image
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 Colour = tuple[int, int, int]  # blue, green, red
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside

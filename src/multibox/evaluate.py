@@ -21,9 +21,9 @@ from multibox.background import in_a_thread
 from multibox.data.coco import CocoData, Record
 from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
-from multibox.images import Image
 from multibox.runtimes import Runtime
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
+from multibox.wording import counted
 
 MAX_DETECTIONS_PER_CLASS = 100
 """Per image; the limit of the COCO challenge."""
@@ -173,7 +173,8 @@ def check_classes(model_classes: Sequence[str], requested: Sequence[str] | None)
     classes = tuple(model_classes)
     if requested and tuple(requested) != classes:
         raise OptionError(
-            f"The checkpoint knows {_count(classes)} ({', '.join(classes)}); {_difference(classes, requested)} "
+            f"The checkpoint knows {counted(len(classes), 'class', 'classes')} ({', '.join(classes)}); "
+            f"{_difference(classes, requested)} "
             "Leave --classes out to use the checkpoint's."
         )
     return classes
@@ -287,10 +288,6 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 def _silent(*_: object) -> None:
     """Take the place of print."""
-
-
-def _count(classes: Sequence[str]) -> str:
-    return f"{len(classes)} class" if len(classes) == 1 else f"{len(classes)} classes"
 
 
 def _difference(classes: tuple[str, ...], requested: Sequence[str]) -> str:

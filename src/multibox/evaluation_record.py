@@ -20,7 +20,7 @@ from multibox.data.coco import CocoData, Record
 from multibox.data.summary import describe
 from multibox.errors import DataError, OptionError
 from multibox.files import sha256, write_atomically
-from multibox.run_log import provenance
+from multibox.machine import provenance
 from multibox.structures import Detections
 
 FORMAT = "multibox evaluation 1"

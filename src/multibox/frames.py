@@ -17,8 +17,9 @@ import cv2
 from multibox import images
 from multibox.background import ahead
 from multibox.errors import DataError
-from multibox.images import Image
+from multibox.machine import usable_cores
 from multibox.sources import Source
+from multibox.structures import Image
 
 FRAMES_AHEAD = 3
 """Frames that are decoded before they are asked for: enough that none is waited for, 75 MB where they are of 4K."""
@@ -101,7 +102,7 @@ def _silence() -> None:
 
 def _images(sources: Sequence[Source]) -> Iterator[Item]:
     # Half of the cores; the network has the others. Full-size images are large, so no more than one ahead for each.
-    num_threads = min(4, max(1, (os.cpu_count() or 1) // 2), len(sources))
+    num_threads = min(4, max(1, usable_cores() // 2), len(sources))
     with closing(ahead(_read_image, sources, num_threads=num_threads, num_ahead=num_threads)) as items:
         yield from items
 

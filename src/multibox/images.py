@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 
 from multibox.errors import DataError
 from multibox.locations import is_remote, locate
-from multibox.structures import FloatArray
-
-Image = NDArray[np.uint8]
-"""(H, W, 3), blue green red."""
+from multibox.structures import FloatArray, Image
 
 Size = tuple[int, int]
 """Width and height in pixels."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from multibox.config import Dependency, Template
-from multibox.download import NotFetchedError, fetch, is_remote, mismatch
+from multibox.download import NotFetchedError, Progress, fetch, is_remote, mismatch, no_progress
 from multibox.public_models import known_classes
 
 SNAPSHOT = "snapshot.pth"
@@ -27,7 +27,14 @@ def are_initial_weights(dependency: Dependency) -> bool:
     return dependency.destination == SNAPSHOT or is_remote(dependency.source)
 
 
-def bring(targets: Targets, *, beside: Path, offline: bool, report: Callable[[str], None]) -> None:
+def bring(
+    targets: Targets,
+    *,
+    beside: Path,
+    offline: bool,
+    report: Callable[[str], None],
+    progress: Progress = no_progress,
+) -> None:
     """Fetch the snapshot, or else the public detector, unless they are there; what came of it goes to `report`.
 
     `targets` says where each file belongs, `beside` is the folder of the template. What differs from what the template
@@ -37,7 +44,7 @@ def bring(targets: Targets, *, beside: Path, offline: bool, report: Callable[[st
     public = {key: path for key, path in targets.items() if key.destination != SNAPSHOT}
     reasons: list[str] = []
     for wanted in filter(None, (snapshot, public)):
-        lines, reason = _bring_all(wanted, beside, offline=offline)
+        lines, reason = _bring_all(wanted, beside, offline=offline, progress=progress)
         if reason is None:
             for line in [*reasons, *lines]:
                 report(line)
@@ -67,7 +74,7 @@ def find(folder: Path, template: Template, classes: Sequence[str]) -> str:
     return BUNDLED
 
 
-def _bring_all(targets: Targets, beside: Path, *, offline: bool) -> tuple[list[str], str | None]:
+def _bring_all(targets: Targets, beside: Path, *, offline: bool, progress: Progress) -> tuple[list[str], str | None]:
     """What became of files that belong together, line by line, and why one of them is not there."""
     lines = []
     for dependency, target in targets.items():
@@ -82,7 +89,7 @@ def _bring_all(targets: Targets, beside: Path, *, offline: bool) -> tuple[list[s
         if offline and is_remote(dependency.source):
             return lines, f"{target} is not there, and --offline leaves the network alone."
         try:
-            fetch(dependency, beside, target)
+            fetch(dependency, beside, target, progress=progress)
         except NotFetchedError as error:
             return lines, f"Could not fetch {dependency.source} ({error})."
         lines.append(f"{target} is fetched.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from multibox import config, initial_weights
+from multibox.download import Progress, no_progress
 from multibox.errors import TemplateError
 from multibox.files import write_atomically
 
@@ -26,12 +26,6 @@ if __name__ == "__main__":
 COMMANDS = ("train", "eval", "export", "compress")
 
 
-def bundled_templates() -> dict[str, Path]:
-    """The templates that come with the package, by the names of their models, smallest input first."""
-    folder = Path(str(resources.files("multibox") / "templates"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def instantiate(
     template: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -39,6 +33,7 @@ def instantiate(
     load_snapshot: bool = True,
     offline: bool = False,
     report: Callable[[str], None],
+    progress: Progress = no_progress,
 ) -> Path:
     """The folder `output`, made ready to train in; what was done goes to `report`, line by line.
 
@@ -66,12 +61,12 @@ def instantiate(
         raise TemplateError(f"{error.filename or folder}: cannot make the work directory: {reason}.") from error
     if load_snapshot:
         wanted = {key: target for key, target in targets.items() if initial_weights.are_initial_weights(key)}
-        initial_weights.bring(wanted, beside=source.parent, offline=offline, report=report)
+        initial_weights.bring(wanted, beside=source.parent, offline=offline, report=report, progress=progress)
     return folder
 
 
 def _find_template(template: str | os.PathLike[str]) -> Path:
-    bundled = bundled_templates()
+    bundled = config.bundled_templates()
     name = os.fspath(template)
     by_size = {stem.rpartition("-")[2].partition("x")[0]: path for stem, path in bundled.items()}
     if Path(name).is_file():

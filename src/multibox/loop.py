@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from multibox import checkpoint, config, distributed, evaluation_record, training_memory
+from multibox import checkpoint, config, distributed, evaluation_record, machine, training_memory
 from multibox.analysis import thresholds
 from multibox.anchors import make_anchors
 from multibox.checkpoint import Checkpoint
@@ -41,6 +39,7 @@ from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
+from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput
 from multibox.training_memory import TrainingMemory
 
@@ -69,6 +68,9 @@ REMOTE_READERS = 16
 
 PLAN_AFTER_STEPS = 10
 """Steps after which the speed is known well enough to announce the plan of a time budget."""
+
+
+STOPPING = "Stopping after this step; a checkpoint will be saved. Once more stops at once."
 
 
 class Display(Protocol):
@@ -190,7 +192,8 @@ class TrainingLoop:
         if is_main:
             write_atomically(self.output / "template.yaml", config.dump(self.template))
             write_atomically(self.output / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
-        with _interruption(self.display.line) as is_interrupted:
+        with interruption(lambda: self.display.line(STOPPING)) as stop:
+            is_interrupted = stop.is_set
             is_over = self._agree_on(self._is_done() or is_interrupted())
             while not is_over:
                 started_at, losses = time.monotonic(), MeanLosses()
@@ -574,30 +577,6 @@ def _num_workers(dataset: Dataset, device_type: str) -> int:
     if dataset.is_remote:
         return REMOTE_READERS
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = (os.cpu_count() or 2) // processes_here
+    cores = machine.usable_cores() // processes_here
     # On a processor, they share the cores with the training step; a graphics card leaves all of them to the images.
     return max(1, min(8, cores // 2) if device_type == "cpu" else min(16, cores - 1))
-
-
-@contextmanager
-def _interruption(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C or SIGTERM asks for a clean stop; the second ends the process as usual."""
-    received: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def ask(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        for known, handler in previous.items():
-            signal.signal(known, handler)
-        say("Stopping after this step; a checkpoint will be saved. Once more stops at once.")
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, ask)
-    except ValueError:
-        previous.clear()  # not the main thread: signals are somebody else's
-    try:
-        yield lambda: bool(received)
-    finally:
-        for known, handler in previous.items():
-            signal.signal(known, handler)

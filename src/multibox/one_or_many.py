@@ -7,8 +7,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
-from multibox.images import Image
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 
 class OneOrMany(Protocol):

@@ -14,10 +14,11 @@ import numpy as np
 
 from multibox import exported, metadata
 from multibox.errors import CheckpointError, DependencyError, OptionError
-from multibox.images import Image, resize, to_input
+from multibox.images import resize, to_input
 from multibox.metadata import ExportInfo
 from multibox.one_or_many import OneOrMany
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
+from multibox.wording import listed
 
 OUTPUTS = {"boxes_labels": ("boxes", "labels"), "raw": ("deltas", "scores")}
 
@@ -143,7 +144,9 @@ def _check_outputs(session: Any, info: ExportInfo | None, path: Path) -> tuple[s
     expected = OUTPUTS.get("boxes_labels" if info is None else info.form)
     shapes = _shapes(session)
     if expected is None or not set(expected) <= set(shapes):
-        raise CheckpointError(f"{path}: this is no detector with outputs `boxes` and `labels`; it has {_list(shapes)}.")
+        raise CheckpointError(
+            f"{path}: this is no detector with outputs `boxes` and `labels`; it has {listed(shapes)}."
+        )
     if expected[0] == "boxes" and not (len(shapes["boxes"]) in {2, 3} and shapes["boxes"][-1] == 5):
         raise CheckpointError(f"{path}: `boxes` of this detector are {shapes['boxes']}, not [N, 5] or [B, N, 5].")
     return expected
@@ -176,7 +179,3 @@ def _check_single(images_per_call: int, path: Path) -> None:
 
 def _shapes(session: Any) -> dict[str, list[Any]]:
     return {output.name: output.shape for output in session.get_outputs()}
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from multibox import exported, metadata
 from multibox.errors import CheckpointError, OptionError
-from multibox.images import Image, resize
+from multibox.images import resize
 from multibox.metadata import ExportInfo, Form
 from multibox.one_or_many import OneOrMany
 from multibox.openvino_files import core, read_graph
 from multibox.public_models import known_classes
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 OUTPUTS: dict[Form, tuple[str, ...]] = {
     "boxes_labels": ("boxes", "labels"),

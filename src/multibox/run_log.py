@@ -1,21 +1,12 @@
-"""The record of a run: one line of JSON per epoch, TensorBoard, and what the run was made of."""
+"""The record of a run: one line of JSON per epoch and TensorBoard."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from multibox import __version__
 from multibox.files import write_atomically
-
-LIBRARIES = (
-    *("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime"),
-    "faster-coco-eval",
-)
 
 
 class RunLog:
@@ -50,25 +41,8 @@ class RunLog:
             self._writer.close()
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of what computes, and the machine."""
-    return {
-        "multibox_version": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }
-
-
 def _lines_before(path: Path, epoch: int) -> list[str]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

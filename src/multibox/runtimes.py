@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol, overload
 from multibox.anchors import make_anchors
 from multibox.config import Template
 from multibox.errors import CheckpointError, DependencyError, OptionError
-from multibox.images import Image, resize, to_input
+from multibox.images import resize, to_input
 from multibox.one_or_many import OneOrMany
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.postprocess import postprocess
-from multibox.structures import Detections, RawOutput
+from multibox.structures import Detections, Image, RawOutput
 
 if TYPE_CHECKING:
     import torch

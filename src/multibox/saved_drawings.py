@@ -13,8 +13,8 @@ import cv2
 from multibox.drawing import drawing_path, save_drawing
 from multibox.errors import OptionError
 from multibox.frames import Frame
-from multibox.images import Image
 from multibox.sources import Source
+from multibox.structures import Image
 from multibox.video_file import open_video
 
 VIDEO_ENDING = ".mp4"

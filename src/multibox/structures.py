@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
+Image = NDArray[np.uint8]
+"""An image (H, W, 3) of any size; the channels are blue, green, red."""
+
 
 class RawOutput(NamedTuple):
     """What the network returns, in training and in evaluation alike, for B images, A anchors and K classes.

@@ -8,9 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from multibox import tiling
-from multibox.images import Image
 from multibox.one_or_many import OneOrMany
-from multibox.structures import Detections, IntArray
+from multibox.structures import Detections, Image, IntArray
 
 if TYPE_CHECKING:
     from multibox.runtimes import Runtime

@@ -20,7 +20,7 @@ from multibox.anchors import Choice, choose_anchors
 from multibox.calibration import calibrate_batch_norm
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
-from multibox.data.cache import ImageCache, free_memory_bytes
+from multibox.data.cache import ImageCache
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
 from multibox.data.summary import describe
@@ -28,8 +28,8 @@ from multibox.distributed import is_launched, meet_again, run_id
 from multibox.errors import OptionError
 from multibox.images import resize, to_input
 from multibox.loop import Display, Result, TrainingLoop
+from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
-from multibox.run_log import provenance
 from multibox.runtimes import pick_device
 from multibox.starting_point import StartingPoint
 from multibox.structures import FloatArray

@@ -13,7 +13,7 @@ import cv2
 from multibox.errors import OptionError
 from multibox.files import atomic_path
 from multibox.frames import Frame
-from multibox.images import Image
+from multibox.structures import Image
 
 DEFAULT_RATE = 25.0
 """Frames per second of the video of a source that does not say its own."""

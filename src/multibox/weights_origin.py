@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from multibox import config
+from multibox.config import bundled_templates
 from multibox.files import sha256
-from multibox.instantiate import bundled_templates
 from multibox.public_models import known_classes
 
 UNKNOWN_LICENCE = "unknown: ask whoever gave you the file"

@@ -13,8 +13,8 @@ import cv2
 
 from multibox.errors import DependencyError, OptionError
 from multibox.frames import Frame
-from multibox.images import Image
-from multibox.interruption import Interruption
+from multibox.signals import Interruption
+from multibox.structures import Image
 
 TITLE = "multibox - q or Esc ends"
 MAX_SIDE_PX = 1280

@@ -12,8 +12,8 @@ from torch import nn
 
 from multibox import config
 from multibox.classifier_weights import read_classifier
+from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
-from multibox.instantiate import bundled_templates
 from multibox.model.mobilenet_v2 import MobileNetV2
 from multibox.starting_point import open_starting_point
 

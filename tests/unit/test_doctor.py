@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.conftest import set_orientation
 
 from multibox import config
+from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.data.layouts import Split
 from multibox.doctor import exif, findings, picture_files
@@ -26,7 +27,6 @@ from multibox.doctor.model_fit import Fit, Speed, advise, minutes
 from multibox.doctor.model_fit import fit as fit_of
 from multibox.doctor.mosaic import CELL, choose, mosaic
 from multibox.errors import OptionError
-from multibox.instantiate import bundled_templates
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 80)) -> np.ndarray:

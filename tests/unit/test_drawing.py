@@ -9,8 +9,7 @@ import pytest
 from multibox import drawing as module
 from multibox.drawing import colour, draw, plain_name, save_drawing
 from multibox.errors import DataError, OptionError
-from multibox.images import Image
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 
 def detections(*rows: tuple[float, float, float, float, float, int]) -> Detections:

@@ -22,9 +22,8 @@ from multibox.data import coco, loader
 from multibox.data.coco import CocoData, Record
 from multibox.errors import DataError, OptionError
 from multibox.evaluate import ClassMetrics, Metrics, check_classes, evaluate, measure
-from multibox.images import Image
 from multibox.results import detections_to_coco, table, write_detections, write_metrics_json, write_metrics_yaml
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 SIDE = 200  # pixels of the square images below; boxes are typed in pixels
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from multibox.frames import Failure, Frame, read_frames
-from multibox.images import Image
 from multibox.sources import Source
+from multibox.structures import Image
 
 SIZE = (64, 48)
 

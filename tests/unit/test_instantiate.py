@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from multibox import config, initial_weights
+from multibox.config import bundled_templates
 from multibox.errors import TemplateError
-from multibox.instantiate import bundled_templates, instantiate
+from multibox.instantiate import instantiate
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"weights " * 1000

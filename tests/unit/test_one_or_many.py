@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from multibox.images import Image
 from multibox.one_or_many import OneOrMany
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 
 class Brightness(OneOrMany):

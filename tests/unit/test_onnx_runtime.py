@@ -268,7 +268,7 @@ def test_a_foreign_detector_with_more_classes_than_names_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"names": ("dets", "labels")}, "no detector with outputs `boxes` and `labels`; it has `dets`, `labels`"),
+        ({"names": ("dets", "labels")}, "no detector with outputs `boxes` and `labels`; it has dets and labels"),
         ({"image": [1, 3, 64, 96]}, "takes 96x64 pixels, not a square image"),
         ({"image": [1, 3, "H", "W"]}, "the size of its input is not fixed. Fix it with: python -m onnxruntime"),
         ({"image": [1, 4, 64, 64]}, "no detector with one planar float32 image"),

@@ -20,10 +20,9 @@ from openvino import opset13 as ops
 
 from multibox import metadata
 from multibox.errors import CheckpointError, OptionError
-from multibox.images import Image
 from multibox.metadata import ExportInfo, Origin
 from multibox.openvino_runtime import OpenVINORuntime
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 SIDE = 32
 CLASSES = ("cat", "dog")

@@ -15,10 +15,10 @@ from multibox.data.coco import CocoData, Record
 from multibox.errors import DataError
 from multibox.export.comparison import ImageComparison, Tolerance, compare, describe, summarise
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, median_ms, reference_runtimes
-from multibox.images import Image, read
+from multibox.images import read
 from multibox.model.ssd import build
 from multibox.pictures import builtin_pictures
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 SIDE = 100  # pixels of the network input; boxes are typed in pixels
 RULES = PostprocessConfig(score_threshold=0.02, iou_threshold=0.45, max_per_class=200, max_detections=200)

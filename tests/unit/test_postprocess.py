@@ -8,8 +8,7 @@ import pytest
 from multibox import config as configuration
 from multibox.anchors import make_anchors
 from multibox.boxes import encode, iou
-from multibox.config import PostprocessConfig
-from multibox.instantiate import bundled_templates
+from multibox.config import PostprocessConfig, bundled_templates
 from multibox.postprocess import postprocess, select, softmax
 from multibox.structures import Detections
 

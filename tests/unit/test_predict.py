@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from multibox.frames import Failure, Frame
-from multibox.images import Image
-from multibox.interruption import Interruption
 from multibox.predict import Result, Tally, predict
+from multibox.signals import Interruption
 from multibox.sources import Source
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 
 class Darkness:

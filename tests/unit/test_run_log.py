@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import platform
 
-from multibox import __version__
-from multibox.run_log import RunLog, provenance
+from multibox.run_log import RunLog
 
 
 def lines(folder) -> list[dict]:
@@ -84,11 +82,3 @@ def test_tensorboard_gets_every_value_there_is(tmp_path):
     (path,) = (tmp_path / "board").iterdir()
     values = [(v.tag, event.step, v) for event in EventFileLoader(str(path)).Load() for v in event.summary.value]
     assert [(tag, step) for tag, step, _ in values] == [("loss", 1), ("loss", 2), ("ap", 2)]
-
-
-def test_provenance_is_plain_data_that_names_what_computed():
-    found = provenance()
-    assert json.loads(json.dumps(found)) == found
-    assert found["multibox_version"] == __version__
-    assert found["python"] == platform.python_version()
-    assert found["libraries"]["numpy"].count(".") >= 1

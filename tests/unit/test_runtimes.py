@@ -15,10 +15,9 @@ import torch
 
 from multibox import config
 from multibox.errors import CheckpointError
-from multibox.images import Image
 from multibox.model import ssd
 from multibox.runtimes import TorchRuntime, open_runtime
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
 
 
 @pytest.fixture(scope="module")

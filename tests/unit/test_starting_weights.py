@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from multibox import checkpoint, config
+from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
-from multibox.instantiate import bundled_templates
 from multibox.model import ssd
 from multibox.starting_point import open_starting_point
 from multibox.starting_weights import KINDS, bundled_file, bundled_files, read, write

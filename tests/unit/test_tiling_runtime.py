@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.images import Image, resize
-from multibox.structures import Detections
+from multibox.images import resize
+from multibox.structures import Detections, Image
 from multibox.tiling_runtime import TilingRuntime
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from multibox.errors import OptionError
 from multibox.frames import Frame
-from multibox.images import Image
 from multibox.sources import Source
+from multibox.structures import Image
 from multibox.video_file import open_video
 
 VIDEO = Source("video", "clip.avi", "clip.avi")

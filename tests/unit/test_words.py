@@ -5,7 +5,8 @@ from tests.report_case import dataset, found, record
 
 from multibox.evaluation_record import RecordedEvaluation, RecordedModel
 from multibox.report.findings import find
-from multibox.report.words import data_warnings, listed, summary, training_sentence
+from multibox.report.words import data_warnings, summary, training_sentence
+from multibox.wording import listed
 
 
 def findings_of(data, detections):

@@ -143,9 +143,9 @@ def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
 
 
 def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
-    from multibox.data.coco_problems import counted
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as run
+    from multibox.wording import counted
 
     if any(len(parts) > 1 for parts in splits.values()):
         raise OptionError("--fix takes one annotation file for each split. Mend several one after the other.")

@@ -12,10 +12,9 @@ from multibox.console import console, counting
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record
-    from multibox.images import Image
     from multibox.metadata import ExportInfo
     from multibox.runtimes import Runtime
-    from multibox.structures import Detections
+    from multibox.structures import Detections, Image
 
 
 def evaluate(
@@ -108,7 +107,7 @@ def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, 
 
     from multibox import config
     from multibox.complexity import complexity_gflops, size_mp
-    from multibox.instantiate import bundled_templates
+    from multibox.config import bundled_templates
 
     template = config.load(next(iter(bundled_templates().values())))
     try:

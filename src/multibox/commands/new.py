@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from multibox.commands.options import Flag, say
+from multibox.console import downloading
 
 
 def new(
@@ -30,7 +31,9 @@ def new(
     """
     from multibox.instantiate import instantiate
 
-    folder = instantiate(template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say)
+    folder = instantiate(
+        template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say, progress=downloading
+    )
     say(f"{folder} is ready: go there and run `multibox train --help`.")
     if verbose:
         for path in sorted(output.iterdir()):

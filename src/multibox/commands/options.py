@@ -54,7 +54,7 @@ def work_template(name: str) -> Template:
 def find_template(name: str) -> Template | None:
     """The same, or None where there is neither."""
     from multibox import config
-    from multibox.instantiate import bundled_templates
+    from multibox.config import bundled_templates
 
     bundled = bundled_templates()
     if name in bundled:

@@ -12,14 +12,15 @@ from cyclopts import Parameter
 from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
 from multibox.console import errors, tracking
 from multibox.errors import DataError, OptionError
+from multibox.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multibox.interruption import Interruption
     from multibox.predict import OnDrawing, Result, Tally
     from multibox.prediction_files import CocoFile, PredictionFile, Run
     from multibox.runtimes import Runtime
+    from multibox.signals import Interruption
     from multibox.sources import Source
 
 EXIT_SOME_UNREADABLE = 1
@@ -70,9 +71,9 @@ def predict(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
     from multibox.data.coco import split_list
-    from multibox.interruption import interruption
     from multibox.prediction_files import Run
     from multibox.runtimes import open_runtime
+    from multibox.signals import interruption
     from multibox.sources import find_sources
 
     if ann_file is not None and coco is None:
@@ -242,7 +243,7 @@ def _report(problems: Sequence[str], *, is_all: bool) -> None:
 def _print(result: Result, classes: Sequence[str]) -> None:
     """An image with its size, and a line for each object: class, score, box in pixels of the image."""
     frame, found = result.frame, result.found
-    say(f"{frame.source.title}: {frame.width}x{frame.height}, {_counted(len(found), 'object') if found else 'nothing'}")
+    say(f"{frame.source.title}: {frame.width}x{frame.height}, {counted(len(found), 'object') if found else 'nothing'}")
     names = [classes[label] for label in found.labels.tolist()]
     longest = max(map(len, names), default=0)
     rows = zip(names, found.scores.tolist(), found.boxes_px(frame.width, frame.height).round().tolist(), strict=True)
@@ -252,15 +253,11 @@ def _print(result: Result, classes: Sequence[str]) -> None:
 
 def _summarise(tally: Tally, classes: Sequence[str]) -> None:
     counts = [(tally.num_images, "image"), (tally.num_frames, "frame")]
-    looked_at = " and ".join(_counted(number, what) for number, what in counts if number)
+    looked_at = " and ".join(counted(number, what) for number, what in counts if number)
     by_class = ", ".join(f"{classes[label]} {number}" for label, number in sorted(tally.objects.items()))
-    text = f"{looked_at}: {_counted(sum(tally.objects.values()), 'object')}" + (f" ({by_class})" if by_class else "")
+    text = f"{looked_at}: {counted(sum(tally.objects.values()), 'object')}" + (f" ({by_class})" if by_class else "")
     if tally.num_dropped:
-        text += f"; {_counted(tally.num_dropped, 'frame')} came faster than the detector and were left out"
+        text += f"; {counted(tally.num_dropped, 'frame')} came faster than the detector and were left out"
     if tally.failures:
-        text += f"; {_counted(len(tally.failures), 'source')} could not be read, or not to the end"
+        text += f"; {counted(len(tally.failures), 'source')} could not be read, or not to the end"
     say(text)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

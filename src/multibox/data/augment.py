@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
-from multibox.images import Image, resize
-from multibox.structures import FloatArray, IntArray, Targets
+from multibox.images import resize
+from multibox.structures import FloatArray, Image, IntArray, Targets
 
 TRIES_PER_DRAW = 50  # SSD's and the original's number
 MAX_DRAWS = 20  # the original has no limit; it is for sets of `min_ious` that no crop of an image can satisfy

@@ -20,10 +20,10 @@ from multibox import boxes as geometry
 from multibox.data.coco_categories import choose_categories, common_categories
 from multibox.data.coco_checks import Usable, UsableImage, UsableObject, check
 from multibox.data.coco_format import Id, Source, read_content
-from multibox.data.coco_problems import counted, quoted
 from multibox.errors import DataError
 from multibox.locations import locate
 from multibox.structures import FloatArray, IntArray, Targets
+from multibox.wording import counted, quoted
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multibox.data.coco_format import Content, Source
-from multibox.data.coco_problems import NUM_EXAMPLES, quoted
+from multibox.data.coco_problems import NUM_EXAMPLES
 from multibox.errors import DataError
+from multibox.wording import quoted
 
 
 def common_categories(sources: Sequence[Source], contents: Sequence[Content]) -> dict[int, str]:

@@ -5,7 +5,6 @@ rest is named.
 from __future__ import annotations
 
 import ntpath
-import os
 import posixpath
 import stat
 from collections.abc import Iterable
@@ -15,9 +14,11 @@ from pathlib import Path
 
 from multibox import images
 from multibox.data.coco_format import Content, Id, Source
-from multibox.data.coco_problems import Problems, counted, quoted
+from multibox.data.coco_problems import Problems
 from multibox.errors import DataError
 from multibox.locations import is_remote
+from multibox.machine import usable_cores
+from multibox.wording import counted, quoted
 
 CLIP_TOLERANCE_PX = 0.01
 """A box that leaves the image by less is cut without being counted: that much comes from rounding decimals."""
@@ -249,7 +250,7 @@ def _file_size(path: Path) -> int | None:
 
 def _find_faults(usable: Iterable[UsableImage]) -> list[str | None]:
     """For each image, why it cannot be used, or None."""
-    num_threads = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    num_threads = min(8, usable_cores())
     with ThreadPoolExecutor(num_threads) as pool:
         return list(pool.map(_find_fault, usable))
 

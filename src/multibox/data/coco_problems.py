@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from multibox.errors import DataError
+from multibox.wording import counted
 
 NUM_EXAMPLES = 3
 
@@ -46,14 +46,3 @@ class Problems:
     def skipped(self) -> list[str]:
         """A line for each problem, with the file that it is in."""
         return [f"{self.file}: {line}" for lines in self.lines.values() for line in lines]
-
-
-def quoted(text: str) -> str:
-    """A name from a file, in quotation marks."""
-    # One line whatever is in the name, and quotation marks inside it are told from those around it.
-    return json.dumps(text, ensure_ascii=False)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: `1 image`, `2 images`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -18,9 +18,8 @@ from multibox.data.augment import augment, mosaic
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.images import Image
 from multibox.locations import is_remote
-from multibox.structures import Targets
+from multibox.structures import Image, Targets
 
 DECODED_PER_INPUT_SIDE = 2
 """Images are decoded to at least so many times the network input on either side, because crops enlarge a part of them.

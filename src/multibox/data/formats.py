@@ -20,10 +20,10 @@ import msgspec
 import yaml
 
 from multibox import images
-from multibox.data.coco_problems import counted, quoted
 from multibox.data.layouts import Layout, Split, read_yolo_description, voc_list
 from multibox.errors import DataError, DependencyError
 from multibox.files import write_atomically
+from multibox.wording import counted, quoted
 
 LABELFORMAT = 'Reading YOLO and Pascal VOC needs labelformat. Install it with: pip install "multibox[formats]"'
 

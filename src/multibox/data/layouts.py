@@ -10,8 +10,8 @@ from typing import Any, Literal
 import yaml
 
 from multibox.data.coco_format import Source, read_content
-from multibox.data.coco_problems import quoted
 from multibox.errors import DataError
+from multibox.wording import quoted
 
 Format = Literal["COCO", "YOLO", "Pascal VOC"]
 

@@ -21,8 +21,8 @@ from multibox import images
 from multibox.background import ahead
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
-from multibox.images import Image
 from multibox.locations import is_remote
+from multibox.structures import Image
 
 MAX_PIXELS_PER_BATCH = 64_000_000
 """Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""

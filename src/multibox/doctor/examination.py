@@ -13,15 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from multibox import config
+from multibox.config import bundled_templates
 from multibox.data.coco import CocoData
-from multibox.data.coco_problems import counted
 from multibox.data.layouts import Split
 from multibox.doctor import exif, findings, picture_files
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.findings import Finding
 from multibox.doctor.model_fit import SMALL_PX, Advice, Fit, advise, fit
 from multibox.doctor.picture_files import Twins
-from multibox.instantiate import bundled_templates
+from multibox.wording import counted
 
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
 

@@ -9,10 +9,10 @@ from multibox import images
 from multibox.data.coco import CocoData
 from multibox.data.coco_checks import find_file
 from multibox.data.coco_format import Source, read_content
-from multibox.data.coco_problems import quoted
 from multibox.data.layouts import Split
 from multibox.doctor.findings import Finding
 from multibox.images import Orientation, Size
+from multibox.wording import quoted
 
 FRAME_TOLERANCE = 0.01
 """Of a side: boxes may reach that far over the border by rounding or by a hasty hand."""

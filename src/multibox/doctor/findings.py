@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.data.coco import CocoData, Record
-from multibox.data.coco_problems import counted, quoted
 from multibox.data.layouts import Split
+from multibox.wording import counted, listed, quoted
 
 Severity = Literal["error", "warning", "note"]
 
@@ -130,10 +130,10 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
     never = [name for name, count in counts.items() if not count]
     few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW_OBJECTS]
     if never:
-        text = f"no object to train on: {_list(never)}"
+        text = f"no object to train on: {listed(never, limit=9)}"
         yield Finding("warning", "classes-without-objects", "train", len(never), text)
     if few:
-        text = f"fewer than {FEW_OBJECTS} objects to train on: {_list(few)}"
+        text = f"fewer than {FEW_OBJECTS} objects to train on: {listed(few, limit=9)}"
         yield Finding("warning", "classes-with-few-objects", "train", len(few), text)
     val = splits.get("val")
     if val is not None:
@@ -141,10 +141,10 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
         unmeasured = [name for name, count in counts.items() if count and not measured.get(name)]
         unknown = [name for name, count in measured.items() if count and name not in counts]
         if unmeasured:
-            text = f"no object to measure on: {_list(unmeasured)}"
+            text = f"no object to measure on: {listed(unmeasured, limit=9)}"
             yield Finding("warning", "classes-not-measured", "val", len(unmeasured), text)
         if unknown:
-            text = f"not a class of the training set, and so never found: {_list(unknown)}"
+            text = f"not a class of the training set, and so never found: {listed(unknown, limit=9)}"
             yield Finding("warning", "classes-only-in-val", "val", len(unknown), text)
 
 
@@ -188,7 +188,3 @@ def _several(number: int, plural: str) -> str:
     if number == 1 and noun is not None:
         words[noun] = SINGULAR[words[noun]]
     return f"{number} {' '.join(words)}"
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

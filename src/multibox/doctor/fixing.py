@@ -14,12 +14,12 @@ import cv2
 
 from multibox import images
 from multibox.data.coco_checks import box_fault, find_file, leads_outside
-from multibox.data.coco_problems import counted, quoted
 from multibox.data.layouts import Split
 from multibox.doctor.exif import is_of_the_other_frame
 from multibox.doctor.picture_files import Twins
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
+from multibox.wording import counted, quoted
 
 JPEG_QUALITY = 95
 """Of photographs that are saved anew because they were stored turned."""

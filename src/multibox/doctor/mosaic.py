@@ -10,7 +10,7 @@ import numpy as np
 from multibox import images
 from multibox.data.coco import CocoData, Record
 from multibox.drawing import colour, plain_name
-from multibox.images import Image
+from multibox.structures import Image
 
 COLUMNS, ROWS = 4, 3
 CELL = (400, 300)

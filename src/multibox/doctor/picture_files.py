@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from multibox import boxes as geometry
 from multibox import images
 from multibox.data.coco import CocoData, Record
-from multibox.data.coco_problems import counted, quoted
 from multibox.doctor.findings import LARGEST_INPUT, Finding
 from multibox.errors import DataError
 from multibox.structures import FloatArray
+from multibox.wording import counted, quoted
 
 HASH_SIDE = 16
 """A hash of 16 x 16 differences: 256 bits. With 8 x 8, scenes of one camera could not be told apart."""

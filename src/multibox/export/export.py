@@ -25,6 +25,7 @@ from multibox.export.network import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.files import sha256
 from multibox.images import read
+from multibox.machine import provenance
 from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd
 from multibox.model.folding import fold
@@ -32,7 +33,6 @@ from multibox.model.ssd import SSD
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_files import write_graph
 from multibox.openvino_runtime import OpenVINORuntime
-from multibox.run_log import provenance
 from multibox.runtimes import Runtime, runtime_of
 
 ALTERNATIVE = "alt_ssd_export"

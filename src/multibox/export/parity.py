@@ -28,10 +28,10 @@ from multibox.export.comparison import (
     describe,
     summarise,
 )
-from multibox.images import Image
 from multibox.metadata import DEFAULT_THRESHOLD
 from multibox.runtimes import Runtime, TorchRuntime
-from multibox.structures import Detections
+from multibox.structures import Detections, Image
+from multibox.wording import counted
 
 if TYPE_CHECKING:
     from multibox.model.ssd import SSD
@@ -328,9 +328,9 @@ def _faults(
     worst = "" if comparison.worst_image is None else image_names[comparison.worst_image]
     if comparison.num_unexplained and not form.tolerance.only_ap:
         assert comparison.worst_difference is not None
-        where = _counted(comparison.num_differing_images, "image")
+        where = counted(comparison.num_differing_images, "image")
         faults.append(
-            f"{_counted(comparison.num_unexplained, 'detection')} out of tolerance in {where}, most in {worst}: "
+            f"{counted(comparison.num_unexplained, 'detection')} out of tolerance in {where}, most in {worst}: "
             f"{describe(comparison.worst_difference, classes)}."
         )
     elif comparison.num_undecided > comparison.max_undecided and not form.tolerance.only_ap:
@@ -352,7 +352,3 @@ def _batches(data: CocoData | Sequence[Path], batch_size: int, num_workers: int)
     else:
         for path in data:
             yield [images.read(path)]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -15,8 +15,9 @@ from multibox.errors import OptionError
 from multibox.export.comparison import Comparison, Tolerance
 from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, Row
 from multibox.files import write_atomically
+from multibox.machine import provenance
 from multibox.metadata import DEFAULT_THRESHOLD
-from multibox.run_log import provenance
+from multibox.wording import NO_VALUE, percent
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
 LEFT = 2
@@ -25,8 +26,6 @@ LEFT = 2
 LEFT_OUT_IF_NARROW = {"AP50", "tied"}
 
 SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-
-NO_VALUE = "-"
 
 
 def table(parity: Parity, *, width: int = 100) -> Table:
@@ -112,8 +111,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.form.name,
         row.form.precision,
-        _percent(row.ap),
-        _percent(row.ap50),
+        percent(row.ap, 2),
+        percent(row.ap50, 2),
         *_compared(row.comparison),
         megabytes,
         NO_VALUE if row.median_ms is None else f"{row.median_ms:.1f}",
@@ -141,10 +140,6 @@ def _verdict(row: Row) -> str:
     if row.passed is None:
         return NO_VALUE
     return "passed" if row.passed else "FAILED"
-
-
-def _percent(fraction: float | None) -> str:
-    return NO_VALUE if fraction is None else f"{100 * fraction:.2f}"
 
 
 def _notes(parity: Parity) -> list[str]:

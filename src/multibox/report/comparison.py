@@ -12,7 +12,7 @@ from multibox.report import deployment, plots, provenance
 from multibox.report.findings import Findings, find, num_draws_for
 from multibox.report.gather import WorkDir
 from multibox.report.html import render, svg
-from multibox.report.words import counted, listed
+from multibox.wording import counted, listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from multibox.bench_report import short_name
 from multibox.report import plots
 from multibox.report.findings import Findings
 from multibox.report.gather import Found, WorkDir
-from multibox.report.words import NO_VALUE, column_of, interval, percent, share
+from multibox.report.words import column_of, interval, share
+from multibox.wording import NO_VALUE, percent
 
 
 def tiles(work: WorkDir, findings: Findings | None) -> list[dict[str, str]]:

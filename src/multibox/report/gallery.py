@@ -16,9 +16,9 @@ from multibox.analysis.matches import NO_OBJECT, corners_px, overlaps
 from multibox.data.coco import Record
 from multibox.errors import DataError
 from multibox.evaluate import IOU_50
-from multibox.images import Image
 from multibox.report.findings import Findings
 from multibox.report.plots import KIND_NAMES
+from multibox.structures import Image
 
 CROPS = 12
 """Of a gallery: three rows on a desk."""

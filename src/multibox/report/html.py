@@ -12,7 +12,8 @@ from typing import Any
 
 from multibox import __version__
 from multibox.drawing import colour as class_colour
-from multibox.report.words import interval, percent
+from multibox.report.words import interval
+from multibox.wording import percent
 
 FOLDER = Path(__file__).parent
 

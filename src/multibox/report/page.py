@@ -18,7 +18,7 @@ from multibox.report.findings import Findings
 from multibox.report.gallery import galleries
 from multibox.report.gather import Run, WorkDir
 from multibox.report.html import as_json, render, svg
-from multibox.report.words import counted, listed, percent
+from multibox.wording import NO_VALUE, counted, listed, percent
 
 SHOWN_CLASSES = 12
 """Of more, the weakest are shown, and the others can be unfolded."""
@@ -103,7 +103,7 @@ def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Seque
     in_val = evaluation.data.objects_per_class if evaluation is not None else None
 
     def number(value: int | None) -> str:
-        return words.NO_VALUE if value is None else f"{value:,}"
+        return NO_VALUE if value is None else f"{value:,}"
 
     empty_val: int | None = None
     if evaluation is not None:
@@ -276,7 +276,7 @@ def _threshold_cells(counts: Counts, label: int, column: int) -> list[str]:
     precision, recall, f1 = (float(some[label, column]) for some in (counts.precision, counts.recall, counts.f1))
     numbers = [f"{value:,}" for value in (objects, hits, objects - hits, shown - hits)]
     shares = [(shown, precision), (objects, recall), (objects, f1)]
-    return numbers + [words.share(value) if of else words.NO_VALUE for of, value in shares]
+    return numbers + [words.share(value) if of else NO_VALUE for of, value in shares]
 
 
 def _pictures(findings: Findings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from multibox.confidence import Interval
 from multibox.report.findings import Findings
 from multibox.report.gather import WorkDir
+from multibox.wording import NO_VALUE, counted, listed, percent
 
 FEW_OBJECTS = 20
 """Below, the AP of a class hangs on single objects."""
@@ -50,20 +51,12 @@ EXPLANATIONS: Mapping[str, str] = {
 }
 
 
-NO_VALUE = "\N{EN DASH}"
-
-
 @dataclass(frozen=True, slots=True)
 class Missing:
     """What the report lacks, and the command that leaves it."""
 
     what: str
     command: str
-
-
-def percent(fraction: float | None, digits: int = 1) -> str:
-    """A fraction as a number in percent; a dash for none."""
-    return NO_VALUE if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
 def share(fraction: float) -> str:
@@ -74,18 +67,6 @@ def share(fraction: float) -> str:
 def interval(one: Interval | None) -> str:
     """The ends of an interval."""
     return NO_VALUE if one is None else f"{one.low:.1f} to {one.high:.1f}"
-
-
-def listed(names: Sequence[str], limit: int = 6) -> str:
-    """Names in a sentence: "a, b and c", or the first of many."""
-    if len(names) > limit:
-        return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def summary(findings: Findings) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -36,10 +36,11 @@ class Interruption:
 
 
 @contextmanager
-def interruption() -> Iterator[Interruption]:
-    """Tells of the first signal; the second one ends the program at once, as it would without us.
+def interruption(on_signal: Callable[[], None] = lambda: None) -> Iterator[Interruption]:
+    """An `Interruption` that the first signal sets, after which `on_signal` is called.
 
-    Outside the main thread, where signals do not arrive, nothing is ever told.
+    The second signal ends the program at once, as it would without us. Outside the main thread, where signals do not
+    arrive, the interruption is never set.
     """
     told = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -50,6 +51,7 @@ def interruption() -> Iterator[Interruption]:
         told.signal_number = number
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
+        on_signal()
 
     before = {number: signal.signal(number, tell) for number in SIGNALS}
     try:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from multibox.interruption import Interruption, interruption
+from multibox.signals import Interruption, interruption
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    code = f"import signal; from multibox.interruption import interruption\n{code}"
+    code = f"import signal; from multibox.signals import interruption\n{code}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
@@ -37,6 +37,12 @@ def test_the_second_signal_ends_the_program_at_once() -> None:
         "    signal.raise_signal(signal.SIGINT); print('not any more', flush=True)"
     )
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_a_function_may_be_called_at_the_first_signal() -> None:
+    done = run("with interruption(lambda: print('told')): signal.raise_signal(signal.SIGTERM); print('still here')")
+    assert (done.returncode, done.stdout.split("\n")) == (0, ["told", "still here", ""])
 
 
 def test_a_program_that_ends_itself_has_not_failed() -> None:
