@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from multibox import images
-from multibox.background import ahead
 from multibox.bench_report import Precision
 from multibox.errors import OptionError
 from multibox.machine import usable_cores
-from multibox.openvino_files import core, read_graph
+from multibox.openvino_graph import core, read_graph
 from multibox.runtimes import Runtime
 from multibox.structures import FloatArray, Image
+from multibox.threads import ahead
 
 TORCH_BATCH = 8
 

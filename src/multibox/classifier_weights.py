@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from multibox.errors import CheckpointError
 from multibox.graph_reader import GraphReader, compile_outputs, key_of
-from multibox.openvino_files import core
+from multibox.openvino_graph import core
 
 if TYPE_CHECKING:
     from torch import Tensor

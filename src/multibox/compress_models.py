@@ -16,7 +16,7 @@ import numpy as np
 
 from multibox.errors import CheckpointError
 from multibox.files import sha256
-from multibox.openvino_files import read_graph, write_graph
+from multibox.openvino_graph import read_graph, write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.runtimes import Runtime, runtime_of
 from multibox.structures import FloatArray, Image

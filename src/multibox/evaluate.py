@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.background import in_a_thread
 from multibox.data.coco import CocoData, Record
 from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
 from multibox.runtimes import Runtime
 from multibox.structures import Detections, Image
+from multibox.threads import in_a_thread
 from multibox.wording import counted
 
 MAX_DETECTIONS_PER_CLASS = 100

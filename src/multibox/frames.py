@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import cv2
 
 from multibox import images
-from multibox.background import ahead
 from multibox.errors import DataError
 from multibox.machine import usable_cores
 from multibox.sources import Source
 from multibox.structures import Image
+from multibox.threads import ahead
 
 FRAMES_AHEAD = 3
 """Frames that are decoded before they are asked for: enough that none is waited for, 75 MB where they are of 4K."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import CheckpointError
-from multibox.openvino_files import core
+from multibox.openvino_graph import core
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
-from multibox.openvino_files import core
+from multibox.openvino_graph import core
 from multibox.structures import RawOutput
 
 

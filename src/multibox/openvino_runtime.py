@@ -18,7 +18,7 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.images import resize
 from multibox.metadata import ExportInfo, Form
 from multibox.one_or_many import OneOrMany
-from multibox.openvino_files import core, read_graph
+from multibox.openvino_graph import core, read_graph
 from multibox.public_models import known_classes
 from multibox.structures import Detections, Image
 

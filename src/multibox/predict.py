@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from multibox.background import in_a_thread
 from multibox.drawing import draw
 from multibox.frames import Failure, Frame, Item, Stop, read_frames
 from multibox.prediction_files import PredictionFile
 from multibox.runtimes import Runtime
 from multibox.sources import Source
 from multibox.structures import Detections, Image
+from multibox.threads import in_a_thread
 
 MAX_WAITING = 2
 """Pictures that wait for being drawn and written; then detecting waits for them."""

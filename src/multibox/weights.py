@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.graph_reader import GraphReader, compile_outputs, key_of
-from multibox.openvino_files import read_graph
+from multibox.openvino_graph import read_graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -339,7 +339,8 @@ def test_rows_go_by_name_and_new_classes_stay_fresh(template, three):
     # blue was 2, red was 0, background was 3
     assert_rows(before, after, three, [2, None, 0, None, 3], 4)
     assert report == (
-        "Carried over: all layers but the class rows; class rows of background, blue and red; pink and grey start fresh."
+        "Carried over: all layers but the class rows; class rows of background, blue and red; "
+        "pink and grey start fresh."
     )
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.report_case import dataset, found, random_case, record
 
 from multibox.analysis.confusion import confusion_matrix
 from multibox.analysis.matches import match
 from multibox.analysis.thresholds import THRESHOLDS, count
+from tests.report_case import dataset, found, random_case, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]
 NEXT = [100.0, 100.0, 150.0, 150.0]

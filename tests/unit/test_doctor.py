@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.conftest import set_orientation
 
 from multibox import config
 from multibox.config import bundled_templates
@@ -27,6 +26,7 @@ from multibox.doctor.model_fit import Fit, Speed, advise, minutes
 from multibox.doctor.model_fit import fit as fit_of
 from multibox.doctor.mosaic import CELL, choose, mosaic
 from multibox.errors import OptionError
+from tests.conftest import set_orientation
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 80)) -> np.ndarray:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.report_case import dataset, found, random_case, record
 
 from multibox.analysis.error_kinds import KINDS, find_mistakes, fix, gains
 from multibox.analysis.matches import match
 from multibox.evaluate import measure
+from tests.report_case import dataset, found, random_case, record
 
 # Objects of 50 x 50 pixels, far from each other.
 BOX = [10.0, 10.0, 60.0, 60.0]

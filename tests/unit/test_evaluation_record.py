@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.report_case import dataset, found, random_case, record
 
 from multibox import evaluation_record
 from multibox.errors import DataError, OptionError
 from multibox.evaluate import measure
+from tests.report_case import dataset, found, random_case, record
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.conftest import set_orientation
 
 from multibox.data import coco
 from multibox.data.formats import convert
 from multibox.data.layouts import Split, find_layout
 from multibox.errors import DataError, DependencyError
+from tests.conftest import set_orientation
 
 CLASSES = ("Bär", "red cat")
 

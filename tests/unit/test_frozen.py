@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from tests.e2e.test_learning import Silent
 from torch import nn
 
 from multibox import config
@@ -14,6 +13,7 @@ from multibox.data import coco
 from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
 from multibox.starting_point import open_starting_point
 from multibox.train import train
+from tests.e2e.test_learning import Silent
 
 
 # Strides after the blocks: init 2, stage1 2, stage2 4, stage3 8, stage4 16, stage5 32.

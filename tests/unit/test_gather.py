@@ -4,10 +4,10 @@ import json
 import os
 
 import pytest
-from tests.report_case import work_dir
 
 from multibox.errors import OptionError
 from multibox.report.gather import gather
+from tests.report_case import work_dir
 
 
 def test_files_are_known_by_what_they_say(tmp_path):

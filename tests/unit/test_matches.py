@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.report_case import dataset, found, random_case, record
 
 from multibox.analysis.matches import NO_OBJECT, match
 from multibox.evaluate import measure
+from tests.report_case import dataset, found, random_case, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]
 NEXT = [100.0, 100.0, 150.0, 150.0]

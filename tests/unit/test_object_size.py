@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.report_case import dataset, found, random_case, record
 
 from multibox.analysis.object_size import ap_by_size, sides_px
 from multibox.evaluate import ap_by_area, measure
+from tests.report_case import dataset, found, random_case, record
 
 
 def test_sides_are_those_in_the_network_input():

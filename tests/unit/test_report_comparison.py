@@ -3,11 +3,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.report_case import work_dir
 
 from multibox.confidence import Interval
 from multibox.report.comparison import build, verdict
 from multibox.report.gather import gather
+from tests.report_case import work_dir
 
 
 @pytest.fixture(scope="module")

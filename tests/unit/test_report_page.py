@@ -8,7 +8,6 @@ import re
 import shutil
 
 import pytest
-from tests.report_case import dataset, found, record, work_dir
 
 from multibox import evaluation_record
 from multibox.evaluation_record import RecordedEvaluation, RecordedModel
@@ -17,6 +16,7 @@ from multibox.report.findings import find
 from multibox.report.gallery import MAX_BYTES, galleries
 from multibox.report.gather import gather
 from multibox.report.page import _pictures, build
+from tests.report_case import dataset, found, record, work_dir
 
 HOSTILE = "<script>alert(1)</script>"
 QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'

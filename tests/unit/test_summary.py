@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.report_case import dataset, record
 
 from multibox.data.summary import describe
+from tests.report_case import dataset, record
 
 
 def test_a_data_set_in_plain_values():

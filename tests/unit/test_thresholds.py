@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.report_case import dataset, found, record
 
 from multibox.analysis.matches import match
 from multibox.analysis.thresholds import THRESHOLDS, count, suggest, suggest_per_class, suggested
+from tests.report_case import dataset, found, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]
 NEXT = [100.0, 100.0, 150.0, 150.0]

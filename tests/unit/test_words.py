@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.report_case import dataset, found, record
 
 from multibox.evaluation_record import RecordedEvaluation, RecordedModel
 from multibox.report.findings import find
 from multibox.report.words import data_warnings, summary, training_sentence
 from multibox.wording import listed
+from tests.report_case import dataset, found, record
 
 
 def findings_of(data, detections):

@@ -18,11 +18,11 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from multibox import images
-from multibox.background import ahead
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
 from multibox.locations import is_remote
 from multibox.structures import Image
+from multibox.threads import ahead
 
 MAX_PIXELS_PER_BATCH = 64_000_000
 """Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""

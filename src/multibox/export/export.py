@@ -31,7 +31,7 @@ from multibox.model import ssd
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.onnx_runtime import OnnxRuntime
-from multibox.openvino_files import write_graph
+from multibox.openvino_graph import write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.runtimes import Runtime, runtime_of
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from multibox.background import ahead, in_a_thread
+from multibox.threads import ahead, in_a_thread
 
 
 def test_no_more_is_prepared_ahead_than_asked_for() -> None:
