@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from common import RESULTS, machine  # the module beside this one
-from multibox import bench, images
+from multibox import bench
 from multibox.bench_networks import open_network
 from multibox.bench_report import Precision
+from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.evaluate import evaluate, measure
 from multibox.openvino_runtime import OpenVINORuntime

@@ -27,9 +27,9 @@ from multibox.checkpoint import Checkpoint, load, save
 from multibox.config import PostprocessConfig, bundled_templates
 from multibox.data import coco
 from multibox.data.coco import CocoData
+from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import measure
-from multibox.images import resize, to_input
 from multibox.model import ssd
 from multibox.openvino_modules import compile_network
 from multibox.postprocess import postprocess

@@ -11,7 +11,7 @@ import numpy as np
 
 from multibox import evaluation_record
 from multibox.data.coco import CocoData, Record
-from multibox.data.summary import describe
+from multibox.data.description import describe
 from multibox.structures import Detections
 
 SIDE = 200

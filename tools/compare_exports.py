@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from multibox.data.images import read
+from multibox.data.pictures import builtin_pictures
 from multibox.export.parity import median_ms
-from multibox.images import read
 from multibox.openvino_runtime import OpenVINORuntime
-from multibox.pictures import builtin_pictures
 
 FILES = ("model.xml", "alt_ssd_export/model.xml")
 

@@ -20,15 +20,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from multibox import images
 from multibox.bench_networks import Part, Setting, open_network
 from multibox.bench_report import Precision, ProcessorTime, Result, Row, Speed, Spread
 from multibox.config import Template
+from multibox.data import images
+from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
 from multibox.openvino_runtime import OpenVINORuntime
-from multibox.pictures import builtin_pictures
 from multibox.runtimes import Runtime, open_runtime
 from multibox.structures import Image
 from multibox.threads import ahead

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from multibox import images
 from multibox.bench_report import Precision
+from multibox.data import images
 from multibox.errors import OptionError
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core, read_graph

@@ -21,7 +21,7 @@ from multibox.compress_ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Metho
 from multibox.compress_models import CheckpointModel, FileModel
 from multibox.compress_report import CompressResult, Rung
 from multibox.data.coco import CocoData
-from multibox.data.summary import describe
+from multibox.data.description import describe
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:

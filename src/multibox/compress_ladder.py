@@ -19,10 +19,10 @@ from multibox.compress_models import Candidate, CheckpointModel, Model, Squares
 from multibox.compress_report import MEANINGS, Attempt, CompressResult, Measured, Rung
 from multibox.confidence import ap_difference
 from multibox.data.coco import CocoData
+from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
 from multibox.errors import DataError
 from multibox.evaluate import Evaluation, Metrics, evaluate
-from multibox.images import resize
 from multibox.runtimes import Runtime
 
 if TYPE_CHECKING:

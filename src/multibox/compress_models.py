@@ -129,8 +129,8 @@ class CheckpointModel:
         """The layers whose rounding, each on its own, changes most what the network says about these images."""
         import torch
 
+        from multibox.data.images import to_input
         from multibox.export.quantization import rank_by_cost
-        from multibox.images import to_input
         from multibox.model.quantized import from_plain
 
         assert candidate.checkpoint is not None

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from multibox.data.coco import CocoData, Record
-from multibox.data.summary import describe
+from multibox.data.description import describe
 from multibox.errors import DataError, OptionError
 from multibox.files import sha256, write_atomically
 from multibox.machine import provenance

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import cv2
 
-from multibox import images
+from multibox.data import images
 from multibox.errors import DataError
 from multibox.machine import usable_cores
 from multibox.sources import Source

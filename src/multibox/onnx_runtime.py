@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from multibox import exported, metadata
+from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
-from multibox.images import resize, to_input
 from multibox.metadata import ExportInfo
 from multibox.one_or_many import OneOrMany
 from multibox.structures import Detections, Image

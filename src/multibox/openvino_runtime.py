@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox import exported, metadata
+from multibox.data.images import resize
 from multibox.errors import CheckpointError, OptionError
-from multibox.images import resize
 from multibox.metadata import ExportInfo, Form
 from multibox.one_or_many import OneOrMany
 from multibox.openvino_graph import core, read_graph

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, overload
 
 from multibox.anchors import make_anchors
 from multibox.config import Template
+from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
-from multibox.images import resize, to_input
 from multibox.one_or_many import OneOrMany
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_runtime import OpenVINORuntime

@@ -23,10 +23,10 @@ from multibox.config import Template
 from multibox.data.cache import ImageCache
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
-from multibox.data.summary import describe
+from multibox.data.description import describe
+from multibox.data.images import resize, to_input
 from multibox.distributed import is_launched, meet_again, run_id
 from multibox.errors import OptionError
-from multibox.images import resize, to_input
 from multibox.loop import Display, Result, TrainingLoop
 from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd

@@ -13,10 +13,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from multibox.data import coco
+from multibox.data.images import resize
 from multibox.errors import CheckpointError, OptionError
 from multibox.evaluate import evaluate
 from multibox.exported import read_detection_output
-from multibox.images import resize
 from multibox.openvino_runtime import OpenVINORuntime
 
 

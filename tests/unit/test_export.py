@@ -17,6 +17,7 @@ from multibox.analysis.thresholds import suggested
 from multibox.checkpoint import Checkpoint
 from multibox.config import PostprocessConfig
 from multibox.data import coco
+from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate import evaluate
 from multibox.export import export, parity_report
@@ -26,7 +27,6 @@ from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.layers import InvertedResidual
 from multibox.model.quantized import Scale
-from multibox.pictures import builtin_pictures
 from multibox.runtimes import open_runtime, runtime_of
 from multibox.structures import Detections
 

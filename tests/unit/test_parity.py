@@ -12,12 +12,12 @@ from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData, Record
+from multibox.data.images import read
+from multibox.data.pictures import builtin_pictures
 from multibox.errors import DataError
 from multibox.export.comparison import ImageComparison, Tolerance, compare, describe, summarise
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, median_ms, reference_runtimes
-from multibox.images import read
 from multibox.model.ssd import build
-from multibox.pictures import builtin_pictures
 from multibox.structures import Detections, Image
 
 SIDE = 100  # pixels of the network input; boxes are typed in pixels

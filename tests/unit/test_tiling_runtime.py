@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.images import resize
+from multibox.data.images import resize
 from multibox.structures import Detections, Image
 from multibox.tiling_runtime import TilingRuntime
 

@@ -16,7 +16,8 @@ def convert(source: Path, /, *, save_to: Path) -> int:
         source: The folder of the data set, or its data.yaml.
         save_to: Folder for annotations_train.json and annotations_val.json.
     """
-    from multibox.data import coco, formats
+    from multibox.data import coco
+    from multibox.data import convert as formats
     from multibox.data.layouts import find_layout
 
     layout = find_layout(source)

@@ -79,7 +79,7 @@ def _splits(
     source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
 ) -> dict[str, list[Split]]:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
-    from multibox.data.formats import convert
+    from multibox.data.convert import convert
     from multibox.data.layouts import find_layout
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")

@@ -97,8 +97,8 @@ def export(
     make_folder(save_model_to)
     checkpoint = exporting.with_threshold(checkpoint, data)
 
+    from multibox.data.pictures import builtin_pictures
     from multibox.export import parity_report
-    from multibox.pictures import builtin_pictures
 
     pictures = builtin_pictures()
     if data is None:

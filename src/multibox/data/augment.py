@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
-from multibox.images import resize
+from multibox.data.images import resize
 from multibox.structures import FloatArray, Image, IntArray, Targets
 
 TRIES_PER_DRAW = 50  # SSD's and the original's number

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
+from multibox.data.addresses import locate
 from multibox.data.coco_categories import choose_categories, common_categories
 from multibox.data.coco_checks import Usable, UsableImage, UsableObject, check
 from multibox.data.coco_format import Id, Source, read_content
 from multibox.errors import DataError
-from multibox.locations import locate
 from multibox.structures import FloatArray, IntArray, Targets
 from multibox.wording import counted, quoted
 

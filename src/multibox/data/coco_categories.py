@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multibox.data.coco_format import Content, Source
-from multibox.data.coco_problems import NUM_EXAMPLES
+from multibox.data.problems import NUM_EXAMPLES
 from multibox.errors import DataError
 from multibox.wording import quoted
 

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from multibox import images
+from multibox.data import images
+from multibox.data.addresses import is_remote
 from multibox.data.coco_format import Content, Id, Source
-from multibox.data.coco_problems import Problems
+from multibox.data.problems import Problems
 from multibox.errors import DataError
-from multibox.locations import is_remote
 from multibox.machine import usable_cores
 from multibox.wording import counted, quoted
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from multibox.data.addresses import is_remote
 from multibox.errors import DataError
-from multibox.locations import is_remote
 
 Id = int | str
 

@@ -12,13 +12,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
-from multibox import images
 from multibox.config import AugmentConfig
+from multibox.data import images
+from multibox.data.addresses import is_remote
 from multibox.data.augment import augment, mosaic
 from multibox.data.cache import ImageCache
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.locations import is_remote
 from multibox.structures import Image, Targets
 
 DECODED_PER_INPUT_SIDE = 2

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
-from multibox import images
+from multibox.data import images
+from multibox.data.addresses import is_remote
 from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
-from multibox.locations import is_remote
 from multibox.structures import Image
 from multibox.threads import ahead
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multibox import images
+from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.coco_checks import find_file
 from multibox.data.coco_format import Source, read_content
+from multibox.data.images import Orientation, Size
 from multibox.data.layouts import Split
 from multibox.doctor.findings import Finding
-from multibox.images import Orientation, Size
 from multibox.wording import quoted
 
 FRAME_TOLERANCE = 0.01

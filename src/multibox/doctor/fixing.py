@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from multibox import images
+from multibox.data import images
 from multibox.data.coco_checks import box_fault, find_file, leads_outside
 from multibox.data.layouts import Split
 from multibox.doctor.exif import is_of_the_other_frame

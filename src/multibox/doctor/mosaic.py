@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from multibox import images
+from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.drawing import colour, plain_name
 from multibox.structures import Image

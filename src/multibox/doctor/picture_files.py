@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
-from multibox import images
+from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.doctor.findings import LARGEST_INPUT, Finding
 from multibox.errors import DataError

@@ -17,6 +17,7 @@ from multibox.analysis.thresholds import suggested
 from multibox.checkpoint import Checkpoint
 from multibox.complexity import complexity_gflops, size_mp
 from multibox.data.coco import CocoData
+from multibox.data.images import read
 from multibox.errors import OptionError
 from multibox.evaluate import evaluate
 from multibox.export import ir, parity
@@ -24,7 +25,6 @@ from multibox.export.comparison import Tolerance
 from multibox.export.network import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.files import sha256
-from multibox.images import read
 from multibox.machine import provenance
 from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd

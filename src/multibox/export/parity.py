@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multibox import config, images
+from multibox import config
 from multibox.confidence import ap_difference
 from multibox.config import PostprocessConfig, Template
+from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
 from multibox.evaluate import Metrics, measure

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox import images
 from multibox.analysis.matches import NO_OBJECT, corners_px, overlaps
+from multibox.data import images
 from multibox.data.coco import Record
 from multibox.errors import DataError
 from multibox.evaluate import IOU_50

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import msgspec
 import yaml
 
-from multibox import images
+from multibox.data import images
 from multibox.data.layouts import Layout, Split, read_yolo_description, voc_list
 from multibox.errors import DataError, DependencyError
 from multibox.files import write_atomically

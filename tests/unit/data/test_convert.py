@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from multibox.data import coco
-from multibox.data.formats import convert
+from multibox.data.convert import convert
 from multibox.data.layouts import Split, find_layout
 from multibox.errors import DataError, DependencyError
 from tests.conftest import set_orientation

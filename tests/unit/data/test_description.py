@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.data.summary import describe
+from multibox.data.description import describe
 from tests.report_case import dataset, record
 
 

@@ -15,7 +15,7 @@ import pytest
 from multibox.data import coco
 from multibox.errors import DataError
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
 
 CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}]
 

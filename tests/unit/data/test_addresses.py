@@ -11,10 +11,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from multibox import images
-from multibox.data import coco
+from multibox.data import coco, images
+from multibox.data.addresses import is_remote, locate
 from multibox.errors import DataError, DependencyError
-from multibox.locations import is_remote, locate
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

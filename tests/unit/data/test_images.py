@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox import images
+from multibox.data import images
 from multibox.errors import DataError
 
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "parity_256_80"
+REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference" / "parity_256_80"
 
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the original's reference numbers are absent")
 

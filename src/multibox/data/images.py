@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox.data.addresses import is_remote, locate
 from multibox.errors import DataError
-from multibox.locations import is_remote, locate
 from multibox.structures import FloatArray, Image
 
 Size = tuple[int, int]
