@@ -16,12 +16,12 @@ import torch
 
 from common import annotations  # the module beside this one
 from multibox import config
-from multibox.anchors import fit_anchors, make_anchors
 from multibox.boxes import iou
 from multibox.config import bundled_templates
 from multibox.data import coco
-from multibox.matching import match, pad
 from multibox.model import ssd
+from multibox.model.anchors import fit_anchors, make_anchors
+from multibox.model.matching import match, pad
 
 
 def main() -> None:

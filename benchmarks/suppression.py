@@ -21,7 +21,6 @@ import torch
 
 from common import annotations  # the module beside this one
 from multibox import bench, bench_report, config
-from multibox.anchors import make_anchors
 from multibox.boxes import iou
 from multibox.checkpoint import Checkpoint, load, save
 from multibox.config import PostprocessConfig, bundled_templates
@@ -31,8 +30,9 @@ from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import measure
 from multibox.model import ssd
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess
 from multibox.openvino_modules import compile_network
-from multibox.postprocess import postprocess
 from multibox.structures import Detections
 
 CHANGES: dict[str, tuple[float, ...]] = {

@@ -303,12 +303,12 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
     from torch.utils.data import DataLoader, Dataset
 
     from multibox import config
-    from multibox.anchors import make_anchors
     from multibox.config import bundled_templates
     from multibox.data import coco
-    from multibox.loss import multibox_loss
-    from multibox.matching import pad
     from multibox.model import ssd
+    from multibox.model.anchors import make_anchors
+    from multibox.model.loss import multibox_loss
+    from multibox.model.matching import pad
     from multibox.structures import Targets
 
     template = config.load(bundled_templates()[MODEL])

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
-from multibox.anchors import LevelSizes, make_anchors
 from multibox.config import PostprocessConfig
 from multibox.metadata import ExportInfo
-from multibox.postprocess import select
+from multibox.model.anchors import LevelSizes, make_anchors
+from multibox.model.postprocess import select
 from multibox.structures import Detections, FloatArray
 
 Array = NDArray[Any]

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from multibox import checkpoint, config, distributed, evaluation_record, machine, training_memory
 from multibox.analysis import thresholds
-from multibox.anchors import make_anchors
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
 from multibox.data.coco import CocoData
@@ -31,10 +30,11 @@ from multibox.errors import TrainingError
 from multibox.evaluate import Evaluation, Metrics, detect, measure
 from multibox.files import write_atomically
 from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
-from multibox.loss import Losses, multibox_loss
-from multibox.matching import pad
 from multibox.model import ssd
+from multibox.model.anchors import make_anchors
 from multibox.model.folding import unfold
+from multibox.model.loss import Losses, multibox_loss
+from multibox.model.matching import pad
 from multibox.pace import Pace
 from multibox.run_log import RunLog
 from multibox.runtimes import TorchRuntime

@@ -39,7 +39,7 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     an image as it is; 1: divided by 255). `batch`: images per call, 0 where any number goes. `anchors_px`: (width,
     height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell. `threshold` is
     the score from which a detection is worth showing, `score_threshold` the one below which the file leaves it out.
-    `size_mp` and `complexity_gflops` are those of the network, see `multibox.complexity`.
+    `size_mp` and `complexity_gflops` are those of the network, see `multibox.model.complexity`.
     """
 
     form: Form

@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
-from multibox.anchors import make_anchors
 from multibox.config import Template
 from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess
 from multibox.one_or_many import OneOrMany
 from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_runtime import OpenVINORuntime
-from multibox.postprocess import postprocess
 from multibox.structures import Detections, Image, RawOutput
 
 if TYPE_CHECKING:

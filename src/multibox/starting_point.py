@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from multibox import checkpoint, classifier_weights, starting_weights
-from multibox.anchors import LevelSizes
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.initial_weights import BUNDLED, CLASSIFIER, DETECTOR
+from multibox.model.anchors import LevelSizes
 from multibox.public_models import known_classes
 from multibox.weights import read_ir
 from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged

@@ -17,9 +17,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from multibox.anchors import LevelSizes
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path
+from multibox.model.anchors import LevelSizes
 
 SUFFIX = ".safetensors"
 

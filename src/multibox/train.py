@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from multibox import checkpoint, config, weights_origin
-from multibox.anchors import Choice, choose_anchors
 from multibox.calibration import calibrate_batch_norm
 from multibox.checkpoint import Checkpoint
 from multibox.config import Template
@@ -30,6 +29,7 @@ from multibox.errors import OptionError
 from multibox.loop import Display, Result, TrainingLoop
 from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
+from multibox.model.anchors import Choice, choose_anchors
 from multibox.runtimes import pick_device
 from multibox.starting_point import StartingPoint
 from multibox.structures import FloatArray

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from multibox import config
-from multibox.anchors import make_anchors
 from multibox.model import ssd
+from multibox.model.anchors import make_anchors
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "reference" / "parity_256_80"

@@ -8,9 +8,9 @@ import torch
 
 from multibox import boxes as box
 from multibox import config as configuration
-from multibox.loss import multibox_loss
-from multibox.matching import BACKGROUND, match, pad
-from multibox.postprocess import postprocess, softmax
+from multibox.model.loss import multibox_loss
+from multibox.model.matching import BACKGROUND, match, pad
+from multibox.model.postprocess import postprocess, softmax
 from multibox.structures import Targets
 
 SIZE = 256

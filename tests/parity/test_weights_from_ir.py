@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from multibox.anchors import make_anchors
 from multibox.boxes import clip, decode
 from multibox.calibration import calibrate_batch_norm
 from multibox.config import PostprocessConfig
 from multibox.errors import CheckpointError
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess, softmax
 from multibox.model.ssd import BACKBONES, SSD
-from multibox.postprocess import postprocess, softmax
 from multibox.weights import ImportedWeights, read_ir
 
 ov = pytest.importorskip("openvino")

@@ -10,7 +10,7 @@ from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.export.comparison import CANDIDATES_PER_PLACE, ImageComparison, Tolerance, compare
 from multibox.export.parity import NO_IOU
-from multibox.postprocess import postprocess
+from multibox.model.postprocess import postprocess
 from multibox.structures import Detections
 
 SIDE = 256

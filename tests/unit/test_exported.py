@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.anchors import make_anchors
 from multibox.config import PostprocessConfig
 from multibox.exported import read_boxes_labels, read_detection_output, read_raw
 from multibox.metadata import ExportInfo, Origin
-from multibox.postprocess import postprocess, softmax
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess, softmax
 from multibox.structures import Detections
 
 SIDE = 200  # pixels of the network's input

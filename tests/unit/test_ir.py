@@ -11,12 +11,12 @@ import torch
 from openvino import opset13 as ops
 
 from multibox import config, metadata
-from multibox.anchors import make_anchors
 from multibox.export import ir
 from multibox.export.network import round_to_half
 from multibox.metadata import ExportInfo, Origin
+from multibox.model.anchors import make_anchors
 from multibox.model.folding import fold
-from multibox.postprocess import postprocess, softmax
+from multibox.model.postprocess import postprocess, softmax
 
 SIDE = 96
 CLASSES = ("red, tiny triangle", "square")

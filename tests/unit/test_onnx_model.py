@@ -15,14 +15,14 @@ from torch import nn
 
 import multibox
 from multibox import config, metadata
-from multibox.anchors import make_anchors
 from multibox.config import PostprocessConfig
 from multibox.export import onnx_model
 from multibox.metadata import ExportInfo, Origin
 from multibox.model import quantized, ssd
+from multibox.model.anchors import make_anchors
 from multibox.model.folding import fold
+from multibox.model.postprocess import postprocess
 from multibox.model.quantized import Quantization, Scale
-from multibox.postprocess import postprocess
 from multibox.structures import Detections
 
 ROOT = Path(__file__).parents[2]

@@ -106,8 +106,8 @@ def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, 
         return info.size_mp, info.complexity_gflops
 
     from multibox import config
-    from multibox.complexity import complexity_gflops, size_mp
     from multibox.config import bundled_templates
+    from multibox.model.complexity import complexity_gflops, size_mp
 
     template = config.load(next(iter(bundled_templates().values())))
     try:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multibox import config
-from multibox.anchors import fit_anchors, make_anchors, measure_fit
 from multibox.config import Template
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.doctor.contents import sides
+from multibox.model.anchors import fit_anchors, make_anchors, measure_fit
 from multibox.schedule import passes_per_epoch
 from multibox.structures import FloatArray
 

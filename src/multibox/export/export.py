@@ -15,7 +15,6 @@ from typing import Any, Literal, cast
 from multibox import config, metadata
 from multibox.analysis.thresholds import suggested
 from multibox.checkpoint import Checkpoint
-from multibox.complexity import complexity_gflops, size_mp
 from multibox.data.coco import CocoData
 from multibox.data.images import read
 from multibox.errors import OptionError
@@ -28,6 +27,7 @@ from multibox.files import sha256
 from multibox.machine import provenance
 from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd
+from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.onnx_runtime import OnnxRuntime

@@ -24,10 +24,10 @@ from torch import fx, nn
 
 import multibox
 from multibox import metadata
-from multibox.anchors import make_anchors
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.errors import DependencyError
 from multibox.metadata import ExportInfo
+from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
 from multibox.structures import RawOutput

@@ -8,8 +8,8 @@ from torch import nn
 
 import multibox
 from multibox import config
-from multibox.complexity import complexity_gflops, operations, size_mp
 from multibox.model import ssd
+from multibox.model.complexity import complexity_gflops, operations, size_mp
 
 TEMPLATES = Path(multibox.__file__).parent / "templates"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from multibox.matching import BACKGROUND, match, pad
+from multibox.model.matching import BACKGROUND, match, pad
 from multibox.structures import Targets
 
 NO = BACKGROUND

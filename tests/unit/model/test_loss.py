@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from multibox.config import LossConfig, replace
-from multibox.loss import Losses, hard_negatives, multibox_loss
-from multibox.matching import match, pad
+from multibox.model.loss import Losses, hard_negatives, multibox_loss
+from multibox.model.matching import match, pad
 from multibox.structures import RawOutput, Targets
 
 CONFIG = LossConfig(match_iou_threshold=0.4, negatives_per_positive=3)

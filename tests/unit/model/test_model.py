@@ -14,7 +14,7 @@ from multibox.errors import TemplateError
 from multibox.model import ssd
 from multibox.model.ssd import SSD, Head
 
-TEMPLATES = Path(__file__).parents[2] / "src/multibox/templates"
+TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates"
 
 
 @pytest.fixture(scope="module")

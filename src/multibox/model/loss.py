@@ -11,7 +11,7 @@ from torch import Tensor
 
 from multibox import boxes as box
 from multibox.config import LossConfig
-from multibox.matching import BACKGROUND, PaddedTargets, match
+from multibox.model.matching import BACKGROUND, PaddedTargets, match
 from multibox.structures import RawOutput
 
 

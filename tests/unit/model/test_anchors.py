@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.anchors import MAX_BOXES, choose_anchors, cluster, fit_anchors, make_anchors, measure_fit
+from multibox.model.anchors import MAX_BOXES, choose_anchors, cluster, fit_anchors, make_anchors, measure_fit
 
 SIZES_PX = [[(8, 4), (16, 16)], [(40, 20)]]
 STRIDES = [16, 32]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from multibox import config as configuration
-from multibox.anchors import make_anchors
 from multibox.boxes import encode, iou
 from multibox.config import PostprocessConfig, bundled_templates
-from multibox.postprocess import postprocess, select, softmax
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess, select, softmax
 from multibox.structures import Detections
 
 VARIANCES = (0.1, 0.2)
