@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS  # the module beside this one
-from multibox import bench, bench_report, checkpoint, config
+from multibox import bench, bench_report, config
 from multibox.config import bundled_templates
-from multibox.weights import read_ir
+from multibox.weights import checkpoint
+from multibox.weights.from_openvino import read_ir
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = ROOT.parent / "shared" / "pretrained"

@@ -23,7 +23,8 @@ from typing import Any
 
 from common import RESULTS, annotations, machine  # the module beside this one
 from export_speed import MODELS, PUBLIC, copy
-from multibox import bench, bench_report, checkpoint
+from multibox import bench, bench_report
+from multibox.weights import checkpoint
 
 ALTERNATIVE = Path("alt_ssd_export") / "model.xml"
 NAMES = ("ours FP32", "ours INT8", "public FP16-INT8")

@@ -23,8 +23,8 @@ from multibox.brief_training import brief_training
 from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.start_trial import MAX_IMAGES, STEPS
-from multibox.starting_point import open_starting_point
-from multibox.starting_weights import KINDS
+from multibox.weights.bundled import KINDS
+from multibox.weights.start import open_starting_point
 from trainings import record_once
 
 

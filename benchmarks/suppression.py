@@ -22,7 +22,6 @@ import torch
 from common import annotations  # the module beside this one
 from multibox import bench, bench_report, config
 from multibox.boxes import iou
-from multibox.checkpoint import Checkpoint, load, save
 from multibox.config import PostprocessConfig, bundled_templates
 from multibox.data import coco
 from multibox.data.coco import CocoData
@@ -34,6 +33,7 @@ from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess
 from multibox.openvino_modules import compile_network
 from multibox.structures import Detections
+from multibox.weights.checkpoint import Checkpoint, load, save
 
 CHANGES: dict[str, tuple[float, ...]] = {
     "iou_threshold": (0.4, 0.5, 0.55, 0.6, 0.65),

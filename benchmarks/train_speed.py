@@ -175,15 +175,15 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     import logging
 
     from multibox import config
-    from multibox.checkpoint import transfer
     from multibox.config import bundled_templates
     from multibox.data import coco
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
     from multibox.loop import TrainingLoop
     from multibox.model import ssd
-    from multibox.starting_point import open_starting_point
     from multibox.train import connect
+    from multibox.weights.checkpoint import transfer
+    from multibox.weights.start import open_starting_point
 
     logging.disable(logging.WARNING)
     template = config.load(bundled_templates()[MODEL])

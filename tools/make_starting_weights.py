@@ -4,7 +4,7 @@
         --epochs 12 --frozen-stride 16
 
 Each FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). The sets
-become one, whose classes are those of all. What comes out is src/multibox/weights/NAME-KIND.safetensors, without the
+become one, whose classes are those of all. What comes out is src/multibox/weights/bundled_files/NAME-KIND.safetensors, without the
 classes, and NAME-KIND.json with the facts of the run; the README.md there is written by hand. It runs on a processor or
 a graphics card (--device cuda).
 """
@@ -19,15 +19,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from multibox import checkpoint, config
+from multibox import config
 from multibox.config import bundled_templates
 from multibox.console import TrainingDisplay
 from multibox.data import coco
-from multibox.starting_point import open_starting_point
-from multibox.starting_weights import KINDS, SUFFIX, write
 from multibox.train import train, without_mosaics
+from multibox.weights import checkpoint
+from multibox.weights.bundled import KINDS, SUFFIX, write
+from multibox.weights.start import open_starting_point
 
-TARGET = Path(__file__).parents[1] / "src" / "multibox" / "weights"
+TARGET = Path(__file__).parents[1] / "src" / "multibox" / "weights" / "bundled_files"
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.loop import Result
-from multibox.starting_point import StartingPoint
 from multibox.train import train, without_mosaics
+from multibox.weights.start import StartingPoint
 
 
 @contextmanager

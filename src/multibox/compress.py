@@ -25,8 +25,8 @@ from multibox.data.description import describe
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:
-    from multibox.checkpoint import Checkpoint
     from multibox.loop import Display, Result
+    from multibox.weights.checkpoint import Checkpoint
 
 LADDERS: dict[Method, tuple[Rung, ...]] = {
     "auto": ("ptq", "ptq-thorough", "ptq-mixed", "qat"),

@@ -22,8 +22,8 @@ from multibox.runtimes import Runtime, runtime_of
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
-    from multibox.checkpoint import Checkpoint
     from multibox.loop import Result
+    from multibox.weights.checkpoint import Checkpoint
 
 SENSITIVE_SHARE = 0.5
 MOST_SENSITIVE = 8
@@ -114,7 +114,7 @@ class CheckpointModel:
 
     def train(self, start: Candidate, train: Callable[[Checkpoint], Result], *, num_images: int) -> Candidate | None:
         """What training a candidate on made of it, on so many images; None if that was interrupted."""
-        from multibox import checkpoint
+        from multibox.weights import checkpoint
 
         assert start.checkpoint is not None
         result = train(start.checkpoint)
@@ -145,7 +145,7 @@ class CheckpointModel:
 
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
         """See `Model`: `latest.pth`."""
-        from multibox import checkpoint
+        from multibox.weights import checkpoint
 
         assert candidate.checkpoint is not None
         compression = {**facts, "source": {"checkpoint": self.source.name, "sha256": sha256(self.source)}}
@@ -158,8 +158,8 @@ class CheckpointModel:
         return path
 
     def _export(self, made: Checkpoint) -> Path:
-        from multibox import checkpoint
         from multibox.export.export import Request, write_files
+        from multibox.weights import checkpoint
 
         self._num_candidates += 1
         folder = self._folder / str(self._num_candidates)

@@ -17,9 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from multibox import checkpoint, config, distributed, evaluation_record, machine, training_memory
+from multibox import config, distributed, evaluation_record, machine, training_memory
 from multibox.analysis import thresholds
-from multibox.checkpoint import Checkpoint
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Batch, Dataset
@@ -42,6 +41,8 @@ from multibox.schedule import passes_per_epoch, rate_factor
 from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput
 from multibox.training_memory import TrainingMemory
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

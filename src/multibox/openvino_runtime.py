@@ -19,8 +19,8 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.metadata import ExportInfo, Form
 from multibox.one_or_many import OneOrMany
 from multibox.openvino_graph import core, read_graph
-from multibox.public_models import known_classes
 from multibox.structures import Detections, Image
+from multibox.weights.public_models import known_classes
 
 OUTPUTS: dict[Form, tuple[str, ...]] = {
     "boxes_labels": ("boxes", "labels"),

@@ -22,8 +22,8 @@ from multibox.structures import Detections, Image, RawOutput
 if TYPE_CHECKING:
     import torch
 
-    from multibox.checkpoint import Checkpoint
     from multibox.model.ssd import SSD
+    from multibox.weights.checkpoint import Checkpoint
 
 STREAM_BATCH = 8
 """Images that PyTorch is given at a time: beyond, nothing gets faster on a processor."""
@@ -181,7 +181,7 @@ def runtime_of(checkpoint: Checkpoint, *, device: str = "auto") -> TorchRuntime:
 def load_checkpoint(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:
     """`checkpoint.load`, with a clear line where torch is missing."""
     try:
-        from multibox.checkpoint import load
+        from multibox.weights.checkpoint import load
     except ModuleNotFoundError as error:
         raise DependencyError(
             'Reading a .pth file needs PyTorch. Install it with: pip install "multibox[train]"'

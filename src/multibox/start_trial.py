@@ -14,7 +14,7 @@ from multibox.brief_training import brief_training
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.schedule import passes_per_epoch
-from multibox.starting_point import StartingPoint
+from multibox.weights.start import StartingPoint
 
 STEPS = 60
 """Of each trial, with its own warm-up and decay: as a whole training of that length."""

@@ -15,9 +15,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from multibox import checkpoint, config, weights_origin
+from multibox import config
 from multibox.calibration import calibrate_batch_norm
-from multibox.checkpoint import Checkpoint
 from multibox.config import Template
 from multibox.data.cache import ImageCache
 from multibox.data.coco import CocoData
@@ -31,8 +30,10 @@ from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
 from multibox.runtimes import pick_device
-from multibox.starting_point import StartingPoint
 from multibox.structures import FloatArray
+from multibox.weights import checkpoint, origin
+from multibox.weights.checkpoint import Checkpoint
+from multibox.weights.start import StartingPoint
 
 
 def train(
@@ -341,7 +342,7 @@ def _name_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> st
 def _origin_of_start(start: StartingPoint | None, resume: Checkpoint | None) -> Any:
     if resume is not None:
         return resume.meta.get("start_origin")
-    known = start.origin if start is not None else weights_origin.RANDOM
+    known = start.origin if start is not None else origin.RANDOM
     return msgspec.to_builtins(known)
 
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 import yaml
 
-from multibox import checkpoint, config
+from multibox import config
 from multibox.export.export import Request, write_files
+from multibox.weights import checkpoint
 from tests.e2e.conftest import ENVIRONMENT, files_below
 
 RUNGS = ["ptq", "ptq-thorough", "ptq-mixed", "qat"]

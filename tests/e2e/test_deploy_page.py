@@ -48,7 +48,7 @@ OTHERS = [program for program in PROGRAMS if "picture.jpg" not in program]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, tiny_model: Any) -> Path:
     """Every file of an export, of a network with few and clear detections, and a picture."""
-    from multibox.checkpoint import Checkpoint, save
+    from multibox.weights.checkpoint import Checkpoint, save
 
     network = copy.deepcopy(tiny_model)
     for _, _, _, last in network.bbox_head.cls_convs:

@@ -9,8 +9,8 @@ import pytest
 
 from multibox import config
 from multibox.data import coco
-from multibox.starting_point import open_starting_point
 from multibox.train import train
+from multibox.weights.start import open_starting_point
 
 
 class Silent:

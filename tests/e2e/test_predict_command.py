@@ -34,7 +34,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, tiny_model: Any) -> Path:
     """An exported network of random weights with few and clear detections."""
-    from multibox.checkpoint import Checkpoint, save
+    from multibox.weights.checkpoint import Checkpoint, save
 
     network = copy.deepcopy(tiny_model)
     for _, _, _, last in network.bbox_head.cls_convs:

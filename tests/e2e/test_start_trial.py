@@ -10,7 +10,7 @@ from multibox.brief_training import brief_training
 from multibox.data import coco
 from multibox.model import ssd
 from multibox.start_trial import choose_start, pays
-from multibox.starting_point import StartingPoint, open_starting_point
+from multibox.weights.start import StartingPoint, open_starting_point
 
 
 def of_length(template, epochs: int):

@@ -17,13 +17,13 @@ from model_api.adapters import OpenvinoAdapter
 from model_api.models import DetectionModel
 
 from multibox import config, metadata
-from multibox.checkpoint import Checkpoint, save
 from multibox.data import coco
 from multibox.evaluate import evaluate
 from multibox.export.export import Request, write_files
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
-from multibox.weights import read_ir
+from multibox.weights.checkpoint import Checkpoint, save
+from multibox.weights.from_openvino import read_ir
 
 PUBLIC = "person-vehicle-bike-detection-2000"
 CLASSES = ("vehicle", "person", "bike")

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from multibox import config
-from multibox.classifier_weights import read_classifier
 from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
 from multibox.model.mobilenet_v2 import MobileNetV2
-from multibox.starting_point import open_starting_point
+from multibox.weights.from_classifier import read_classifier
+from multibox.weights.start import open_starting_point
 
 ov = pytest.importorskip("openvino")
 

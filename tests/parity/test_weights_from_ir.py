@@ -18,7 +18,7 @@ from multibox.errors import CheckpointError
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess, softmax
 from multibox.model.ssd import BACKBONES, SSD
-from multibox.weights import ImportedWeights, read_ir
+from multibox.weights.from_openvino import ImportedWeights, read_ir
 
 ov = pytest.importorskip("openvino")
 

@@ -182,8 +182,8 @@ def test_checkpoint_is_measured_beside_an_ir(
     files: list[Path], pictures: list[Path], folder: Path, tiny_template_file: Path
 ) -> None:
     torch = pytest.importorskip("torch")
-    from multibox import checkpoint
     from multibox.model import ssd
+    from multibox.weights import checkpoint
 
     torch.set_num_threads(1)
     template = config.load(tiny_template_file)

@@ -12,8 +12,7 @@ import rich.console
 import torch
 from torch import nn
 
-from multibox import checkpoint, compress_report, config
-from multibox.checkpoint import Checkpoint
+from multibox import compress_report, config
 from multibox.commands.compress import _check_output
 from multibox.compress import compress_file
 from multibox.compress_ladder import Ladder, Plan, _Times, calibration_squares
@@ -28,6 +27,8 @@ from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, to_plain
 from multibox.structures import Detections
 from multibox.train import train, train_quantised
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
 
 
 class Lines(list[str]):

@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from multibox import checkpoint, config
+from multibox import config
 from multibox.analysis.thresholds import suggested
-from multibox.checkpoint import Checkpoint
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.pictures import builtin_pictures
@@ -29,6 +28,8 @@ from multibox.model.layers import InvertedResidual
 from multibox.model.quantized import Scale
 from multibox.runtimes import open_runtime, runtime_of
 from multibox.structures import Detections
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
 
 FIRST = "backbone.features.init_block.conv"
 

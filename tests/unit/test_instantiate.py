@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from multibox import config, initial_weights
+from multibox import config
 from multibox.config import bundled_templates
 from multibox.errors import TemplateError
 from multibox.instantiate import instantiate
+from multibox.weights import resolve
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = b"weights " * 1000
@@ -227,21 +228,21 @@ def test_where_the_snapshot_is_out_of_reach_the_public_detector_is_fetched(tmp_p
         f"{folder / 'public.bin'} is fetched.",
         f"{folder / 'public.xml'} is fetched.",
     ]
-    assert initial_weights.find(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
+    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
 
 
 def test_with_the_snapshot_the_public_detector_is_left_alone(tmp_path, address, lines):
     template = template_with(tmp_path / "model", entry(f"{address}/good.pth"), *public_model(address, "good"))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml", "snapshot.pth"])
-    assert initial_weights.find(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
+    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
 
 
 def test_half_of_the_public_detector_is_nothing_to_start_from(tmp_path, address, lines):
     there, absent = public_model(address, "good")[0], public_model(address, "absent")[1]
     template = template_with(tmp_path / "model", there, absent)
     folder = instantiate(template, tmp_path / "work", report=lines.append)
-    assert initial_weights.find(folder, config.load(template), ["cell"]) == "bundled"
+    assert resolve.find(folder, config.load(template), ["cell"]) == "bundled"
     assert lines == [f"Could not fetch {address}/absent.xml (the server answers 404 Not Found).", INSTEAD]
 
 
@@ -253,8 +254,8 @@ def test_a_public_detector_that_knows_none_of_the_classes_is_no_start(tmp_path):
     for kind in ("xml", "bin"):
         (tmp_path / f"{name}.{kind}").write_bytes((public / f"{name}.{kind}").read_bytes())
     template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
-    assert initial_weights.find(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
-    assert initial_weights.find(tmp_path, template, ["dog", "cat"]) == "bundled"
+    assert resolve.find(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
+    assert resolve.find(tmp_path, template, ["dog", "cat"]) == "bundled"
 
 
 def test_offline_asks_no_network(tmp_path, lines):

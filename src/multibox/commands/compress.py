@@ -26,10 +26,10 @@ from multibox.console import TrainingDisplay, console, duration
 from multibox.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
-    from multibox.checkpoint import Checkpoint
     from multibox.compress_ladder import Plan
     from multibox.compress_report import CompressResult
     from multibox.data.coco import CocoData
+    from multibox.weights.checkpoint import Checkpoint
 
 FILES = {".xml", ".bin"}
 
@@ -210,7 +210,7 @@ def _check_output(weights: Path, output: Path) -> None:
 
 
 def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:
-    from multibox import checkpoint as checkpoints
+    from multibox.weights import checkpoint as checkpoints
 
     resume = checkpoints.load(path)
     if resume.training is None or resume.quantization is None:

@@ -13,10 +13,10 @@ from multibox.console import console
 from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from multibox.checkpoint import Checkpoint
     from multibox.config import Template
     from multibox.data.coco import CocoData
     from multibox.runtimes import Runtime
+    from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"
 

@@ -28,11 +28,11 @@ from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
 
 if TYPE_CHECKING:
-    from multibox.checkpoint import Checkpoint
     from multibox.config import Template
     from multibox.data.coco import CocoData
     from multibox.loop import Result
-    from multibox.starting_point import StartingPoint
+    from multibox.weights.checkpoint import Checkpoint
+    from multibox.weights.start import StartingPoint
 
 
 def train(
@@ -88,9 +88,10 @@ def train(
     if time_budget is not None and epochs is not None:
         raise OptionError("--time-budget and --epochs each set the length of the run. Leave one out.")
 
-    from multibox import distributed, initial_weights
+    from multibox import distributed
     from multibox.data import coco
-    from multibox.starting_point import knows_all_objects
+    from multibox.weights import resolve
+    from multibox.weights.start import knows_all_objects
 
     device, num_processes = _processes(device, gpu_num, template.gpu_num)
     if num_processes > 1 and not distributed.is_launched():
@@ -109,7 +110,7 @@ def train(
     train_data = read_data(train_ann_files, train_data_roots, wanted, skip_bad, keep_images_without_objects=keep_empty)
     if not sum(train_data.objects_per_class):
         raise DataError(f"{train_ann_files}: there is no object of {', '.join(train_data.classes)} to learn from.")
-    is_default = start is None and resume is None and load_weights != initial_weights.RANDOM
+    is_default = start is None and resume is None and load_weights != resolve.RANDOM
     starts = _default_starts(template, config, load_weights, train_data.classes) if is_default else _some(start)
     refining = template.train.refine
     refine = bool(starts) and knows_all_objects(starts[0].classes, train_data)
@@ -194,8 +195,8 @@ def _open_start(
     template: Template, config: str, load_weights: str, resume_from: str
 ) -> tuple[StartingPoint | None, Checkpoint | None]:
     """The named start of a run, and what it goes on with; a resumed snapshot that holds no run is only a start."""
-    from multibox import checkpoint, initial_weights
-    from multibox.starting_point import open_starting_point
+    from multibox.weights import checkpoint, resolve
+    from multibox.weights.start import open_starting_point
 
     if resume_from:
         resume = checkpoint.load(resume_from, template=template)
@@ -203,16 +204,16 @@ def _open_start(
             return None, resume
         say(f"{resume_from} holds weights but no run to go on with: starting a new run from these weights.")
         load_weights = resume_from
-    if load_weights == initial_weights.RANDOM or _is_default(template, config, load_weights):
+    if load_weights == resolve.RANDOM or _is_default(template, config, load_weights):
         return None, None
     return open_starting_point(load_weights, template), None
 
 
 def _is_default(template: Template, config: str, load_weights: str) -> bool:
     """Whether no file is named, or just the snapshot that a work directory may have, and it has not."""
-    from multibox import initial_weights
+    from multibox.weights import resolve
 
-    if load_weights == initial_weights.BUNDLED:
+    if load_weights == resolve.BUNDLED:
         return True
     snapshot = _work_directory(config) / template.initial_weights
     return not load_weights or (not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot)
@@ -224,14 +225,14 @@ def _some(start: StartingPoint | None) -> list[StartingPoint]:
 
 def _default_starts(template: Template, config: str, load_weights: str, classes: Sequence[str]) -> list[StartingPoint]:
     """Where a training of these classes may start if no file is named; the first is taken if none is tried."""
-    from multibox import initial_weights
-    from multibox.starting_point import open_starting_point
+    from multibox.weights import resolve
+    from multibox.weights.start import open_starting_point
 
     found = load_weights
-    if found != initial_weights.BUNDLED:
-        found = initial_weights.find(_work_directory(config), template, classes)
+    if found != resolve.BUNDLED:
+        found = resolve.find(_work_directory(config), template, classes)
         say(f"{load_weights or 'No --load-weights'}: {'not there; ' if load_weights else ''}starting from {found}.")
-    names = [initial_weights.CLASSIFIER, initial_weights.DETECTOR] if found == initial_weights.BUNDLED else [found]
+    names = [resolve.CLASSIFIER, resolve.DETECTOR] if found == resolve.BUNDLED else [found]
     return [open_starting_point(name, template) for name in names]
 
 
@@ -241,7 +242,8 @@ def _work_directory(config: str) -> Path:
 
 def _restarted_from(output: Path) -> str:
     """The checkpoint to go on with if torchrun restarts this very run; empty if it does not, or nothing was saved."""
-    from multibox import checkpoint, distributed
+    from multibox import distributed
+    from multibox.weights import checkpoint
 
     latest = output / "latest.pth"
     if not distributed.is_restarted() or not latest.exists():

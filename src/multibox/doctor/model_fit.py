@@ -149,7 +149,7 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
     from multibox.brief_training import brief_training
     from multibox.model import ssd
     from multibox.runtimes import open_runtime
-    from multibox.starting_point import StartingPoint
+    from multibox.weights.start import StartingPoint
 
     basic = template.hyper_parameters.basic
     basic = config.replace(basic, batch_size=min(basic.batch_size, TIMED_BATCH))

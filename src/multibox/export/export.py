@@ -14,7 +14,6 @@ from typing import Any, Literal, cast
 
 from multibox import config, metadata
 from multibox.analysis.thresholds import suggested
-from multibox.checkpoint import Checkpoint
 from multibox.data.coco import CocoData
 from multibox.data.images import read
 from multibox.errors import OptionError
@@ -34,6 +33,7 @@ from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_graph import write_graph
 from multibox.openvino_runtime import OpenVINORuntime
 from multibox.runtimes import Runtime, runtime_of
+from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
 RAW = "raw"

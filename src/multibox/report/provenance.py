@@ -9,7 +9,7 @@ from typing import Any
 
 from multibox.evaluation_record import RecordedEvaluation
 from multibox.report.gather import Run, WorkDir
-from multibox.weights_origin import UNKNOWN_LICENCE, origin_of
+from multibox.weights.origin import UNKNOWN_LICENCE, origin_of
 
 
 def facts(work: WorkDir, evaluation: RecordedEvaluation | None, how: str) -> list[tuple[str, str]]:

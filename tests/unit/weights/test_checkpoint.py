@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from multibox import checkpoint, config
-from multibox.checkpoint import Checkpoint
-from multibox.coco_classes import COCO_CLASSES
+from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
 from multibox.model import quantized, ssd
 from multibox.model.folding import fold
 from multibox.model.quantized import Scale
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
+from multibox.weights.coco_classes import COCO_CLASSES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COLOURS = ("red", "green", "blue")
 LAST_LAYERS = ("bbox_head.cls_convs.0.3", "bbox_head.cls_convs.1.3")
 

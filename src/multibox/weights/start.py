@@ -9,16 +9,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from multibox import checkpoint, classifier_weights, starting_weights
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.initial_weights import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.model.anchors import LevelSizes
-from multibox.public_models import known_classes
-from multibox.weights import read_ir
-from multibox.weights_origin import WeightsOrigin, origin_of, origin_of_packaged
+from multibox.weights import bundled, checkpoint, from_classifier
+from multibox.weights.from_openvino import read_ir
+from multibox.weights.origin import WeightsOrigin, origin_of, origin_of_packaged
+from multibox.weights.public_models import known_classes
+from multibox.weights.resolve import BUNDLED, CLASSIFIER, DETECTOR
 
-BUNDLED_KINDS: dict[str, starting_weights.Kind] = {
+BUNDLED_KINDS: dict[str, bundled.Kind] = {
     BUNDLED: "classifier",
     CLASSIFIER: "classifier",
     DETECTOR: "detector",
@@ -51,14 +51,14 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     Raises:
         CheckpointError: the file cannot be read or holds another network.
     """
-    if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == starting_weights.SUFFIX:
+    if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == bundled.SUFFIX:
         return _of_starting_weights(path, template)
     if Path(path).suffix.lower() in {".xml", ".bin"}:
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
         return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
-    if Path(path).suffix.lower() == classifier_weights.SUFFIX:
-        weights = classifier_weights.read_classifier(path)
+    if Path(path).suffix.lower() == from_classifier.SUFFIX:
+        weights = from_classifier.read_classifier(path)
         return StartingPoint(weights, None, template.model.anchors_px, True, str(path), origin_of(path))
     found = checkpoint.load(path, template=template)
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
@@ -70,11 +70,11 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
     size, name = template.input.size, os.fspath(path)
     if name in BUNDLED_KINDS:
         kind = BUNDLED_KINDS[name]
-        path = starting_weights.bundled_file(kind, size)
+        path = bundled.bundled_file(kind, size)
         name = f"bundled-{kind} ({path.name})"
-    found = starting_weights.read(path)
+    found = bundled.read(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
-    ours = [file for kind in starting_weights.KINDS for file in starting_weights.bundled_files(kind).values()]
+    ours = [file for kind in bundled.KINDS for file in bundled.bundled_files(kind).values()]
     is_ours = Path(path).resolve() in {file.resolve() for file in ours}
     origin = origin_of_packaged(path, source=found.origin, is_ours=is_ours)
     return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}", origin)

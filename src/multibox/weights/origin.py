@@ -12,7 +12,7 @@ from msgspec import Struct
 from multibox import config
 from multibox.config import bundled_templates
 from multibox.files import sha256
-from multibox.public_models import known_classes
+from multibox.weights.public_models import known_classes
 
 UNKNOWN_LICENCE = "unknown: ask whoever gave you the file"
 

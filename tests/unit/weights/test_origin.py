@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from multibox.weights_origin import UNKNOWN_LICENCE, origin_of, origin_of_packaged
+from multibox.weights.origin import UNKNOWN_LICENCE, origin_of, origin_of_packaged
 
 
 def test_of_an_unknown_file_nothing_is_claimed(tmp_path):

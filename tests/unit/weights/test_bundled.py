@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multibox import checkpoint, config
+from multibox import config
 from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
 from multibox.model import ssd
-from multibox.starting_point import open_starting_point
-from multibox.starting_weights import KINDS, bundled_file, bundled_files, read, write
+from multibox.weights import checkpoint
+from multibox.weights.bundled import KINDS, bundled_file, bundled_files, read, write
+from multibox.weights.start import open_starting_point
 
 ANCHORS = (((10.0, 20.5),) * 4, ((90.0, 60.0),) * 5)
 

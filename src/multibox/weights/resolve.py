@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from multibox.config import Dependency, Template
-from multibox.download import NotFetchedError, Progress, fetch, is_remote, mismatch, no_progress
-from multibox.public_models import known_classes
+from multibox.weights.fetch import NotFetchedError, Progress, fetch, is_remote, mismatch, no_progress
+from multibox.weights.public_models import known_classes
 
 SNAPSHOT = "snapshot.pth"
 

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from multibox import config
-from multibox.coco_classes import COCO_CLASSES
 from multibox.config import Template
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path
 from multibox.model import quantized, ssd
 from multibox.model.folding import fold
+from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.wording import listed
 
 CLASS_BRANCH = "bbox_head.cls_convs."

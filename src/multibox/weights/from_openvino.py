@@ -1,7 +1,7 @@
 """Starting weights from elsewhere: an OpenVINO SSD of this family becomes a state dict of our own network.
 
 Exported networks have their batch normalisation folded away; `multibox.calibration` prepares them for training. Our own
-checkpoints are in `multibox.checkpoint`.
+checkpoints are in `multibox.weights.checkpoint`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.graph_reader import GraphReader, compile_outputs, key_of
 from multibox.openvino_graph import read_graph
+from multibox.weights.graph_reader import GraphReader, compile_outputs, key_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

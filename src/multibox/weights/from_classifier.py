@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.errors import CheckpointError
-from multibox.graph_reader import GraphReader, compile_outputs, key_of
 from multibox.openvino_graph import core
+from multibox.weights.graph_reader import GraphReader, compile_outputs, key_of
 
 if TYPE_CHECKING:
     from torch import Tensor

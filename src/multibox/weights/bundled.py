@@ -46,7 +46,7 @@ class StartingWeights:
 
 def bundled_files(kind: Kind) -> dict[int, Path]:
     """The files of a kind that come with the package, by input size."""
-    folder = Path(str(resources.files("multibox") / "weights"))
+    folder = Path(str(resources.files("multibox.weights") / "bundled_files"))
     ending = f"-{kind}{SUFFIX}"
     return {int(path.name.removesuffix(ending).rpartition("x")[2]): path for path in sorted(folder.glob(f"*{ending}"))}
 

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from multibox import checkpoint, config
-from multibox.checkpoint import Checkpoint
+from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
 from multibox.model import ssd
-from multibox.starting_point import open_starting_point
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
+from multibox.weights.start import open_starting_point
 
-TEMPLATES = Path(__file__).parents[2] / "src/multibox/templates"
+TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates"
 
 
 def template(size: int) -> Template:

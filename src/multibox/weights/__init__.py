@@ -1,0 +1,1 @@
+"""Files of weights: read, written, recognised, and carried over to other classes."""
