@@ -29,7 +29,7 @@ from multibox.bench_report import Precision
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.evaluate import evaluate, measure
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
 
 NETWORK_SECONDS = 2.0

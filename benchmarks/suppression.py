@@ -31,7 +31,7 @@ from multibox.evaluate import measure
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess
-from multibox.openvino_modules import compile_network
+from multibox.runtime.compiled import compile_network
 from multibox.structures import Detections
 from multibox.weights.checkpoint import Checkpoint, load, save
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from multibox.data.images import read
 from multibox.data.pictures import builtin_pictures
 from multibox.export.parity import median_ms
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 
 FILES = ("model.xml", "alt_ssd_export/model.xml")
 

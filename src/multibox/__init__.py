@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from multibox.drawing import draw
     from multibox.errors import MultiboxError
-    from multibox.runtimes import Runtime
-    from multibox.runtimes import open_runtime as load
+    from multibox.runtime.opening import Runtime
+    from multibox.runtime.opening import open_runtime as load
     from multibox.structures import Detections
 
 __all__ = ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "load"]
@@ -24,9 +24,9 @@ __all__ = ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "loa
 _HOMES = {
     "Detections": ("structures", "Detections"),
     "MultiboxError": ("errors", "MultiboxError"),
-    "Runtime": ("runtimes", "Runtime"),
+    "Runtime": ("runtime.opening", "Runtime"),
     "draw": ("drawing", "draw"),
-    "load": ("runtimes", "open_runtime"),
+    "load": ("runtime.opening", "open_runtime"),
 }
 
 

@@ -28,8 +28,8 @@ from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
-from multibox.openvino_runtime import OpenVINORuntime
-from multibox.runtimes import Runtime, open_runtime
+from multibox.runtime.opening import Runtime, open_runtime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Image
 from multibox.threads import ahead
 

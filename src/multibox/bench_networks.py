@@ -19,7 +19,7 @@ from multibox.data import images
 from multibox.errors import OptionError
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core, read_graph
-from multibox.runtimes import Runtime
+from multibox.runtime.opening import Runtime
 from multibox.structures import FloatArray, Image
 from multibox.threads import ahead
 

@@ -23,7 +23,7 @@ from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
 from multibox.errors import DataError
 from multibox.evaluate import Evaluation, Metrics, evaluate
-from multibox.runtimes import Runtime
+from multibox.runtime.opening import Runtime
 
 if TYPE_CHECKING:
     from multibox.loop import Display

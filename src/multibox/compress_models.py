@@ -17,8 +17,8 @@ import numpy as np
 from multibox.errors import CheckpointError
 from multibox.files import sha256
 from multibox.openvino_graph import read_graph, write_graph
-from multibox.openvino_runtime import OpenVINORuntime
-from multibox.runtimes import Runtime, runtime_of
+from multibox.runtime.opening import Runtime, runtime_of
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
-from multibox.openvino_modules import compile_module
+from multibox.runtime.compiled import compile_module
 from multibox.structures import RawOutput
 
 

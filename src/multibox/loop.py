@@ -36,7 +36,7 @@ from multibox.model.loss import Losses, multibox_loss
 from multibox.model.matching import pad
 from multibox.pace import Pace
 from multibox.run_log import RunLog
-from multibox.runtimes import TorchRuntime
+from multibox.runtime.opening import TorchRuntime
 from multibox.schedule import passes_per_epoch, rate_factor
 from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput

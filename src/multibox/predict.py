@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from multibox.drawing import draw
 from multibox.frames import Failure, Frame, Item, Stop, read_frames
 from multibox.prediction_files import PredictionFile
-from multibox.runtimes import Runtime
+from multibox.runtime.opening import Runtime
 from multibox.sources import Source
 from multibox.structures import Detections, Image
 from multibox.threads import in_a_thread

@@ -29,7 +29,7 @@ from multibox.loop import Display, Result, TrainingLoop
 from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
-from multibox.runtimes import pick_device
+from multibox.runtime.opening import pick_device
 from multibox.structures import FloatArray
 from multibox.weights import checkpoint, origin
 from multibox.weights.checkpoint import Checkpoint

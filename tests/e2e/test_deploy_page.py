@@ -18,8 +18,8 @@ import pytest
 
 from multibox import config
 from multibox.export.export import Request, write_files
-from multibox.onnx_runtime import OnnxRuntime
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
 CLASSES = ("red, tiny triangle", "square")

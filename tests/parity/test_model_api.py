@@ -16,11 +16,12 @@ import pytest
 from model_api.adapters import OpenvinoAdapter
 from model_api.models import DetectionModel
 
-from multibox import config, metadata
+from multibox import config
 from multibox.data import coco
 from multibox.evaluate import evaluate
 from multibox.export.export import Request, write_files
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime import contract
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
 from multibox.weights.checkpoint import Checkpoint, save
 from multibox.weights.from_openvino import read_ir
@@ -98,10 +99,10 @@ def test_without_settings_it_finds_what_eval_finds(name, folder, data, images):
     model = DetectionModel.create_model(str(folder / name))
     found = evaluate(OpenVINORuntime(folder / ir_of(name)), data).detections
     # No score of this network on these images is within 0.08 of the threshold, so the numbers of detections agree.
-    assert model.params.confidence_threshold == metadata.DEFAULT_THRESHOLD
-    assert sum(len(one.above(metadata.DEFAULT_THRESHOLD)) for one in found) == 43
+    assert model.params.confidence_threshold == contract.DEFAULT_THRESHOLD
+    assert sum(len(one.above(contract.DEFAULT_THRESHOLD)) for one in found) == 43
     for image, one in zip(images, found, strict=True):
-        expected = one.above(metadata.DEFAULT_THRESHOLD)
+        expected = one.above(contract.DEFAULT_THRESHOLD)
         assert_same(model(image), expected, image, score=SCORE_TOLERANCE, box_px=BOX_TOLERANCE_PX)
 
 
@@ -111,7 +112,7 @@ def test_where_nothing_is_resized_only_rounding_to_whole_pixels_differs(name, fo
     runtime = OpenVINORuntime(folder / ir_of(name), precision="f32")
     small = [cv2.resize(image, (256, 256)) for image in images]
     for image, found in zip(small, runtime(small), strict=True):
-        expected = found.above(metadata.DEFAULT_THRESHOLD)
+        expected = found.above(contract.DEFAULT_THRESHOLD)
         assert_same(model(image), expected, image, score=1e-4, box_px=0.501)
 
 
@@ -138,8 +139,8 @@ def test_a_picture_without_objects_after_one_with_objects_gives_nothing(name, fo
 )
 def test_class_names_arrive_with_underscores_for_blanks(classes, names, folder, tmp_path):
     ir = openvino.Core().read_model(folder / "model.xml")
-    info = metadata.read_from_ir(ir, source="model.xml")
+    info = contract.read_from_ir(ir, source="model.xml")
     assert info is not None
-    metadata.write_to_ir(ir, msgspec.structs.replace(info, classes=classes))
+    contract.write_to_ir(ir, msgspec.structs.replace(info, classes=classes))
     openvino.save_model(ir, tmp_path / "model.xml", compress_to_fp16=False)
     assert DetectionModel.create_model(str(tmp_path / "model.xml")).params.labels == names

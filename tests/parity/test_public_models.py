@@ -16,8 +16,8 @@ from multibox.data import coco
 from multibox.data.images import resize
 from multibox.errors import CheckpointError, OptionError
 from multibox.evaluate import evaluate
-from multibox.exported import read_detection_output
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.outputs import read_detection_output
 
 
 def model(shared: Path, name: str, precision: str = "FP16") -> Path:

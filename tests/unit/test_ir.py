@@ -10,13 +10,14 @@ import pytest
 import torch
 from openvino import opset13 as ops
 
-from multibox import config, metadata
+from multibox import config
 from multibox.export import ir
 from multibox.export.network import round_to_half
-from multibox.metadata import ExportInfo, Origin
 from multibox.model.anchors import make_anchors
 from multibox.model.folding import fold
 from multibox.model.postprocess import postprocess, softmax
+from multibox.runtime import contract as metadata
+from multibox.runtime.contract import ExportInfo, Origin
 
 SIDE = 96
 CLASSES = ("red, tiny triangle", "square")

@@ -14,15 +14,16 @@ from onnx import numpy_helper
 from torch import nn
 
 import multibox
-from multibox import config, metadata
+from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.export import onnx_model
-from multibox.metadata import ExportInfo, Origin
 from multibox.model import quantized, ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.folding import fold
 from multibox.model.postprocess import postprocess
 from multibox.model.quantized import Quantization, Scale
+from multibox.runtime import contract
+from multibox.runtime.contract import ExportInfo, Origin
 from multibox.structures import Detections
 
 ROOT = Path(__file__).parents[2]
@@ -262,7 +263,7 @@ def test_the_file_describes_itself(tiny, network, form):
     info = make_info(tiny, form=form, num_classes=3)
     model = onnx_model.build(network, info)
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    assert metadata.from_onnx_properties(properties, source="file") == info
+    assert contract.from_onnx_properties(properties, source="file") == info
     assert properties["model_info labels"] == "class_0 class_1 class_2"
     assert (model.producer_name, model.producer_version) == ("multibox", multibox.__version__)
     assert "(1, 3, 96, 96) is float32 RGB from 0 to 1" in model.doc_string

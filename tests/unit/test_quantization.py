@@ -13,12 +13,13 @@ import openvino
 import pytest
 import torch
 
-from multibox import config, metadata
+from multibox import config
 from multibox.errors import CheckpointError, DataError
 from multibox.export import ir, quantization
-from multibox.metadata import ExportInfo, Origin
 from multibox.model import quantized
 from multibox.model.folding import fold
+from multibox.runtime import contract
+from multibox.runtime.contract import ExportInfo, Origin
 
 SIDE = 96
 FIRST = "backbone.features.init_block.conv"
@@ -245,7 +246,7 @@ def test_a_finished_file_is_quantised_up_to_its_end(converted, of_any_batch, inf
     openvino.save_model(model, tmp_path / "int8.xml", compress_to_fp16=False)
     stored = openvino.Core().read_model(tmp_path / "int8.xml")
     expected = msgspec.structs.replace(described, precision="INT8")
-    assert metadata.read_from_ir(stored, source="int8.xml") == expected
+    assert contract.read_from_ir(stored, source="int8.xml") == expected
     assert stored.get_rt_info(["model_info", "labels"]).value == "square circle"
     assert count(stored, "FakeQuantize") == NUM_VALUES and kernels(stored) == {"u8": NUM_CONVOLUTIONS}
     # Half precision has two bytes.

@@ -127,7 +127,7 @@ def _of_checkpoint(
 ) -> CompressResult:
     from multibox import evaluate
     from multibox.data import coco
-    from multibox.runtimes import load_checkpoint
+    from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(path, template=find_template(config))
     names = evaluate.check_classes(checkpoint.classes, coco.split_list(classes))
@@ -181,7 +181,7 @@ def _of_file(
 ) -> CompressResult:
     from multibox import evaluate
     from multibox.data import coco
-    from multibox.openvino_runtime import OpenVINORuntime
+    from multibox.runtime.openvino_runtime import OpenVINORuntime
 
     wanted = coco.split_list(classes)
     names = OpenVINORuntime(path, classes=wanted or None).classes

@@ -12,8 +12,8 @@ from multibox.console import console, counting
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record
-    from multibox.metadata import ExportInfo
-    from multibox.runtimes import Runtime
+    from multibox.runtime.contract import ExportInfo
+    from multibox.runtime.opening import Runtime
     from multibox.structures import Detections, Image
 
 
@@ -55,7 +55,7 @@ def evaluate(
     from multibox import evaluation_record, results
     from multibox.data import coco
     from multibox.drawing import draw, save_drawing
-    from multibox.runtimes import open_runtime
+    from multibox.runtime.opening import open_runtime
 
     template = find_template(config)
     wanted = coco.split_list(classes)

@@ -70,7 +70,7 @@ def export(
 
     from multibox import evaluate
     from multibox.data import coco
-    from multibox.runtimes import load_checkpoint
+    from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(load_weights, template=find_template(config))
     names = evaluate.check_classes(checkpoint.classes, coco.split_list(classes))

@@ -15,7 +15,7 @@ from multibox.errors import DataError, OptionError
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.runtimes import Runtime
+    from multibox.runtime.opening import Runtime
     from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"
@@ -121,7 +121,7 @@ def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: fl
             raise OptionError("--tile-overlap has no effect without --tile, which is the side of a tile or auto.")
         return runtime
 
-    from multibox.tiling_runtime import DEFAULT_OVERLAP, TilingRuntime
+    from multibox.runtime.tiling_runtime import DEFAULT_OVERLAP, TilingRuntime
 
     return TilingRuntime(
         runtime,

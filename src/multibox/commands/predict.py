@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from multibox.predict import OnDrawing, Result, Tally
     from multibox.prediction_files import CocoFile, PredictionFile, Run
-    from multibox.runtimes import Runtime
+    from multibox.runtime.opening import Runtime
     from multibox.signals import Interruption
     from multibox.sources import Source
 
@@ -72,7 +72,7 @@ def predict(
     """
     from multibox.data.coco import split_list
     from multibox.prediction_files import Run
-    from multibox.runtimes import open_runtime
+    from multibox.runtime.opening import open_runtime
     from multibox.signals import interruption
     from multibox.sources import find_sources
 
@@ -223,7 +223,7 @@ def _run(
 
 def _threshold(wanted: float | None, runtime: Runtime) -> tuple[float, str]:
     """The threshold and where it is from."""
-    from multibox.metadata import DEFAULT_THRESHOLD
+    from multibox.runtime.contract import DEFAULT_THRESHOLD
 
     if wanted is not None:
         return wanted, "as given"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.evaluation_record import RecordedEvaluation
     from multibox.report.gather import Run, WorkDir
-    from multibox.runtimes import Runtime
+    from multibox.runtime.opening import Runtime
 
 
 def report(
@@ -120,8 +120,8 @@ def _measured_now(work: WorkDir, ann_files: str, data_roots: str) -> RecordedEva
 
 def _runtime(work: WorkDir, run: Run) -> tuple[Path, Runtime]:
     """The exported file of the weights, which is quick and needs no PyTorch, or else the weights themselves."""
-    from multibox.openvino_runtime import OpenVINORuntime
-    from multibox.runtimes import open_runtime
+    from multibox.runtime.opening import open_runtime
+    from multibox.runtime.openvino_runtime import OpenVINORuntime
 
     for export in work.exports:
         path = export.folder / "model.xml"

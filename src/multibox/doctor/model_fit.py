@@ -148,7 +148,7 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
     """
     from multibox.brief_training import brief_training
     from multibox.model import ssd
-    from multibox.runtimes import open_runtime
+    from multibox.runtime.opening import open_runtime
     from multibox.weights.start import StartingPoint
 
     basic = template.hyper_parameters.basic

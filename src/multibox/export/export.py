@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from multibox import config, metadata
+from multibox import config
 from multibox.analysis.thresholds import suggested
 from multibox.data.coco import CocoData
 from multibox.data.images import read
@@ -24,15 +24,16 @@ from multibox.export.network import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.files import sha256
 from multibox.machine import provenance
-from multibox.metadata import ExportInfo, Form, Origin
 from multibox.model import ssd
 from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
-from multibox.onnx_runtime import OnnxRuntime
 from multibox.openvino_graph import write_graph
-from multibox.openvino_runtime import OpenVINORuntime
-from multibox.runtimes import Runtime, runtime_of
+from multibox.runtime import contract
+from multibox.runtime.contract import ExportInfo, Form, Origin
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from multibox.runtime.opening import Runtime, runtime_of
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -252,7 +253,7 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": checkpoint.meta.get("threshold") or metadata.DEFAULT_THRESHOLD,
+            "threshold": checkpoint.meta.get("threshold") or contract.DEFAULT_THRESHOLD,
             "score_threshold": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multibox import metadata
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.export.network import take_raw_images
-from multibox.metadata import ExportInfo
 from multibox.model.quantized import activate_all
 from multibox.model.ssd import SSD
+from multibox.runtime import contract
+from multibox.runtime.contract import ExportInfo
 
 NAME = "multibox"
 
@@ -73,7 +73,7 @@ def finish(converted: Any, info: ExportInfo) -> Any:
         result.set_friendly_name(name)
         results.append(result)
     model = openvino.Model(results, network.get_parameters(), NAME)
-    metadata.write_to_ir(model, info)
+    contract.write_to_ir(model, info)
     return model
 
 

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 import multibox
-from multibox import metadata
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.errors import DependencyError
-from multibox.metadata import ExportInfo
 from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
+from multibox.runtime import contract as metadata
+from multibox.runtime.contract import ExportInfo
 from multibox.structures import RawOutput
 
 OPSET = 13

@@ -29,8 +29,8 @@ from multibox.export.comparison import (
     describe,
     summarise,
 )
-from multibox.metadata import DEFAULT_THRESHOLD
-from multibox.runtimes import Runtime, TorchRuntime
+from multibox.runtime.contract import DEFAULT_THRESHOLD
+from multibox.runtime.opening import Runtime, TorchRuntime
 from multibox.structures import Detections, Image
 from multibox.wording import counted
 

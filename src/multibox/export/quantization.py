@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from multibox import metadata
 from multibox.errors import CheckpointError, DataError, DependencyError
-from multibox.metadata import ExportInfo
+from multibox.runtime import contract
+from multibox.runtime.contract import ExportInfo
 from multibox.structures import FloatArray
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thoro
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise CheckpointError("This model computes in 8 bits already. Take the one that it was made from.")
     result = _quantize(model, images, count=count, thorough=thorough, left_alone=_names(_tail(model)))
-    info = metadata.read_from_ir(model, source=model.get_friendly_name())
+    info = contract.read_from_ir(model, source=model.get_friendly_name())
     if info is not None:
-        metadata.write_to_ir(result, msgspec.structs.replace(info, precision="INT8"))
+        contract.write_to_ir(result, msgspec.structs.replace(info, precision="INT8"))
     return result
 
 

@@ -17,7 +17,7 @@ from multibox.confidence import RESAMPLES, Intervals, ap_intervals
 from multibox.data.coco import CocoData
 from multibox.evaluate import Metrics, measure
 from multibox.evaluation_record import RecordedEvaluation
-from multibox.metadata import DEFAULT_THRESHOLD
+from multibox.runtime.contract import DEFAULT_THRESHOLD
 from multibox.structures import Detections
 
 MANY_DETECTIONS, MANY_CLASSES = 20_000, 20

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from multibox.one_or_many import OneOrMany
+from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image
 
 

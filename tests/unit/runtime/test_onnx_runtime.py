@@ -16,11 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from multibox import config
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.export import onnx_model
-from multibox.metadata import ExportInfo, Origin
 from multibox.model import ssd
 from multibox.model.folding import fold
-from multibox.onnx_runtime import OnnxRuntime
-from multibox.runtimes import TorchRuntime
+from multibox.runtime.contract import ExportInfo, Origin
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from multibox.runtime.opening import TorchRuntime
 from multibox.structures import Detections
 
 CLASSES = ("square", "circle", "red, tiny triangle")
@@ -197,7 +197,7 @@ def test_torch_and_onnx_are_not_needed(files):
     program = (
         "import sys; sys.modules['torch'] = sys.modules['onnx'] = None\n"
         "import numpy as np\n"
-        "from multibox.onnx_runtime import OnnxRuntime\n"
+        "from multibox.runtime.onnx_runtime import OnnxRuntime\n"
         "print(len(OnnxRuntime(sys.argv[1])([np.zeros((9, 9, 3), np.uint8)])))"
     )
     done = subprocess.run([sys.executable, "-c", program, files["raw", 0]], capture_output=True, text=True, check=False)

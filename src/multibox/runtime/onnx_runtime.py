@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from multibox import exported, metadata
 from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
-from multibox.metadata import ExportInfo
-from multibox.one_or_many import OneOrMany
+from multibox.runtime import contract, outputs
+from multibox.runtime.contract import ExportInfo
+from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image
 from multibox.wording import listed
 
@@ -88,14 +88,14 @@ class OnnxRuntime(OneOrMany):
 
     def _read(self, first: Any, second: Any) -> list[Detections]:
         if self.info is not None and self.info.form == "raw":
-            return exported.read_raw(first, second, self.info)
+            return outputs.read_raw(first, second, self.info)
         highest = int(second.max(initial=-1))
         # How many classes a foreign file has, only what it finds can tell.
         if highest >= len(self.classes):
             raise OptionError(
                 f"{self._path} found an object of class {highest}, counted from 0; --classes names {len(self.classes)}."
             )
-        return exported.read_boxes_labels(first, second, input_size=self.input_size)
+        return outputs.read_boxes_labels(first, second, input_size=self.input_size)
 
 
 def _chunks(images: Iterable[Image], size: int) -> Iterator[list[Image]]:
@@ -126,7 +126,7 @@ def _open(path: Path) -> Any:
 
 
 def _read_info(session: Any, path: Path) -> ExportInfo | None:
-    return metadata.from_onnx_properties(session.get_modelmeta().custom_metadata_map, source=str(path))
+    return contract.from_onnx_properties(session.get_modelmeta().custom_metadata_map, source=str(path))
 
 
 def _classes(info: ExportInfo | None, names: Sequence[str] | None, path: Path) -> tuple[str, ...]:

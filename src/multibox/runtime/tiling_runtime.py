@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from multibox import tiling
-from multibox.one_or_many import OneOrMany
+from multibox.runtime import tiling
+from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image, IntArray
 
 if TYPE_CHECKING:
-    from multibox.runtimes import Runtime
+    from multibox.runtime.opening import Runtime
 
 DEFAULT_OVERLAP = 0.2
 """Share of a tile's side that neighbours have in common: objects up to this size are whole in one of them."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.config import PostprocessConfig
-from multibox.metadata import ExportInfo
 from multibox.model.anchors import LevelSizes, make_anchors
 from multibox.model.postprocess import select
+from multibox.runtime.contract import ExportInfo
 from multibox.structures import Detections, FloatArray
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ import torch
 from multibox import config
 from multibox.errors import CheckpointError
 from multibox.model import ssd
-from multibox.runtimes import TorchRuntime, open_runtime
+from multibox.runtime.opening import TorchRuntime, open_runtime
 from multibox.structures import Detections, Image
 
 
@@ -103,8 +103,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_knowing_runtimes_loads_no_engine() -> None:
-    code = (
-        "import sys, multibox.runtimes; print(*{'torch', 'openvino', 'onnx', 'onnxruntime'}.intersection(sys.modules))"
-    )
+    heavy = {"torch", "openvino", "onnx", "onnxruntime"}
+    code = f"import sys, multibox.runtime.opening; print(*{heavy}.intersection(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

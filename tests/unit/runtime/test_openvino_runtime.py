@@ -18,10 +18,10 @@ import pytest
 import yaml
 from openvino import opset13 as ops
 
-from multibox import metadata
 from multibox.errors import CheckpointError, OptionError
-from multibox.metadata import ExportInfo, Origin
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime import contract as metadata
+from multibox.runtime.contract import ExportInfo, Origin
+from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections, Image
 
 SIDE = 32
@@ -376,7 +376,7 @@ def test_threads_share_a_runtime(tmp_path: Path) -> None:
 def test_after_a_runtime_has_gone_a_signal_is_no_crash(tmp_path: Path) -> None:
     # OpenVINO gives the thread a stack for signals, which it could leave behind freed.
     code = (
-        "import signal, sys, numpy; from multibox.openvino_runtime import OpenVINORuntime\n"
+        "import signal, sys, numpy; from multibox.runtime.openvino_runtime import OpenVINORuntime\n"
         "runtime, other = (OpenVINORuntime(sys.argv[1]) for _ in range(2))\n"
         "for one in (runtime, other): list(one.stream([numpy.zeros((9, 9, 3), numpy.uint8)]))\n"
         "del one, runtime, other\n"

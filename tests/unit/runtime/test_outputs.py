@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from multibox.config import PostprocessConfig
-from multibox.exported import read_boxes_labels, read_detection_output, read_raw
-from multibox.metadata import ExportInfo, Origin
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess, softmax
+from multibox.runtime.contract import ExportInfo, Origin
+from multibox.runtime.outputs import read_boxes_labels, read_detection_output, read_raw
 from multibox.structures import Detections
 
 SIDE = 200  # pixels of the network's input

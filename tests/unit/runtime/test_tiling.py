@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox import tiling
+from multibox.runtime import tiling
 from multibox.structures import Detections
 
 WIDTH, HEIGHT = 200, 100

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from multibox.data.images import resize
+from multibox.runtime.tiling_runtime import TilingRuntime
 from multibox.structures import Detections, Image
-from multibox.tiling_runtime import TilingRuntime
 
 
 class FindsBlue:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox import exported, metadata
 from multibox.data.images import resize
 from multibox.errors import CheckpointError, OptionError
-from multibox.metadata import ExportInfo, Form
-from multibox.one_or_many import OneOrMany
 from multibox.openvino_graph import core, read_graph
+from multibox.runtime import contract, outputs
+from multibox.runtime.contract import ExportInfo, Form
+from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image
 from multibox.weights.public_models import known_classes
 
@@ -64,7 +64,7 @@ class OpenVINORuntime(OneOrMany):
     ) -> None:
         self._path = Path(path)
         model = read_graph(self._path)
-        self.info = metadata.read_from_ir(model, source=str(path))
+        self.info = contract.read_from_ir(model, source=str(path))
         self.threshold = self.info.threshold if self.info else None
         batch, self.input_size = _check_input(model, self._path)
         # Where any number goes, one by one: what runs side by side are requests, not images of a batch.
@@ -127,13 +127,13 @@ class OpenVINORuntime(OneOrMany):
 
     def _read(self, request: Any) -> list[Detections]:
         if self._form == "detection_output":
-            found = exported.read_detection_output(request.get_output_tensor(0).data, batch=self._batch)
+            found = outputs.read_detection_output(request.get_output_tensor(0).data, batch=self._batch)
         else:
             first, second = (request.get_tensor(name).data for name in OUTPUTS[self._form])
             if self._form == "raw":
                 assert self.info is not None
-                return exported.read_raw(first, second, self.info)
-            found = exported.read_boxes_labels(first, second, input_size=self.input_size)
+                return outputs.read_raw(first, second, self.info)
+            found = outputs.read_boxes_labels(first, second, input_size=self.input_size)
         highest = max((int(one.labels.max(initial=-1)) for one in found), default=-1)
         if highest >= len(self.classes):
             raise OptionError(

@@ -14,9 +14,9 @@ from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess
-from multibox.one_or_many import OneOrMany
-from multibox.onnx_runtime import OnnxRuntime
-from multibox.openvino_runtime import OpenVINORuntime
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image, RawOutput
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class TorchRuntime(OneOrMany):
         Compiling takes a second or two, after which an image takes a quarter of the time: it pays from some hundred
         images on.
         """
-        from multibox.openvino_modules import compile_network
+        from multibox.runtime.compiled import compile_network
 
         return TorchRuntime(
             self._model,
