@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from common import RESULTS, machine  # the module beside this one
-from multibox import bench
-from multibox.bench_networks import open_network
-from multibox.bench_report import Precision
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate import evaluate, measure
+from multibox.evaluate import speed
+from multibox.evaluate.run import evaluate, measure
+from multibox.evaluate.speed_networks import open_network
+from multibox.evaluate.speed_table import Precision
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
 
@@ -55,7 +55,7 @@ def main() -> int:
         "date": date.today().isoformat(),
         "precisions": {
             precision: evaluation(arguments.model, arguments.folder, precision, arguments.images, arguments.rounds)
-            for precision in bench.PRECISIONS
+            for precision in speed.PRECISIONS
         },
         "coco_seconds": [round(coco_seconds(seed), 2) for seed in range(3)],
         "machine": machine(),
@@ -70,7 +70,7 @@ def main() -> int:
 def evaluation(model: Path, folder: Path, precision: Precision, num_images: int, rounds: int) -> dict[str, Any]:
     """Images per second of the network alone and of the evaluation, in each round."""
     runtime = OpenVINORuntime(model, precision=None if precision == "default" else precision)
-    pictures = bench.find_pictures(folder)
+    pictures = speed.find_pictures(folder)
     sizes = [images.read_size(path) for path in pictures]
     records = [
         record(path, size)

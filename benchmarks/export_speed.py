@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS  # the module beside this one
-from multibox import bench, bench_report, config
+from multibox import config
 from multibox.config import bundled_templates
+from multibox.evaluate import speed, speed_table
 from multibox.weights import checkpoint
 from multibox.weights.from_openvino import read_ir
 
@@ -66,14 +67,14 @@ def measure(model: str, arguments: argparse.Namespace) -> dict[str, Any]:
     public = arguments.public / name / "FP16" / f"{name}.xml"
     with tempfile.TemporaryDirectory() as work:
         files = [copy(public, Path(work) / "public"), *export(public, model, Path(work))]
-        result = bench.measure(
+        result = speed.measure(
             files,
-            pictures=bench.find_pictures(arguments.pictures),
+            pictures=speed.find_pictures(arguments.pictures),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,
         )
-    plain = bench_report.to_plain(result)
+    plain = speed_table.to_plain(result)
     for row in plain["rows"]:
         row["name"] = NAMES[[str(file) for file in files].index(row["file"])]
         row["file"] = Path(row["file"]).name

@@ -23,7 +23,8 @@ from typing import Any
 
 from common import RESULTS, annotations, machine  # the module beside this one
 from export_speed import MODELS, PUBLIC, copy
-from multibox import bench, bench_report
+from multibox.evaluate import speed
+from multibox.evaluate import speed_table as bench_report
 from multibox.weights import checkpoint
 
 ALTERNATIVE = Path("alt_ssd_export") / "model.xml"
@@ -95,9 +96,9 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> dict[str, Any]
             run(["export", "--load-weights", weights, "--save-model-to", folder / kind, "--no-onnx"])
         public = copy(arguments.public / name / "FP16-INT8" / f"{name}.xml", folder / "public")
         files = [folder / "FP32" / ALTERNATIVE, folder / "INT8" / ALTERNATIVE, public]
-        result = bench.measure(
+        result = speed.measure(
             files,
-            pictures=bench.find_pictures(arguments.images / "val"),
+            pictures=speed.find_pictures(arguments.images / "val"),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,

@@ -20,14 +20,15 @@ import numpy as np
 import torch
 
 from common import annotations  # the module beside this one
-from multibox import bench, bench_report, config
+from multibox import config
 from multibox.boxes import iou
 from multibox.config import PostprocessConfig, bundled_templates
 from multibox.data import coco
 from multibox.data.coco import CocoData
 from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
-from multibox.evaluate import measure
+from multibox.evaluate import speed, speed_table
+from multibox.evaluate.run import measure
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess
@@ -132,8 +133,8 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
             subprocess.run([sys.executable, "-m", "multibox", *command], check=True, capture_output=True)
         for form in ("model.xml", "alt_ssd_export/model.xml"):
             files = [place / form for place in places]
-            measured = bench.measure(files, pictures=bench.find_pictures(folder / "val"), devices=["CPU"], seconds=10)
-            for row in bench_report.to_plain(measured)["rows"][1:]:
+            measured = speed.measure(files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10)
+            for row in speed_table.to_plain(measured)["rows"][1:]:
                 ratio = row["network"]["latency_ratio"]
                 cells = [folder.resolve().name, str(size), places[1].name, form, row["precision_hint"]]
                 cells += [f"{row['network']['p50_ms']:.2f}"]

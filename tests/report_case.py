@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from multibox import evaluation_record
 from multibox.data.coco import CocoData, Record
 from multibox.data.description import describe
+from multibox.evaluate import record as evaluation_record
 from multibox.structures import Detections
 
 SIDE = 200

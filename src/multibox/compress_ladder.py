@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multibox import compress_report
-from multibox.analysis.thresholds import suggested
 from multibox.compress_models import Candidate, CheckpointModel, Model, Squares
 from multibox.compress_report import MEANINGS, Attempt, CompressResult, Measured, Rung
-from multibox.confidence import ap_difference
 from multibox.data.coco import CocoData
 from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
 from multibox.errors import DataError
-from multibox.evaluate import Evaluation, Metrics, evaluate
+from multibox.evaluate.intervals import ap_difference
+from multibox.evaluate.run import Evaluation, Metrics, evaluate
+from multibox.evaluate.thresholds import suggested
 from multibox.runtime.opening import Runtime
 
 if TYPE_CHECKING:

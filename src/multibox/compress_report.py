@@ -12,9 +12,9 @@ import msgspec
 import rich.box
 from rich.table import Table
 
-from multibox.confidence import Interval
 from multibox.errors import OptionError
-from multibox.evaluate import Metrics
+from multibox.evaluate.intervals import Interval
+from multibox.evaluate.run import Metrics
 from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.wording import NO_VALUE, percent

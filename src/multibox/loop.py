@@ -17,8 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from multibox import config, distributed, evaluation_record, machine, training_memory
-from multibox.analysis import thresholds
+from multibox import config, distributed, machine, training_memory
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Batch, Dataset
@@ -26,7 +25,8 @@ from multibox.data.loader import TrainLoader
 from multibox.distributed import synchronise_batch_norm
 from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
-from multibox.evaluate import Evaluation, Metrics, detect, measure
+from multibox.evaluate import record, thresholds
+from multibox.evaluate.run import Evaluation, Metrics, detect, measure
 from multibox.files import write_atomically
 from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
 from multibox.model import ssd
@@ -428,8 +428,8 @@ class TrainingLoop:
     def _record_best(self) -> None:
         """What the best weights find, for reports."""
         if self.found is not None and self.val_data is not None:
-            evaluation_record.write(
-                self.output / evaluation_record.NAME,
+            record.write(
+                self.output / record.NAME,
                 self.found.detections,
                 self.val_data,
                 model=self.output / "best.pth",

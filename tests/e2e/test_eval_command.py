@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from multibox import evaluation_record
-from multibox.evaluate import measure
+from multibox.evaluate import record
+from multibox.evaluate.run import measure
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +47,7 @@ def test_it_writes_metrics_pictures_and_detections(multibox, model, on_val, shap
     full = json.loads((tmp_path / "deep/er/metrics.json").read_text())["metrics"]
     assert written["metrics"][2]["value"] == pytest.approx(100 * full["ap"], abs=0.06)
     assert set(full["per_class"]) == set(shapes_data.classes)
-    recorded = evaluation_record.read(tmp_path / "deep/er/metrics.evaluation.json")
+    recorded = record.read(tmp_path / "deep/er/metrics.evaluation.json")
     assert len(recorded.data.records) == 8
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(full["ap"], abs=1e-6)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from multibox import evaluation_record
 from multibox.commands.report import report
-from multibox.evaluate import measure
+from multibox.evaluate import record
+from multibox.evaluate.run import measure
 
 pytestmark = pytest.mark.e2e
 
@@ -127,7 +127,7 @@ def test_only_our_script_may_run(tab: Any) -> None:
 
 
 def test_the_page_is_small_and_has_the_figures_of_the_training(work: Path, page: Path) -> None:
-    recorded = evaluation_record.read(work / "outputs" / evaluation_record.NAME)
+    recorded = record.read(work / "outputs" / record.NAME)
     best = max(json.loads(line)["ap"] for line in (work / "outputs/metrics.jsonl").read_text().splitlines())
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best, abs=1e-6)
     text = page.read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def test_the_page_is_small_and_has_the_figures_of_the_training(work: Path, page:
 def test_without_a_record_the_weights_are_run_where_the_data_are_now(work, shapes_data, tmp_path, capsys):
     folder = tmp_path / "moved"
     shutil.copytree(work / "outputs", folder / "out")
-    (folder / "out" / evaluation_record.NAME).unlink()
+    (folder / "out" / record.NAME).unlink()
     facts = json.loads((folder / "out/run.json").read_text())
     facts["val_data"]["data_roots"] = ["/nowhere"]
     (folder / "out/run.json").write_text(json.dumps(facts))

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from multibox import config, evaluation_record
-from multibox.analysis.thresholds import suggested
-from multibox.evaluate import measure
+from multibox import config
+from multibox.evaluate import record
+from multibox.evaluate.run import measure
+from multibox.evaluate.thresholds import suggested
 from tests.e2e.conftest import ENVIRONMENT
 
 pytestmark = pytest.mark.e2e
@@ -61,7 +62,7 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     assert [line["epoch"] for line in scalars(output)] == [1, 2]
     assert scalars(output)[-1]["ap"] is not None
     assert content["meta"]["start_origin"]["licence"]
-    recorded = evaluation_record.read(output / "evaluation.json")
+    recorded = record.read(output / "evaluation.json")
     best = torch.load(output / "best.pth", weights_only=True)["meta"]
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best["metrics"]["ap"], abs=1e-6)
     assert best["threshold"] == suggested(recorded.detections, recorded.data)

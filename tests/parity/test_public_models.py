@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from multibox.data import coco
 from multibox.data.images import resize
 from multibox.errors import CheckpointError, OptionError
-from multibox.evaluate import evaluate
+from multibox.evaluate.run import evaluate
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.runtime.outputs import read_detection_output
 

@@ -18,10 +18,10 @@ from multibox.compress import compress_file
 from multibox.compress_ladder import Ladder, Plan, _Times, calibration_squares
 from multibox.compress_models import Candidate, most_sensitive
 from multibox.compress_report import Attempt, CompressResult, Measured
-from multibox.confidence import Interval
 from multibox.data import coco
 from multibox.errors import DataError, OptionError
-from multibox.evaluate import ClassMetrics, Metrics
+from multibox.evaluate.intervals import Interval
+from multibox.evaluate.run import ClassMetrics, Metrics
 from multibox.model import ssd
 from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, to_plain

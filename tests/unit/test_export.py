@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from multibox import config
-from multibox.analysis.thresholds import suggested
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
-from multibox.evaluate import evaluate
+from multibox.evaluate.run import evaluate
+from multibox.evaluate.thresholds import suggested
 from multibox.export import export, parity_report
 from multibox.export.comparison import Tolerance
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from multibox.confidence import Interval
+from multibox.evaluate.intervals import Interval
 from multibox.report.comparison import build, verdict
 from multibox.report.gather import gather
 from tests.report_case import work_dir

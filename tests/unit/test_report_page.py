@@ -9,8 +9,8 @@ import shutil
 
 import pytest
 
-from multibox import evaluation_record
-from multibox.evaluation_record import RecordedEvaluation, RecordedModel
+from multibox.evaluate import record as evaluation_record
+from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.report.confusion_table import reduced
 from multibox.report.findings import find
 from multibox.report.gallery import MAX_BYTES, galleries

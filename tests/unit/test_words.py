@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.evaluation_record import RecordedEvaluation, RecordedModel
+from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.report.findings import find
 from multibox.report.words import data_warnings, summary, training_sentence
 from multibox.wording import listed

@@ -44,9 +44,9 @@ def bench(
     from msgspec.json import encode
     from msgspec.json import format as format_json
 
-    from multibox import bench as benchmark
-    from multibox import bench_report
     from multibox.data import coco
+    from multibox.evaluate import speed as benchmark
+    from multibox.evaluate import speed_table
 
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
         result = benchmark.measure(
@@ -60,8 +60,8 @@ def bench(
             classes=coco.split_list(classes) or None,
             progress=progress,
         )
-    console.print(bench_report.tables(result))
+    console.print(speed_table.tables(result))
     if json is not None:
-        write_atomically(json, format_json(encode(bench_report.to_plain(result)), indent=2) + b"\n")
+        write_atomically(json, format_json(encode(speed_table.to_plain(result)), indent=2) + b"\n")
         say(f"All figures: {json}")
     return 0

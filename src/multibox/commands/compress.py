@@ -125,8 +125,8 @@ def _of_checkpoint(
     device: str,
     resume_from: str,
 ) -> CompressResult:
-    from multibox import evaluate
     from multibox.data import coco
+    from multibox.evaluate import run as evaluate
     from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(path, template=find_template(config))
@@ -179,8 +179,8 @@ def _of_file(
     classes: str,
     skip_bad: bool,
 ) -> CompressResult:
-    from multibox import evaluate
     from multibox.data import coco
+    from multibox.evaluate import run as evaluate
     from multibox.runtime.openvino_runtime import OpenVINORuntime
 
     wanted = coco.split_list(classes)

@@ -51,10 +51,11 @@ def evaluate(
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         skip_bad: Leave out images and annotations that cannot be used.
     """
-    from multibox import evaluate as evaluation
-    from multibox import evaluation_record, results
     from multibox.data import coco
     from multibox.drawing import draw, save_drawing
+    from multibox.evaluate import output_files
+    from multibox.evaluate import record as evaluation_record
+    from multibox.evaluate import run as evaluation
     from multibox.runtime.opening import open_runtime
 
     template = find_template(config)
@@ -73,12 +74,12 @@ def evaluate(
 
     with counting("Evaluating", len(data.records)) as progress:
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(results.table(found.metrics))
+    console.print(output_files.table(found.metrics))
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
         for path, write in (
-            (save_metrics_to, results.write_metrics_yaml),
-            (save_metrics_to.with_suffix(".json"), results.write_metrics_json),
+            (save_metrics_to, output_files.write_metrics_yaml),
+            (save_metrics_to.with_suffix(".json"), output_files.write_metrics_json),
         ):
             write(
                 path,
@@ -92,7 +93,7 @@ def evaluate(
         beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
         say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
-        results.write_detections(save_detections_to, found.detections, data)
+        output_files.write_detections(save_detections_to, found.detections, data)
         say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
         say(f"Pictures: {save_output_to}")

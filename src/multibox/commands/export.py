@@ -68,12 +68,12 @@ def export(
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
-    from multibox import evaluate
     from multibox.data import coco
+    from multibox.evaluate.run import check_classes
     from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(load_weights, template=find_template(config))
-    names = evaluate.check_classes(checkpoint.classes, coco.split_list(classes))
+    names = check_classes(checkpoint.classes, coco.split_list(classes))
 
     from multibox.export import export as exporting
 

@@ -15,7 +15,7 @@ from multibox.files import write_atomically
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.evaluation_record import RecordedEvaluation
+    from multibox.evaluate.record import RecordedEvaluation
     from multibox.report.gather import Run, WorkDir
     from multibox.runtime.opening import Runtime
 
@@ -96,8 +96,8 @@ def _evaluation(work: WorkDir, ann_files: str, data_roots: str) -> tuple[Recorde
 
 def _measured_now(work: WorkDir, ann_files: str, data_roots: str) -> RecordedEvaluation | None:
     """The weights of the run on the data that are named, or that it validated on; None where either is missing."""
-    from multibox import evaluate
-    from multibox.evaluation_record import RecordedEvaluation, RecordedModel
+    from multibox.evaluate import evaluate
+    from multibox.evaluate.record import RecordedEvaluation, RecordedModel
     from multibox.files import sha256
 
     run = work.run
@@ -113,7 +113,7 @@ def _measured_now(work: WorkDir, ann_files: str, data_roots: str) -> RecordedEva
     if data is None:
         return None
     with counting("Evaluating", len(data.records)) as progress:
-        found = evaluate.evaluate(runtime, data, progress=progress)
+        found = evaluate(runtime, data, progress=progress)
     model = RecordedModel(file=path.relative_to(work.path).as_posix(), sha256=sha256(path))
     return RecordedEvaluation(run.folder, model, data, found.detections, runtime.input_size, dict(run.facts))
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from multibox import config
-from multibox.analysis.thresholds import suggested
 from multibox.data.coco import CocoData
 from multibox.data.images import read
 from multibox.errors import OptionError
-from multibox.evaluate import evaluate
+from multibox.evaluate.run import evaluate
+from multibox.evaluate.thresholds import suggested
 from multibox.export import ir, parity
 from multibox.export.comparison import Tolerance
 from multibox.export.network import round_to_half

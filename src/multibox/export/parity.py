@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multibox import config
-from multibox.confidence import ap_difference
 from multibox.config import PostprocessConfig, Template
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
-from multibox.evaluate import Metrics, measure
+from multibox.evaluate.intervals import ap_difference
+from multibox.evaluate.run import Metrics, measure
 from multibox.export.comparison import (
     CANDIDATES_PER_PLACE,
     Comparison,

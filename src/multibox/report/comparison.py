@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from multibox.confidence import Interval, Intervals, ap_differences
-from multibox.evaluation_record import RecordedEvaluation
+from multibox.evaluate.intervals import Interval, Intervals, ap_differences
+from multibox.evaluate.record import RecordedEvaluation
 from multibox.report import deployment, plots, provenance
 from multibox.report.findings import Findings, find, num_draws_for
 from multibox.report.gather import WorkDir

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from multibox.bench_report import short_name
+from multibox.evaluate.speed_table import short_name
 from multibox.report import plots
 from multibox.report.findings import Findings
 from multibox.report.gather import Found, WorkDir

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis import thresholds
-from multibox.analysis.confusion import Confusion, confusion_matrix
-from multibox.analysis.error_kinds import KindOfError, Mistake, find_mistakes, gains
-from multibox.analysis.matches import Matches, match
-from multibox.analysis.object_size import SizeRange, ap_by_size
-from multibox.confidence import RESAMPLES, Intervals, ap_intervals
 from multibox.data.coco import CocoData
-from multibox.evaluate import Metrics, measure
-from multibox.evaluation_record import RecordedEvaluation
+from multibox.evaluate import thresholds
+from multibox.evaluate.confusion import Confusion, confusion_matrix
+from multibox.evaluate.error_kinds import KindOfError, Mistake, find_mistakes, gains
+from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.intervals import RESAMPLES, Intervals, ap_intervals
+from multibox.evaluate.object_size import SizeRange, ap_by_size
+from multibox.evaluate.record import RecordedEvaluation
+from multibox.evaluate.run import Metrics, measure
 from multibox.runtime.contract import DEFAULT_THRESHOLD
 from multibox.structures import Detections
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.matches import NO_OBJECT, corners_px, overlaps
 from multibox.data import images
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.evaluate import IOU_50
+from multibox.evaluate.hits import NO_OBJECT, corners_px, overlaps
+from multibox.evaluate.run import IOU_50
 from multibox.report.findings import Findings
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multibox import evaluation_record
 from multibox.errors import DataError, OptionError
-from multibox.evaluation_record import RecordedEvaluation
+from multibox.evaluate import record
+from multibox.evaluate.record import RecordedEvaluation
 from multibox.files import sha256
 
 MAX_DEPTH = 4
@@ -110,9 +110,9 @@ def gather(folder: Path) -> WorkDir:
     compressions: list[Found] = []
     benches: list[Found] = []
     for path in sorted(_json_files(folder), key=_age):
-        if path.name.endswith(evaluation_record.NAME):
+        if path.name.endswith(record.NAME):
             try:
-                evaluations.append(evaluation_record.read(path))
+                evaluations.append(record.read(path))
             except DataError as error:
                 problems.append(str(error))
             continue
@@ -148,7 +148,7 @@ def _json_files(folder: Path) -> Iterator[Path]:
             path = here / file
             if not file.endswith(".json") or file.startswith(".") or not path.is_file():
                 continue
-            if file.endswith(evaluation_record.NAME) or path.stat().st_size <= MAX_BYTES:
+            if file.endswith(record.NAME) or path.stat().st_size <= MAX_BYTES:
                 yield path
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from multibox.analysis.object_size import sides_px
-from multibox.analysis.thresholds import THRESHOLDS, Counts
-from multibox.evaluate import IOU_50, measure
-from multibox.evaluation_record import RecordedEvaluation
+from multibox.evaluate.object_size import sides_px
+from multibox.evaluate.record import RecordedEvaluation
+from multibox.evaluate.run import IOU_50, measure
+from multibox.evaluate.thresholds import THRESHOLDS, Counts
 from multibox.report import deployment, plots, provenance, words
 from multibox.report.confusion_table import confusion_table, reduced
 from multibox.report.findings import Findings

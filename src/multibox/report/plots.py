@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.error_kinds import KindOfError
-from multibox.analysis.matches import RECALLS
-from multibox.analysis.object_size import SizeRange
-from multibox.analysis.thresholds import THRESHOLDS
-from multibox.confidence import Interval
+from multibox.evaluate.error_kinds import KindOfError
+from multibox.evaluate.hits import RECALLS
+from multibox.evaluate.intervals import Interval
+from multibox.evaluate.object_size import SizeRange
+from multibox.evaluate.thresholds import THRESHOLDS
 
 # Stand-ins in matplotlib's output, and what the page puts there. The first three accents are Okabe and Ito's blue,
 # vermilion and green; the style sheet has their values for light and dark.

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from multibox.evaluation_record import RecordedEvaluation
+from multibox.evaluate.record import RecordedEvaluation
 from multibox.report.gather import Run, WorkDir
 from multibox.weights.origin import UNKNOWN_LICENCE, origin_of
 

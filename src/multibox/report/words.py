@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multibox.confidence import Interval
+from multibox.evaluate.intervals import Interval
 from multibox.report.findings import Findings
 from multibox.report.gather import WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
@@ -214,7 +214,7 @@ def missing(work: WorkDir, has_evaluation: bool) -> list[Missing]:
 
 def column_of(threshold: float) -> int:
     """The position of a threshold in `analysis.thresholds.THRESHOLDS`."""
-    from multibox.analysis.thresholds import THRESHOLDS
+    from multibox.evaluate.thresholds import THRESHOLDS
 
     return int(abs(THRESHOLDS - threshold).argmin())
 

@@ -17,12 +17,18 @@ import pytest
 import yaml
 from rich.console import Console
 
-from multibox import results
 from multibox.data import coco, loader
 from multibox.data.coco import CocoData, Record
 from multibox.errors import DataError, OptionError
-from multibox.evaluate import ClassMetrics, Metrics, check_classes, evaluate, measure
-from multibox.results import detections_to_coco, table, write_detections, write_metrics_json, write_metrics_yaml
+from multibox.evaluate import output_files
+from multibox.evaluate.output_files import (
+    detections_to_coco,
+    table,
+    write_detections,
+    write_metrics_json,
+    write_metrics_yaml,
+)
+from multibox.evaluate.run import ClassMetrics, Metrics, check_classes, evaluate, measure
 from multibox.structures import Detections, Image
 
 SIDE = 200  # pixels of the square images below; boxes are typed in pixels
@@ -310,7 +316,7 @@ def pycocotools_reference(data: CocoData, found: Sequence[Detections]) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    objects, results = [], []
+    objects, output_files = [], []
     for number, (one, result) in enumerate(zip(data.records, found, strict=True), start=1):
         for (x1, y1, x2, y2), label, area, is_crowd in zip(
             one.boxes_px, one.labels, one.areas_px, one.is_crowd, strict=True
@@ -321,7 +327,7 @@ def pycocotools_reference(data: CocoData, found: Sequence[Detections]) -> Any:
         for box, score, label in zip(result.boxes.astype(np.float64), result.scores, result.labels, strict=True):
             x1, y1, x2, y2 = box * [one.width, one.height, one.width, one.height]
             entry = {"image_id": number, "category_id": int(label) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            results.append({**entry, "score": float(score)})
+            output_files.append({**entry, "score": float(score)})
     with redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
@@ -331,7 +337,7 @@ def pycocotools_reference(data: CocoData, found: Sequence[Detections]) -> Any:
             "annotations": objects,
         }
         truth.createIndex()
-        evaluator = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluator = COCOeval(truth, truth.loadRes(output_files), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -647,8 +653,8 @@ def test_detections_have_the_ids_of_the_data_set(tmp_path: Path) -> None:
 
 def test_images_with_one_id_in_two_files_are_told_apart() -> None:
     data = dataset(record(image_id=1, source=0, name="a/0.jpg"), record(image_id=1, source=1, name="0.jpg"))
-    results = detections_to_coco([detections((A, 0.5, 0)), detections((B, 0.5, 0))], data)
-    assert [(entry["file_name"], entry["source"]) for entry in results] == [("a/0.jpg", 0), ("0.jpg", 1)]
+    output_files = detections_to_coco([detections((A, 0.5, 0)), detections((B, 0.5, 0))], data)
+    assert [(entry["file_name"], entry["source"]) for entry in output_files] == [("a/0.jpg", 0), ("0.jpg", 1)]
 
 
 def test_written_detections_measure_the_same(tmp_path: Path) -> None:
@@ -689,4 +695,6 @@ def weights(folder: Path) -> Path:
 def write_some_yaml(path: Path, metrics: Metrics) -> None:
     (path.parent.parent / "weights").mkdir(parents=True, exist_ok=True)
     weights_path = weights(path.parent.parent / "weights")
-    results.write_metrics_yaml(path, weights_path=weights_path, metrics=metrics, size_mp=1.84, complexity_gflops=0.82)
+    output_files.write_metrics_yaml(
+        path, weights_path=weights_path, metrics=metrics, size_mp=1.84, complexity_gflops=0.82
+    )

@@ -2,7 +2,7 @@
 
 The speed of a machine changes from minute to minute, often by more than two models differ. So models take turns of a
 fraction of a second, and each turn is compared with that of the first file in the same round: the ratios are the
-result, absolute figures are context. What a result holds, and how it is shown, is in `multibox.bench_report`.
+result, absolute figures are context. What a result holds, and how it is shown, is in `multibox.evaluate.speed_table`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from multibox.bench_networks import Part, Setting, open_network
-from multibox.bench_report import Precision, ProcessorTime, Result, Row, Speed, Spread
 from multibox.config import Template
 from multibox.data import images
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
+from multibox.evaluate.speed_networks import Part, Setting, open_network
+from multibox.evaluate.speed_table import Precision, ProcessorTime, Result, Row, Speed, Spread
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
 from multibox.runtime.opening import Runtime, open_runtime

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.matches import NO_OBJECT, Matches, corners_px, overlaps
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate import IOU_50
+from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, overlaps
+from multibox.evaluate.run import IOU_50
 from multibox.structures import Detections
 
 IOU = 0.5

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate import IOU_50, MAX_DETECTIONS_PER_CLASS
+from multibox.evaluate.run import IOU_50, MAX_DETECTIONS_PER_CLASS
 from multibox.structures import Detections
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multibox.confidence import Interval, ap_difference, ap_differences, ap_intervals
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate import measure
+from multibox.evaluate.intervals import Interval, ap_difference, ap_differences, ap_intervals
+from multibox.evaluate.run import measure
 from multibox.structures import Detections
 
 SIDE = 200

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multibox import evaluation_record
 from multibox.errors import DataError, OptionError
-from multibox.evaluate import measure
+from multibox.evaluate import record as evaluation_record
+from multibox.evaluate.run import measure
 from tests.report_case import dataset, found, random_case, record
 
 

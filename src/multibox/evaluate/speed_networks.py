@@ -1,4 +1,4 @@
-"""Networks alone, ready to run on pictures that are tensors already, for `multibox.bench` to time.
+"""Networks alone, ready to run on pictures that are tensors already, for `multibox.evaluate.speed` to time.
 
 With what suppression their graphs hold: a checkpoint's is in numpy, a `raw` file has none.
 """
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from multibox.bench_report import Precision
 from multibox.data import images
 from multibox.errors import OptionError
+from multibox.evaluate.speed_table import Precision
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core, read_graph
 from multibox.runtime.opening import Runtime

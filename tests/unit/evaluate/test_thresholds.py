@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.analysis.matches import match
-from multibox.analysis.thresholds import THRESHOLDS, count, suggest, suggest_per_class, suggested
+from multibox.evaluate.hits import match
+from multibox.evaluate.thresholds import THRESHOLDS, count, suggest, suggest_per_class, suggested
 from tests.report_case import dataset, found, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.analysis.confusion import confusion_matrix
-from multibox.analysis.matches import match
-from multibox.analysis.thresholds import THRESHOLDS, count
+from multibox.evaluate.confusion import confusion_matrix
+from multibox.evaluate.hits import match
+from multibox.evaluate.thresholds import THRESHOLDS, count
 from tests.report_case import dataset, found, random_case, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]

@@ -15,9 +15,11 @@ import pytest
 from openvino import opset8 as ops
 from rich.console import Console
 
-from multibox import bench, bench_report, config
-from multibox.bench_report import Result, Row, Spread
+from multibox import config
 from multibox.errors import CheckpointError, DataError, OptionError
+from multibox.evaluate import speed as bench
+from multibox.evaluate import speed_table
+from multibox.evaluate.speed_table import Result, Row, Spread
 
 TINY = 0.04  # seconds for each row: one round of turns of 10 ms
 ONE = Spread(1.0, 1.0, 1.0)
@@ -118,7 +120,7 @@ def figures(row: Row) -> list[float]:
 
 def printed(result: Result) -> str:
     text = io.StringIO()
-    Console(width=100, file=text).print(bench_report.tables(result))
+    Console(width=100, file=text).print(speed_table.tables(result))
     return text.getvalue()
 
 
@@ -239,7 +241,7 @@ def test_progress_counts_the_rounds(files: list[Path], pictures: list[Path]) -> 
 
 
 def test_result_survives_json(result: Result) -> None:
-    plain = bench_report.to_plain(result)
+    plain = speed_table.to_plain(result)
 
     assert json.loads(json.dumps(plain)) == plain
     assert len(plain["rows"]) == 4
@@ -274,7 +276,7 @@ def test_table_of_one_file_does_not_speak_of_different_sizes(result: Result) -> 
     ],
 )
 def test_short_names_tell_files_apart(paths: list[str], expected: list[str]) -> None:
-    assert [bench_report.short_name(path, paths) for path in paths] == expected
+    assert [speed_table.short_name(path, paths) for path in paths] == expected
 
 
 def test_unknown_device_is_refused_with_those_that_there_are(files: list[Path], pictures: list[Path]) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.matches import Matches, match
 from multibox.data.coco import CocoData
-from multibox.evaluate import IOU_50
+from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.run import IOU_50
 from multibox.structures import Detections
 
 THRESHOLDS = np.round(np.arange(2, 100) / 100, 2)

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.matches import NO_OBJECT, Matches, corners_px, match, overlaps
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate import IOU_50, measure
+from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, match, overlaps
+from multibox.evaluate.run import IOU_50, measure
 from multibox.structures import Detections
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multibox.analysis.matches import NO_OBJECT, match
-from multibox.evaluate import measure
+from multibox.evaluate.hits import NO_OBJECT, match
+from multibox.evaluate.run import measure
 from tests.report_case import dataset, found, random_case, record
 
 BOX = [10.0, 10.0, 60.0, 60.0]

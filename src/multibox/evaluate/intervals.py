@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.analysis.matches import Matches, match
 from multibox.data.coco import CocoData
+from multibox.evaluate.hits import Matches, match
 from multibox.structures import Detections
 
 COVERED = (2.5, 97.5)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.analysis.error_kinds import KINDS, find_mistakes, fix, gains
-from multibox.analysis.matches import match
-from multibox.evaluate import measure
+from multibox.evaluate.error_kinds import KINDS, find_mistakes, fix, gains
+from multibox.evaluate.hits import match
+from multibox.evaluate.run import measure
 from tests.report_case import dataset, found, random_case, record
 
 # Objects of 50 x 50 pixels, far from each other.
