@@ -17,11 +17,11 @@ from multibox.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multibox.predict import OnDrawing, Result, Tally
-    from multibox.prediction_files import CocoFile, PredictionFile, Run
+    from multibox.predict.result_files import CocoFile, PredictionFile, Run
+    from multibox.predict.run import OnDrawing, Result, Tally
+    from multibox.predict.sources import Source
     from multibox.runtime.opening import Runtime
     from multibox.signals import Interruption
-    from multibox.sources import Source
 
 EXIT_SOME_UNREADABLE = 1
 """Some sources could not be read, others could. If none could it is 2, as for every bad input."""
@@ -71,15 +71,15 @@ def predict(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
     from multibox.data.coco import split_list
-    from multibox.prediction_files import Run
+    from multibox.predict.result_files import Run
+    from multibox.predict.sources import find_sources
     from multibox.runtime.opening import open_runtime
     from multibox.signals import interruption
-    from multibox.sources import find_sources
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
     if show:
-        from multibox.window import require_screen
+        from multibox.predict.window import require_screen
 
         require_screen()
     found, problems = find_sources(sources, output_folder=save_to)
@@ -118,8 +118,8 @@ class _Outputs:
 
     def refuse_overwriting(self, model: Path) -> None:
         """Fail early where a file would replace one that is read, or another one."""
-        from multibox import saved_drawings
-        from multibox.prediction_files import images_path
+        from multibox.predict import drawings as saved_drawings
+        from multibox.predict.result_files import images_path
 
         named = {"--json": self.json, "--csv": self.csv, "--coco": self.coco}
         written = [(option, path) for option, path in named.items() if path is not None]
@@ -132,7 +132,7 @@ class _Outputs:
 
     def drawings(self) -> dict[str, Path]:
         """The drawing of each source, by its name."""
-        from multibox import saved_drawings
+        from multibox.predict import drawings as saved_drawings
 
         return {} if self.save_to is None else saved_drawings.plan(self.sources, self.save_to)
 
@@ -140,19 +140,20 @@ class _Outputs:
         self, context: ExitStack, run: Run, stop: Interruption
     ) -> tuple[list[PredictionFile], OnDrawing | None, CocoFile | None]:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
-        from multibox import prediction_files, saved_drawings
+        from multibox.predict import drawings as saved_drawings
+        from multibox.predict import result_files
 
         files: list[PredictionFile] = []
         coco_file = None
         if self.json is not None and self.json.suffix.lower() == ".jsonl":
-            files.append(context.enter_context(prediction_files.open_json_lines(self.json, run)))
+            files.append(context.enter_context(result_files.open_json_lines(self.json, run)))
         elif self.json is not None:
-            files.append(context.enter_context(prediction_files.open_json(self.json, run, was_stopped=stop.is_set)))
+            files.append(context.enter_context(result_files.open_json(self.json, run, was_stopped=stop.is_set)))
         if self.csv is not None:
-            files.append(context.enter_context(prediction_files.open_csv(self.csv, run)))
+            files.append(context.enter_context(result_files.open_csv(self.csv, run)))
         if self.coco is not None:
-            known = prediction_files.read_known_images(self.ann_file, run.classes) if self.ann_file else None
-            coco_file = context.enter_context(prediction_files.open_coco(self.coco, run, known))
+            known = result_files.read_known_images(self.ann_file, run.classes) if self.ann_file else None
+            coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
         save = None if self.save_to is None else context.enter_context(saved_drawings.saving(self.drawings()))
         return files, save, coco_file
@@ -177,13 +178,13 @@ class _Outputs:
 def _run(
     runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption, *, show: bool
 ) -> Tally:
-    from multibox.frames import Failure
-    from multibox.predict import predict as run_prediction
+    from multibox.predict.frames import Failure
+    from multibox.predict.run import predict as run_prediction
 
     with ExitStack() as context:
         window = None
         if show:
-            from multibox.window import open_window
+            from multibox.predict.window import open_window
 
             window = context.enter_context(open_window(stop))
         files, save, coco_file = outputs.open(context, run, stop)

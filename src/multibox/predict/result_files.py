@@ -18,8 +18,8 @@ import msgspec
 
 from multibox.data import coco_categories, coco_format
 from multibox.files import atomic_path
-from multibox.frames import Failure, Frame
-from multibox.sources import Source, printable
+from multibox.predict.frames import Failure, Frame
+from multibox.predict.sources import Source, printable
 from multibox.structures import Detections
 
 COLUMNS = ("source", "frame", "time_s", "width", "height", "class", "label", "score", "x1", "y1", "x2", "y2")

@@ -12,10 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from multibox.drawing import draw
-from multibox.frames import Failure, Frame, Item, Stop, read_frames
-from multibox.prediction_files import PredictionFile
+from multibox.predict.frames import Failure, Frame, Item, Stop, read_frames
+from multibox.predict.result_files import PredictionFile
+from multibox.predict.sources import Source
 from multibox.runtime.opening import Runtime
-from multibox.sources import Source
 from multibox.structures import Detections, Image
 from multibox.threads import in_a_thread
 

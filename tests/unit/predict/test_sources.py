@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from multibox.errors import OptionError
-from multibox.sources import Source, find_sources, natural_key, printable
+from multibox.predict.sources import Source, find_sources, natural_key, printable
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.frames import Failure, Frame
-from multibox.predict import Result, Tally, predict
+from multibox.predict.frames import Failure, Frame
+from multibox.predict.run import Result, Tally, predict
+from multibox.predict.sources import Source
 from multibox.signals import Interruption
-from multibox.sources import Source
 from multibox.structures import Detections, Image
 
 

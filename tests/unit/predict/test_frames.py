@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.frames import Failure, Frame, read_frames
-from multibox.sources import Source
+from multibox.predict.frames import Failure, Frame, read_frames
+from multibox.predict.sources import Source
 from multibox.structures import Image
 
 SIZE = (64, 48)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import cv2
 
 from multibox.errors import DependencyError, OptionError
-from multibox.frames import Frame
+from multibox.predict.frames import Frame
 from multibox.signals import Interruption
 from multibox.structures import Image
 

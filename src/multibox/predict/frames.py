@@ -17,7 +17,7 @@ import cv2
 from multibox.data import images
 from multibox.errors import DataError
 from multibox.machine import usable_cores
-from multibox.sources import Source
+from multibox.predict.sources import Source
 from multibox.structures import Image
 from multibox.threads import ahead
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from multibox.errors import OptionError
-from multibox.frames import Frame
-from multibox.sources import Source
+from multibox.predict.frames import Frame
+from multibox.predict.sources import Source
+from multibox.predict.video_file import open_video
 from multibox.structures import Image
-from multibox.video_file import open_video
 
 VIDEO = Source("video", "clip.avi", "clip.avi")
 CAMERA = Source("camera", 0, "camera_0.mp4")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from multibox.errors import OptionError
-from multibox.frames import Frame
-from multibox.saved_drawings import plan, refuse_overwriting, saving
-from multibox.sources import Source
+from multibox.predict.drawings import plan, refuse_overwriting, saving
+from multibox.predict.frames import Frame
+from multibox.predict.sources import Source
 
 IMAGE = Source("image", "in/deep er/1.png", "deep er/1.png")
 VIDEO = Source("video", "in/clip.avi", "clip.avi")

@@ -12,10 +12,10 @@ import cv2
 
 from multibox.drawing import drawing_path, save_drawing
 from multibox.errors import OptionError
-from multibox.frames import Frame
-from multibox.sources import Source
+from multibox.predict.frames import Frame
+from multibox.predict.sources import Source
+from multibox.predict.video_file import open_video
 from multibox.structures import Image
-from multibox.video_file import open_video
 
 VIDEO_ENDING = ".mp4"
 

@@ -12,7 +12,7 @@ import cv2
 
 from multibox.errors import OptionError
 from multibox.files import atomic_path
-from multibox.frames import Frame
+from multibox.predict.frames import Frame
 from multibox.structures import Image
 
 DEFAULT_RATE = 25.0

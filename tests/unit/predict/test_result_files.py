@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from multibox.errors import DataError
-from multibox.frames import Failure, Frame
-from multibox.prediction_files import (
+from multibox.predict.frames import Failure, Frame
+from multibox.predict.result_files import (
     Run,
     images_path,
     open_coco,
@@ -23,7 +23,7 @@ from multibox.prediction_files import (
     open_json_lines,
     read_known_images,
 )
-from multibox.sources import Source
+from multibox.predict.sources import Source
 from multibox.structures import Detections
 
 RUN = Run(model="a model.xml", classes=("red, tiny triangle", 'a "square"'), threshold=0.25)

@@ -1,0 +1,1 @@
+"""Files, folders, videos and cameras in; drawings and result files out."""
