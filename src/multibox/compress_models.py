@@ -72,7 +72,7 @@ class CheckpointModel:
     """A checkpoint, whose file is `source`; candidates are checkpoints with their exports in `folder`."""
 
     def __init__(self, checkpoint: Checkpoint, source: Path, folder: Path, *, device: str) -> None:
-        from multibox.export.export import Request, write_files
+        from multibox.export.run import Request, write_files
         from multibox.model.folding import fold
 
         self.source = source
@@ -158,7 +158,7 @@ class CheckpointModel:
         return path
 
     def _export(self, made: Checkpoint) -> Path:
-        from multibox.export.export import Request, write_files
+        from multibox.export.run import Request, write_files
         from multibox.weights import checkpoint
 
         self._num_candidates += 1

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from multibox import config
-from multibox.export.export import Request, write_files
+from multibox.export.run import Request, write_files
 from multibox.weights import checkpoint
 from tests.e2e.conftest import ENVIRONMENT, files_below
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from multibox import config
-from multibox.export.export import Request, write_files
+from multibox.export.run import Request, write_files
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 

@@ -22,7 +22,7 @@ import torch
 
 import multibox as package
 from multibox import config
-from multibox.export.export import Request, write_files
+from multibox.export.run import Request, write_files
 from tests.e2e.conftest import ENVIRONMENT, files_below
 
 CLASSES = ("red, tiny triangle", "square")

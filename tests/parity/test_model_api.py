@@ -19,7 +19,7 @@ from model_api.models import DetectionModel
 from multibox import config
 from multibox.data import coco
 from multibox.evaluate.run import evaluate
-from multibox.export.export import Request, write_files
+from multibox.export.run import Request, write_files
 from multibox.runtime import contract
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from multibox import config
 from multibox.config import PostprocessConfig
-from multibox.export.comparison import CANDIDATES_PER_PLACE, ImageComparison, Tolerance, compare
+from multibox.export.agreement import CANDIDATES_PER_PLACE, ImageComparison, Tolerance, compare
 from multibox.export.parity import NO_IOU
 from multibox.model.postprocess import postprocess
 from multibox.structures import Detections

@@ -15,7 +15,7 @@ import torch
 
 from multibox import config
 from multibox.errors import CheckpointError, DataError
-from multibox.export import ir, quantization
+from multibox.export import openvino_model, quantization
 from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.runtime import contract
@@ -60,7 +60,7 @@ def info(tiny_template_file) -> ExportInfo:
 
 @pytest.fixture(scope="module")
 def converted(folded, info):
-    return ir.convert(folded, info)
+    return openvino_model.convert(folded, info)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def result(quantised_ir, folded, info):
 @pytest.fixture(scope="module")
 def rebuilt(result, info):
     """The converted network again, from the weights and scales that a checkpoint keeps."""
-    return ir.convert(quantized.apply(*result), info)
+    return openvino_model.convert(quantized.apply(*result), info)
 
 
 def run(model, images):
@@ -209,7 +209,7 @@ def test_one_image_is_enough_and_layers_can_stay_in_floating_point(converted, fo
     assert (left[0], "weight") not in scales
     assert Counter(place for _, place in scales)["weight"] == NUM_CONVOLUTIONS - 1
     assert torch.equal(corrected.get_submodule(left[0]).weight, folded.get_submodule(left[0]).weight)
-    of_checkpoint = kernels(ir.convert(quantized.apply(corrected, scales), info))
+    of_checkpoint = kernels(openvino_model.convert(quantized.apply(corrected, scales), info))
     assert of_checkpoint == kernels(found) and of_checkpoint["f32"] == 1
 
 
@@ -233,14 +233,14 @@ def test_the_costliest_rounding_comes_first(result, folded, images):
 
 @pytest.fixture(scope="module")
 def of_any_batch(folded, info):
-    return ir.convert(folded, msgspec.structs.replace(info, batch=0))
+    return openvino_model.convert(folded, msgspec.structs.replace(info, batch=0))
 
 
 @pytest.mark.parametrize(("form", "batch"), [("boxes_labels", 1), ("detection_output", 1), ("boxes_labels", 0)])
 def test_a_finished_file_is_quantised_up_to_its_end(converted, of_any_batch, info, images, form, batch, tmp_path):
     described = msgspec.structs.replace(info, form=form, batch=batch)
     network = converted if batch else of_any_batch
-    openvino.save_model(ir.finish(network, described), tmp_path / "float.xml", compress_to_fp16=True)
+    openvino.save_model(openvino_model.finish(network, described), tmp_path / "float.xml", compress_to_fp16=True)
     opened = openvino.Core().read_model(tmp_path / "float.xml")
     model = quantization.quantize_file(opened, images, count=4, thorough=False)
     openvino.save_model(model, tmp_path / "int8.xml", compress_to_fp16=False)
@@ -292,7 +292,7 @@ except DependencyError as error:
 @pytest.fixture(scope="module")
 def float_file(converted, info, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("file") / "model.xml"
-    openvino.save_model(ir.finish(converted, info), path, compress_to_fp16=False)
+    openvino.save_model(openvino_model.finish(converted, info), path, compress_to_fp16=False)
     return path
 
 

@@ -75,7 +75,7 @@ def export(
     checkpoint = load_checkpoint(load_weights, template=find_template(config))
     names = check_classes(checkpoint.classes, coco.split_list(classes))
 
-    from multibox.export import export as exporting
+    from multibox.export import run as exporting
 
     formats = checkpoint.template.output_format
     request = exporting.Request(

@@ -20,7 +20,7 @@ from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
 from multibox.evaluate.intervals import ap_difference
 from multibox.evaluate.run import Metrics, measure
-from multibox.export.comparison import (
+from multibox.export.agreement import (
     CANDIDATES_PER_PLACE,
     Comparison,
     ImageComparison,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multibox.errors import OptionError
-from multibox.export.comparison import Comparison, Tolerance
+from multibox.export.agreement import Comparison, Tolerance
 from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, Row
 from multibox.files import write_atomically
 from multibox.machine import provenance

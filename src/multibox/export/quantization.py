@@ -83,7 +83,7 @@ def read(quantized: Any, folded: SSD, info: ExportInfo) -> tuple[SSD, Quantizati
     import torch
     from torch import nn
 
-    from multibox.export.network import name_of_first_convolution, take_raw_images, take_scaled_images
+    from multibox.export.input_layer import name_of_first_convolution, take_raw_images, take_scaled_images
 
     order, maximum = info.channel_order, info.input_maximum
     raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)

@@ -15,7 +15,7 @@ from multibox.data.coco import CocoData, Record
 from multibox.data.images import read
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import DataError
-from multibox.export.comparison import ImageComparison, Tolerance, compare, describe, summarise
+from multibox.export.agreement import ImageComparison, Tolerance, compare, describe, summarise
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, median_ms, reference_runtimes
 from multibox.model.ssd import build
 from multibox.structures import Detections, Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multibox.export.network import name_of_first_convolution, round_to_half, take_raw_images
+from multibox.export.input_layer import name_of_first_convolution, round_to_half, take_raw_images
 from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.quantized import Scale

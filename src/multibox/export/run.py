@@ -18,9 +18,9 @@ from multibox.data.images import read
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.export import ir, parity
-from multibox.export.comparison import Tolerance
-from multibox.export.network import round_to_half
+from multibox.export import openvino_model, parity
+from multibox.export.agreement import Tolerance
+from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.files import sha256
 from multibox.machine import provenance
@@ -105,10 +105,10 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         forms = {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
         forms |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
         infos = {name: describe.ir(form, request) for name, form in forms.items()}
-        converted = ir.convert(network, next(iter(infos.values())))
+        converted = openvino_model.convert(network, next(iter(infos.values())))
         for name, info in infos.items():
             path = folder / name
-            write_graph(ir.finish(converted, info), path, half_precision=request.precision == "FP16")
+            write_graph(openvino_model.finish(converted, info), path, half_precision=request.precision == "FP16")
             files.append(ExportedFile(name, path, info))
     if request.onnx:
         from multibox.export import onnx_model

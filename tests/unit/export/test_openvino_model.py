@@ -11,8 +11,8 @@ import torch
 from openvino import opset13 as ops
 
 from multibox import config
-from multibox.export import ir
-from multibox.export.network import round_to_half
+from multibox.export import openvino_model
+from multibox.export.input_layer import round_to_half
 from multibox.model.anchors import make_anchors
 from multibox.model.folding import fold
 from multibox.model.postprocess import postprocess, softmax
@@ -82,7 +82,7 @@ def expected(deltas, scores, **changes):
 def test_boxes_and_labels_are_those_of_our_postprocessing(seed, batch):
     deltas, scores = random_outputs(seed, spread=3)
     wanted = expected(deltas, scores)
-    model = ir.finish(giving(deltas, scores, batch), contract("boxes_labels", batch))
+    model = openvino_model.finish(giving(deltas, scores, batch), contract("boxes_labels", batch))
     images = np.ones((batch or 2, 3, SIDE, SIDE), np.float32)
     found = run(model, images)
     assert found["boxes"].shape == (batch or 2, 200, 5) and found["labels"].shape == (batch or 2, 200)
@@ -98,7 +98,7 @@ def test_boxes_and_labels_are_those_of_our_postprocessing(seed, batch):
 
 def test_images_of_a_batch_keep_their_own_detections():
     deltas, scores = random_outputs(2, spread=3)
-    model = ir.finish(giving(deltas, scores, 3), contract("boxes_labels", 3))
+    model = openvino_model.finish(giving(deltas, scores, 3), contract("boxes_labels", 3))
     images = np.ones((3, 3, SIDE, SIDE), np.float32)
     images[1] = 0  # a dark image: all scores 0, nothing found
     labels = run(model, images)["labels"]
@@ -109,7 +109,10 @@ def test_images_of_a_batch_keep_their_own_detections():
 def test_huge_deltas_give_finite_boxes_inside_the_image():
     deltas = np.full((1, NUM_ANCHORS, 4), 500, np.float32)
     _, scores = random_outputs(0, spread=3)
-    found = run(ir.finish(giving(deltas, scores, 1), contract("boxes_labels")), np.ones((1, 3, SIDE, SIDE), np.float32))
+    found = run(
+        openvino_model.finish(giving(deltas, scores, 1), contract("boxes_labels")),
+        np.ones((1, 3, SIDE, SIDE), np.float32),
+    )
     assert np.isfinite(found["boxes"]).all()
     assert found["boxes"][..., :4].min() >= 0 and found["boxes"][..., :4].max() <= SIDE
 
@@ -119,7 +122,9 @@ def test_only_the_best_candidates_of_a_class_enter_suppression():
     deltas *= 0.1  # boxes near their anchors: little overlap, so nearly all would be kept
     wanted = expected(deltas, scores, max_per_class=7, max_detections=9)
     info = contract("boxes_labels", max_per_class=7, max_detections=9)
-    labels = run(ir.finish(giving(deltas, scores, 1), info), np.ones((1, 3, SIDE, SIDE), np.float32))["labels"]
+    labels = run(openvino_model.finish(giving(deltas, scores, 1), info), np.ones((1, 3, SIDE, SIDE), np.float32))[
+        "labels"
+    ]
     assert labels.shape == (1, 9)
     assert labels[labels >= 0].tolist() == wanted.labels.tolist()
 
@@ -128,7 +133,7 @@ def test_only_the_best_candidates_of_a_class_enter_suppression():
 def test_detection_output_gives_the_same(batch):
     deltas, scores = random_outputs(4, spread=3)
     wanted = expected(deltas, scores)
-    model = ir.finish(giving(deltas, scores, batch), contract("detection_output", batch))
+    model = openvino_model.finish(giving(deltas, scores, batch), contract("detection_output", batch))
     rows = run(model, np.ones((batch, 3, SIDE, SIDE), np.float32))["detection_out"]
     assert rows.shape == (1, 1, 200 * batch, 7)
     rows = rows.reshape(-1, 7)
@@ -142,7 +147,9 @@ def test_detection_output_gives_the_same(batch):
 
 def test_raw_outputs_are_those_of_the_network():
     deltas, scores = random_outputs(5, spread=3)
-    found = run(ir.finish(giving(deltas, scores, 1), contract("raw")), np.ones((1, 3, SIDE, SIDE), np.float32))
+    found = run(
+        openvino_model.finish(giving(deltas, scores, 1), contract("raw")), np.ones((1, 3, SIDE, SIDE), np.float32)
+    )
     assert np.array_equal(found["deltas"], deltas) and np.array_equal(found["scores"], scores)
 
 
@@ -154,7 +161,7 @@ def network(tiny_template_file, tiny_model):
 @pytest.fixture(scope="module")
 def converted(network):
     template, folded = network
-    return ir.convert(folded, contract("raw", anchors_px=template.model.anchors_px))
+    return openvino_model.convert(folded, contract("raw", anchors_px=template.model.anchors_px))
 
 
 def test_the_network_has_the_layers_of_the_public_models_and_no_others(converted):
@@ -186,7 +193,7 @@ def test_half_precision_rounds_weights_and_nothing_else(network, converted, tmp_
     template, folded = network
     anchors_px = template.model.anchors_px
     path = tmp_path / "model.xml"
-    openvino.save_model(ir.finish(converted, contract("boxes_labels", anchors_px=anchors_px)), path, True)
+    openvino.save_model(openvino_model.finish(converted, contract("boxes_labels", anchors_px=anchors_px)), path, True)
     image = np.random.default_rng(0).integers(0, 256, (1, 3, SIDE, SIDE)).astype(np.float32)
     rounded = round_to_half(folded, channel_order="BGR", input_maximum=255)
     with torch.no_grad():
@@ -207,7 +214,7 @@ def test_half_precision_rounds_weights_and_nothing_else(network, converted, tmp_
 def test_a_copied_and_renamed_file_still_knows_everything(tmp_path):
     info = contract("detection_output", classes=('ü <&> "quoted"', "None"), template={"a": [1, 2.5, None, True]})
     given = giving(*random_outputs(0, spread=3), 1)
-    openvino.save_model(ir.finish(given, info), tmp_path / "model.xml", False)
+    openvino.save_model(openvino_model.finish(given, info), tmp_path / "model.xml", False)
     for suffix in (".xml", ".bin"):
         (tmp_path / f"model{suffix}").rename(tmp_path / f"other name{suffix}")
     reopened = openvino.Core().read_model(tmp_path / "other name.xml")

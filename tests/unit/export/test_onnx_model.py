@@ -26,7 +26,7 @@ from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo, Origin
 from multibox.structures import Detections
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STRIDES = (16, 32)
 NUM_ANCHORS_96 = 6 * 6 * 4 + 3 * 3 * 5  # 189
 NUM_ANCHORS_256 = 16 * 16 * 4 + 8 * 8 * 5  # 1344

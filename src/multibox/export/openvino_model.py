@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from multibox.boxes import MAX_LOG_RATIO
-from multibox.export.network import take_raw_images
+from multibox.export.input_layer import take_raw_images
 from multibox.model.quantized import activate_all
 from multibox.model.ssd import SSD
 from multibox.runtime import contract

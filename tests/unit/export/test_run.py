@@ -19,8 +19,8 @@ from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.export import export, parity_report
-from multibox.export.comparison import Tolerance
+from multibox.export import parity_report, run
+from multibox.export.agreement import Tolerance
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check
 from multibox.model import quantized
 from multibox.model.folding import fold
@@ -61,14 +61,14 @@ def compressed(float_checkpoint) -> Checkpoint:
 def written(compressed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8")
     checkpoint.save(folder / "int8.pth", compressed)
-    return export.write_files(compressed, folder / "int8.pth", folder, export.Request())
+    return run.write_files(compressed, folder / "int8.pth", folder, run.Request())
 
 
 @pytest.mark.parametrize(("meta", "expected"), [({"threshold": 0.42}, 0.42), ({"threshold": None}, 0.3), ({}, 0.3)])
 def test_files_suggest_the_threshold_that_the_training_found(float_checkpoint, tmp_path, meta, expected):
     known = replace(float_checkpoint, meta=meta)
     checkpoint.save(tmp_path / "best.pth", known)
-    written = export.write_files(known, tmp_path / "best.pth", tmp_path, export.Request(onnx=False))
+    written = run.write_files(known, tmp_path / "best.pth", tmp_path, run.Request(onnx=False))
     model = openvino.Core().read_model(written[0].path)
     assert float(model.get_rt_info(["multibox", "threshold"]).value) == expected
     assert float(model.get_rt_info(["model_info", "confidence_threshold"]).value) == expected
@@ -79,11 +79,11 @@ def test_files_suggest_the_threshold_that_the_training_found(float_checkpoint, t
 def test_a_threshold_is_found_only_where_none_is_known_and_there_are_objects(float_checkpoint, shapes_data):
     data = coco.read([shapes_data.val_file], [shapes_data.val_root], classes=("square", "circle"))
     known = replace(float_checkpoint, meta={"threshold": 0.42})
-    assert export.with_threshold(known, data) is known
-    assert export.with_threshold(float_checkpoint, None) is float_checkpoint
+    assert run.with_threshold(known, data) is known
+    assert run.with_threshold(float_checkpoint, None) is float_checkpoint
     found = evaluate(runtime_of(float_checkpoint), data)
     expected = suggested(found.detections, data)
-    assert export.with_threshold(float_checkpoint, data).meta["threshold"] == expected
+    assert run.with_threshold(float_checkpoint, data).meta["threshold"] == expected
 
 
 def test_files_say_that_they_compute_in_8_bits_and_are_small(written, compressed):
@@ -112,11 +112,11 @@ def test_half_precision_is_refused(compressed, tmp_path):
     with pytest.raises(
         OptionError, match=r"^--precision FP16: the checkpoint is compressed, its weights are in 8 bits"
     ):
-        export.write_files(compressed, tmp_path / "int8.pth", tmp_path, export.Request(precision="FP16"))
+        run.write_files(compressed, tmp_path / "int8.pth", tmp_path, run.Request(precision="FP16"))
 
 
 def test_every_file_has_a_row_that_is_judged_by_the_rules_of_8_bits(compressed, written):
-    parity = export.prove(compressed, written, builtin_pictures()[:1])
+    parity = run.prove(compressed, written, builtin_pictures()[:1])
     judged = [row.form for row in parity.rows if row.passed is not None]
     assert [form.file for form in judged] == ["model.xml", "alt_ssd_export/model.xml", "model.onnx"]
     assert {(form.reference, form.precision, form.is_int8) for form in judged} == {("checkpoint", "int8", True)}

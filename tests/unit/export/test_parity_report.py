@@ -9,7 +9,7 @@ from rich.console import Console
 
 from multibox.errors import OptionError
 from multibox.export import parity_report
-from multibox.export.comparison import Comparison, Tolerance
+from multibox.export.agreement import Comparison, Tolerance
 from multibox.export.parity import ComparedForm, Parity, Row
 
 CHECKPOINT = Row(
