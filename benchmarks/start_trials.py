@@ -19,10 +19,10 @@ from typing import Any
 
 from common import RESULTS, annotations, machine  # the modules beside this one
 from multibox import config
-from multibox.brief_training import brief_training
 from multibox.config import bundled_templates
 from multibox.data import coco
-from multibox.start_trial import MAX_IMAGES, STEPS
+from multibox.train.brief import brief_training
+from multibox.train.trial import MAX_IMAGES, STEPS
 from multibox.weights.bundled import KINDS
 from multibox.weights.start import open_starting_point
 from trainings import record_once

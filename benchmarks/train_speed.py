@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from common import RESULTS, annotations, machine  # the module beside this one
 
 if TYPE_CHECKING:
-    from multibox.loop import TrainingLoop
+    from multibox.train.loop import TrainingLoop
 
 MODEL = "mobilenet_v2-2s_ssd-256x256"
 VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
@@ -153,7 +153,7 @@ def measure_cache(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def epoch_speed(loop: TrainingLoop) -> float:
     """Images per second of the next epoch, validation left out."""
-    from multibox.loop import MeanLosses
+    from multibox.train.loop import MeanLosses
 
     started_at = time.perf_counter()
     num_steps = loop.train_epoch(MeanLosses(), lambda: False)
@@ -179,9 +179,9 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     from multibox.data import coco
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
-    from multibox.loop import TrainingLoop
     from multibox.model import ssd
-    from multibox.train import connect
+    from multibox.train.loop import TrainingLoop
+    from multibox.train.run import connect
     from multibox.weights.checkpoint import transfer
     from multibox.weights.start import open_starting_point
 
@@ -224,10 +224,10 @@ class Silent:
     """A display that shows nothing."""
 
     def line(self, text: str) -> None:
-        """See `multibox.loop.Display`."""
+        """See `multibox.train.loop.Display`."""
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
-        """See `multibox.loop.Display`."""
+        """See `multibox.train.loop.Display`."""
 
 
 def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -377,9 +377,9 @@ def measure_parts(rounds: int) -> None:
 
     from multibox import config
     from multibox.config import bundled_templates
-    from multibox.frozen import frozen_stages, to_input
     from multibox.model import ssd
     from multibox.model.depthwise import DepthwiseConv2d
+    from multibox.train.frozen import frozen_stages, to_input
 
     def gradient_of(convolution: nn.Module, channels: int, side: int) -> Callable[[], None]:
         x = torch.rand(16, channels, side, side, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)

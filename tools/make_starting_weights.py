@@ -23,7 +23,7 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.console import TrainingDisplay
 from multibox.data import coco
-from multibox.train import train, without_mosaics
+from multibox.train.run import train, without_mosaics
 from multibox.weights import checkpoint
 from multibox.weights.bundled import KINDS, SUFFIX, write
 from multibox.weights.start import open_starting_point

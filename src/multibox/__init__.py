@@ -1,7 +1,7 @@
 """Train a lightweight detector on your own objects and deploy it to OpenVINO.
 
 `load` opens a model, `draw` paints what it finds; training and evaluation are commands (`multibox --help`), whose
-functions are `multibox.train.train` and `multibox.evaluate.evaluate`.
+functions are `multibox.train.run.train` and `multibox.evaluate.evaluate`.
 """
 
 from __future__ import annotations

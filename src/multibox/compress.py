@@ -25,7 +25,7 @@ from multibox.data.description import describe
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:
-    from multibox.loop import Display, Result
+    from multibox.train.loop import Display, Result
     from multibox.weights.checkpoint import Checkpoint
 
 LADDERS: dict[Method, tuple[Rung, ...]] = {
@@ -72,7 +72,7 @@ def compress(
         ladder = Ladder(model, train_data, val_data, output, display, plan)
 
         def train(start: Checkpoint) -> Result:
-            from multibox.train import train_quantised
+            from multibox.train.run import train_quantised
 
             return train_quantised(
                 start,

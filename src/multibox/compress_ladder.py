@@ -26,7 +26,7 @@ from multibox.evaluate.thresholds import suggested
 from multibox.runtime.opening import Runtime
 
 if TYPE_CHECKING:
-    from multibox.loop import Display
+    from multibox.train.loop import Display
 
 Method = Literal["auto", "ptq", "qat"]
 

@@ -22,7 +22,7 @@ from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
-    from multibox.loop import Result
+    from multibox.train.loop import Result
     from multibox.weights.checkpoint import Checkpoint
 
 SENSITIVE_SHARE = 0.5

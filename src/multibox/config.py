@@ -190,7 +190,7 @@ class AnchorClustering(Strict, frozen=True):
 
 
 class ScheduleConfig(Strict, frozen=True):
-    """Learning rate and length of a run; see `multibox.schedule`."""
+    """Learning rate and length of a run; see `multibox.train.schedule`."""
 
     min_steps_per_epoch: Count
     warmup_fraction: Fraction

@@ -20,7 +20,7 @@ def model(shapes_data, tiny_template_file, tmp_path_factory):
     """A checkpoint of a short training on the shapes."""
     from multibox import config
     from multibox.data import coco
-    from multibox.train import train
+    from multibox.train.run import train
     from tests.e2e.test_learning import Silent
 
     data = coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)

@@ -9,7 +9,7 @@ import pytest
 
 from multibox import config
 from multibox.data import coco
-from multibox.train import train
+from multibox.train.run import train
 from multibox.weights.start import open_starting_point
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multibox import config, start_trial
-from multibox.brief_training import brief_training
+from multibox import config
 from multibox.data import coco
 from multibox.model import ssd
-from multibox.start_trial import choose_start, pays
+from multibox.train import trial
+from multibox.train.brief import brief_training
+from multibox.train.trial import choose_start, pays
 from multibox.weights.start import StartingPoint, open_starting_point
 
 
@@ -38,7 +39,7 @@ def test_a_run_is_tried_from_a_tenth_and_a_half_of_its_length_on(template):
 
 
 def test_what_learns_faster_is_taken_and_the_random_state_does_not_matter(template, shapes_data, trained, monkeypatch):
-    monkeypatch.setattr(start_trial, "STEPS", 6)
+    monkeypatch.setattr(trial, "STEPS", 6)
     train_data = coco.read([shapes_data.train_file], [shapes_data.train_root])
     val_data = coco.read([shapes_data.val_file], [shapes_data.val_root])
     good = open_starting_point(trained, template)

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from multibox.boxes import clip, decode
-from multibox.calibration import calibrate_batch_norm
 from multibox.config import PostprocessConfig
 from multibox.errors import CheckpointError
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess, softmax
 from multibox.model.ssd import BACKBONES, SSD
+from multibox.train.batch_norm import calibrate_batch_norm
 from multibox.weights.from_openvino import ImportedWeights, read_ir
 
 ov = pytest.importorskip("openvino")

@@ -26,7 +26,7 @@ from multibox.model import ssd
 from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, to_plain
 from multibox.structures import Detections
-from multibox.train import train, train_quantised
+from multibox.train.run import train, train_quantised
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
 

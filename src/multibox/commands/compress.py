@@ -224,7 +224,7 @@ def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:
 
 
 def _device(gpu_num: int | None) -> str:
-    from multibox import distributed
+    from multibox.train import distributed
 
     if distributed.is_launched():
         raise OptionError("Compressing runs in one process. Start it without torchrun.")

@@ -30,7 +30,7 @@ from multibox.files import write_atomically
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.loop import Result
+    from multibox.train.loop import Result
     from multibox.weights.checkpoint import Checkpoint
     from multibox.weights.start import StartingPoint
 
@@ -88,8 +88,8 @@ def train(
     if time_budget is not None and epochs is not None:
         raise OptionError("--time-budget and --epochs each set the length of the run. Leave one out.")
 
-    from multibox import distributed
     from multibox.data import coco
+    from multibox.train import distributed
     from multibox.weights import resolve
     from multibox.weights.start import knows_all_objects
 
@@ -129,8 +129,8 @@ def train(
     if tensorboard_dir is None and template.tensorboard:
         tensorboard_dir = save_checkpoints_to / "tf_logs"
 
-    from multibox.start_trial import choose_start
-    from multibox.train import train as run
+    from multibox.train.run import train as run
+    from multibox.train.trial import choose_start
 
     start = choose_start(
         starts,
@@ -242,7 +242,7 @@ def _work_directory(config: str) -> Path:
 
 def _restarted_from(output: Path) -> str:
     """The checkpoint to go on with if torchrun restarts this very run; empty if it does not, or nothing was saved."""
-    from multibox import distributed
+    from multibox.train import distributed
     from multibox.weights import checkpoint
 
     latest = output / "latest.pth"

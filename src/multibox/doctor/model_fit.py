@@ -14,8 +14,8 @@ from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.doctor.contents import sides
 from multibox.model.anchors import fit_anchors, make_anchors, measure_fit
-from multibox.schedule import passes_per_epoch
 from multibox.structures import FloatArray
+from multibox.train.schedule import passes_per_epoch
 
 SMALL_PX = (8, 16, 32)
 FINEST_STRIDE = 16
@@ -146,9 +146,9 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
 
     The weights are random numbers, treated as a trained start: what a template freezes is frozen.
     """
-    from multibox.brief_training import brief_training
     from multibox.model import ssd
     from multibox.runtime.opening import open_runtime
+    from multibox.train.brief import brief_training
     from multibox.weights.start import StartingPoint
 
     basic = template.hyper_parameters.basic

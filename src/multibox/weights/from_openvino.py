@@ -1,6 +1,6 @@
 """Starting weights from elsewhere: an OpenVINO SSD of this family becomes a state dict of our own network.
 
-Exported networks have their batch normalisation folded away; `multibox.calibration` prepares them for training. Our own
+Exported networks have their batch normalisation folded away; `multibox.train.batch_norm` prepares them for training. Our own
 checkpoints are in `multibox.weights.checkpoint`.
 """
 
@@ -55,7 +55,7 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     """The weights of an OpenVINO SSD of this family, from its .xml or the .bin beside it.
 
     The tensors are found by walking the graph from `DetectionOutput` to the image, not by names. Batch normalisation
-    that is folded into the convolutions becomes a shift without scale and statistics (see `multibox.calibration`);
+    that is folded into the convolutions becomes a shift without scale and statistics (see `multibox.train.batch_norm`);
     quantised weights are taken as the numbers that they stand for, and the rounding of activations is left out.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from multibox.ema import WeightAverage
+from multibox.train.average import WeightAverage
 
 
 def scalar_model(value: float) -> nn.Linear:

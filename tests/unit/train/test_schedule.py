@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from multibox.config import ScheduleConfig, replace
-from multibox.schedule import passes_per_epoch, rate_factor
+from multibox.train.schedule import passes_per_epoch, rate_factor
 
 CONFIG = ScheduleConfig(
     min_steps_per_epoch=50, warmup_fraction=0.1, max_warmup_steps=100, warmup_start=0.2, final_factor=0.01

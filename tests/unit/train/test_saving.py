@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from multibox.run_log import RunLog
+from multibox.train.saving import RunLog
 
 
 def lines(folder) -> list[dict]:

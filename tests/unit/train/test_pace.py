@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from multibox.pace import Pace
+from multibox.train.pace import Pace
 
 
 def with_deadline(seconds: float, **values: float) -> Pace:

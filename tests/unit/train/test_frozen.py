@@ -10,8 +10,8 @@ from torch import nn
 
 from multibox import config
 from multibox.data import coco
-from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
-from multibox.train import train
+from multibox.train.frozen import TrainedStages, freeze, frozen_stages, to_input
+from multibox.train.run import train
 from multibox.weights.start import open_starting_point
 from tests.e2e.test_learning import Silent
 

@@ -17,30 +17,31 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from multibox import config, distributed, machine, training_memory
+from multibox import config, machine
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Batch, Dataset
 from multibox.data.loader import TrainLoader
-from multibox.distributed import synchronise_batch_norm
-from multibox.ema import WeightAverage
 from multibox.errors import TrainingError
 from multibox.evaluate import record, thresholds
 from multibox.evaluate.run import Evaluation, Metrics, detect, measure
 from multibox.files import write_atomically
-from multibox.frozen import TrainedStages, freeze, frozen_stages, to_input
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.folding import unfold
 from multibox.model.loss import Losses, multibox_loss
 from multibox.model.matching import pad
-from multibox.pace import Pace
-from multibox.run_log import RunLog
 from multibox.runtime.opening import TorchRuntime
-from multibox.schedule import passes_per_epoch, rate_factor
 from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput
-from multibox.training_memory import TrainingMemory
+from multibox.train import distributed, memory
+from multibox.train.average import WeightAverage
+from multibox.train.distributed import synchronise_batch_norm
+from multibox.train.frozen import TrainedStages, freeze, frozen_stages, to_input
+from multibox.train.memory import TrainingMemory
+from multibox.train.pace import Pace
+from multibox.train.saving import RunLog
+from multibox.train.schedule import passes_per_epoch, rate_factor
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
 
@@ -225,7 +226,7 @@ class TrainingLoop:
         if self.run_frozen is not None:
             inputs = self.run_frozen(pictures)
             trained = TrainedStages(self.model, self.num_frozen)
-        return training_memory.estimate(
+        return memory.estimate(
             trained,
             inputs,
             batch_size=self.basic.batch_size,

@@ -16,21 +16,21 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from multibox import config
-from multibox.calibration import calibrate_batch_norm
 from multibox.config import Template
 from multibox.data.cache import ImageCache
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
 from multibox.data.description import describe
 from multibox.data.images import resize, to_input
-from multibox.distributed import is_launched, meet_again, run_id
 from multibox.errors import OptionError
-from multibox.loop import Display, Result, TrainingLoop
 from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
 from multibox.runtime.opening import pick_device
 from multibox.structures import FloatArray
+from multibox.train.batch_norm import calibrate_batch_norm
+from multibox.train.distributed import is_launched, meet_again, run_id
+from multibox.train.loop import Display, Result, TrainingLoop
 from multibox.weights import checkpoint, origin
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.start import StartingPoint

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from multibox.brief_training import brief_training
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.schedule import passes_per_epoch
+from multibox.train.brief import brief_training
+from multibox.train.schedule import passes_per_epoch
 from multibox.weights.start import StartingPoint
 
 STEPS = 60

@@ -10,8 +10,8 @@ from pathlib import Path
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.loop import Result
-from multibox.train import train, without_mosaics
+from multibox.train.loop import Result
+from multibox.train.run import train, without_mosaics
 from multibox.weights.start import StartingPoint
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from multibox.distributed import SyncedBatchNorm, is_launched, is_main_process, synchronise_batch_norm
+from multibox.train.distributed import SyncedBatchNorm, is_launched, is_main_process, synchronise_batch_norm
 
 NUM_PROCESSES = 2
 CHANNELS = 3

@@ -1,0 +1,1 @@
+"""From data and starting weights to a checkpoint."""
