@@ -26,8 +26,8 @@ from multibox.console import TrainingDisplay, console, duration
 from multibox.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
-    from multibox.compress_ladder import Plan
-    from multibox.compress_report import CompressResult
+    from multibox.compress.ladder import Plan
+    from multibox.compress.result import CompressResult
     from multibox.data.coco import CocoData
     from multibox.weights.checkpoint import Checkpoint
 
@@ -85,7 +85,7 @@ def compress(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
     _check_output(load_weights, save_checkpoints_to)
 
-    from multibox.compress_ladder import Plan
+    from multibox.compress.ladder import Plan
 
     deadline = None if time_budget is None else started_at + 60 * time_budget
     plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
@@ -152,7 +152,7 @@ def _of_checkpoint(
         )
     make_folder(output)
 
-    from multibox.compress import compress as run
+    from multibox.compress.run import compress as run
 
     with TrainingDisplay() as display:
         return run(
@@ -196,7 +196,7 @@ def _of_file(
     val_data = read_data(*val_files, names, skip_bad, allow_missing_classes=True) if val_files[0] else None
     make_folder(output)
 
-    from multibox.compress import compress_file as run
+    from multibox.compress.run import compress_file as run
 
     with TrainingDisplay() as display:
         return run(path, train_data, val_data, output, plan=plan, display=display, classes=names)
@@ -234,7 +234,7 @@ def _device(gpu_num: int | None) -> str:
 
 
 def _report(result: CompressResult, output: Path, seconds: float) -> int:
-    from multibox import compress_report
+    from multibox.compress import result as compress_report
 
     console.print(compress_report.table(result, width=console.width))
     for line in (*compress_report.notes(result), compress_report.verdict(result)):

@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multibox.compress_ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Method, Plan, Rungs
-from multibox.compress_models import CheckpointModel, FileModel
-from multibox.compress_report import CompressResult, Rung
+from multibox.compress.candidates import CheckpointModel, FileModel
+from multibox.compress.ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Method, Plan, Rungs
+from multibox.compress.result import CompressResult, Rung
 from multibox.data.coco import CocoData
 from multibox.data.description import describe
 from multibox.errors import OptionError

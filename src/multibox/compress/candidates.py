@@ -93,16 +93,14 @@ class CheckpointModel:
 
     def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
         """See `Model`."""
-        from multibox.export import quantization
+        from multibox.compress import nncf
         from multibox.model.folding import unfold
         from multibox.model.quantized import to_plain
 
         info = self._info
         images = _Inputs(squares, info.channel_order, info.input_maximum)
-        quantised = quantization.quantize(
-            self._converted, images, count=len(squares), thorough=thorough, floating=floating
-        )
-        corrected, scales = quantization.read(quantised, self._folded, info)
+        quantised = nncf.quantize(self._converted, images, count=len(squares), thorough=thorough, floating=floating)
+        corrected, scales = nncf.read(quantised, self._folded, info)
         made = dataclasses.replace(
             self._checkpoint,
             state_dict=unfold(corrected, self._checkpoint.template),
@@ -129,8 +127,8 @@ class CheckpointModel:
         """The layers whose rounding, each on its own, changes most what the network says about these images."""
         import torch
 
+        from multibox.compress.nncf import rank_by_cost
         from multibox.data.images import to_input
-        from multibox.export.quantization import rank_by_cost
         from multibox.model.quantized import from_plain
 
         assert candidate.checkpoint is not None
@@ -192,7 +190,7 @@ class FileModel:
 
     def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
         """See `Model`; the layers of a file have no names to choose by."""
-        from multibox.export.quantization import quantize_file
+        from multibox.compress.nncf import quantize_file
 
         assert not floating
         info = self._info

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from multibox import config
+from multibox.compress import nncf
 from multibox.errors import CheckpointError, DataError
-from multibox.export import openvino_model, quantization
+from multibox.export import openvino_model
 from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.runtime import contract
@@ -73,12 +74,12 @@ def images():
 
 @pytest.fixture(scope="module")
 def quantised_ir(converted, images):
-    return quantization.quantize(converted, iter(images), count=6, thorough=False)
+    return nncf.quantize(converted, iter(images), count=6, thorough=False)
 
 
 @pytest.fixture(scope="module")
 def result(quantised_ir, folded, info):
-    return quantization.read(quantised_ir, folded, info)
+    return nncf.read(quantised_ir, folded, info)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_files_are_a_quarter_of_the_size(rebuilt, converted, tmp_path):
 
 
 def test_equal_input_gives_equal_scales_and_biases(converted, folded, info, images, result):
-    again = quantization.read(quantization.quantize(converted, images, count=6, thorough=False), folded, info)
+    again = nncf.read(nncf.quantize(converted, images, count=6, thorough=False), folded, info)
     for key, value in again[0].state_dict().items():
         assert torch.equal(value, result[0].state_dict()[key]), key
     assert all(torch.equal(scale.step, result[1][key].step) for key, scale in again[1].items())
@@ -204,8 +205,8 @@ def test_equal_input_gives_equal_scales_and_biases(converted, folded, info, imag
 
 def test_one_image_is_enough_and_layers_can_stay_in_floating_point(converted, folded, info, images):
     left = ["backbone.features.stage1.unit1.conv2.conv"]
-    found = quantization.quantize(converted, images[:1], count=64, thorough=False, floating=left)
-    corrected, scales = quantization.read(found, folded, info)
+    found = nncf.quantize(converted, images[:1], count=64, thorough=False, floating=left)
+    corrected, scales = nncf.read(found, folded, info)
     assert (left[0], "weight") not in scales
     assert Counter(place for _, place in scales)["weight"] == NUM_CONVOLUTIONS - 1
     assert torch.equal(corrected.get_submodule(left[0]).weight, folded.get_submodule(left[0]).weight)
@@ -215,7 +216,7 @@ def test_one_image_is_enough_and_layers_can_stay_in_floating_point(converted, fo
 
 def test_without_images_nothing_is_quantised(converted):
     with pytest.raises(DataError, match="no image to measure"):
-        quantization.quantize(converted, [], count=64, thorough=False)
+        nncf.quantize(converted, [], count=64, thorough=False)
 
 
 def test_the_costliest_rounding_comes_first(result, folded, images):
@@ -224,7 +225,7 @@ def test_the_costliest_rounding_comes_first(result, folded, images):
     coarse = quantized.Scale(torch.tensor([3.0]), 0, 255)  # of ReLU6: only 0, 3 and 6 are left
     some["backbone.features.stage1.unit1.conv1.activ", "output"] = coarse
     rgb = torch.from_numpy(images[0][:, ::-1] / np.float32(255))
-    ranked = quantization.rank_by_cost(corrected, some, rgb)
+    ranked = nncf.rank_by_cost(corrected, some, rgb)
     assert ranked[0][1:] == ("backbone.features.stage1.unit1.conv1.activ", "output")
     assert len(ranked) == len(some)
     costs = [cost for cost, *_ in ranked]
@@ -242,7 +243,7 @@ def test_a_finished_file_is_quantised_up_to_its_end(converted, of_any_batch, inf
     network = converted if batch else of_any_batch
     openvino.save_model(openvino_model.finish(network, described), tmp_path / "float.xml", compress_to_fp16=True)
     opened = openvino.Core().read_model(tmp_path / "float.xml")
-    model = quantization.quantize_file(opened, images, count=4, thorough=False)
+    model = nncf.quantize_file(opened, images, count=4, thorough=False)
     openvino.save_model(model, tmp_path / "int8.xml", compress_to_fp16=False)
     stored = openvino.Core().read_model(tmp_path / "int8.xml")
     expected = msgspec.structs.replace(described, precision="INT8")
@@ -258,13 +259,13 @@ def test_a_finished_file_is_quantised_up_to_its_end(converted, of_any_batch, inf
 def test_a_batch_of_a_file_is_filled_up(of_any_batch, images):
     model = of_any_batch.clone()
     model.reshape([3, 3, SIDE, SIDE])
-    found = quantization.quantize_file(model, images, count=4, thorough=False)
+    found = nncf.quantize_file(model, images, count=4, thorough=False)
     assert count(found, "FakeQuantize") == NUM_VALUES and found.input(0).shape[0] == 3
 
 
 def test_a_file_is_not_quantised_twice(quantised_ir, images):
     with pytest.raises(CheckpointError, match="in 8 bits already"):
-        quantization.quantize_file(quantised_ir, images, count=4, thorough=False)
+        nncf.quantize_file(quantised_ir, images, count=4, thorough=False)
 
 
 SCRIPT = """

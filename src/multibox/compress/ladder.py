@@ -1,4 +1,4 @@
-"""The ladder of `multibox.compress`: which rung is tried, what it costs, which is the best."""
+"""The ladder of `multibox.compress.run`: which rung is tried, what it costs, which is the best."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from multibox import compress_report
-from multibox.compress_models import Candidate, CheckpointModel, Model, Squares
-from multibox.compress_report import MEANINGS, Attempt, CompressResult, Measured, Rung
+from multibox.compress import result
+from multibox.compress.candidates import Candidate, CheckpointModel, Model, Squares
+from multibox.compress.result import MEANINGS, Attempt, CompressResult, Measured, Rung
 from multibox.data.coco import CocoData
 from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
@@ -162,7 +162,7 @@ class Ladder:
         self._candidates.append(candidate)
         if self._best == len(self._attempts) - 1:
             self._path = self._model.publish(candidate, self._output, self._facts())
-        compress_report.write(
+        result.write(
             self._output,
             self._result(),
             source=self._model.source.name,

@@ -12,12 +12,13 @@ import rich.console
 import torch
 from torch import nn
 
-from multibox import compress_report, config
+from multibox import config
 from multibox.commands.compress import _check_output
-from multibox.compress import compress_file
-from multibox.compress_ladder import Ladder, Plan, _Times, calibration_squares
-from multibox.compress_models import Candidate, most_sensitive
-from multibox.compress_report import Attempt, CompressResult, Measured
+from multibox.compress import result as compress_report
+from multibox.compress.candidates import Candidate, most_sensitive
+from multibox.compress.ladder import Ladder, Plan, _Times, calibration_squares
+from multibox.compress.result import Attempt, CompressResult, Measured
+from multibox.compress.run import compress_file
 from multibox.data import coco
 from multibox.errors import DataError, OptionError
 from multibox.evaluate.intervals import Interval

@@ -1,0 +1,1 @@
+"""INT8: methods tried in order until one loses little enough."""
