@@ -5,8 +5,8 @@
 
 Each FOLDER holds train/, val/ and annotations_train.json, annotations_val.json (or annotation_example_*.json). The sets
 become one, whose classes are those of all. What comes out lies in src/multibox/weights/bundled_files:
-NAME-KIND.safetensors, without the classes, and NAME-KIND.json with the facts of the run; the README.md there is written by hand. It runs on a processor or
-a graphics card (--device cuda).
+NAME-KIND.safetensors, without the classes, and NAME-KIND.json with the facts of the run; the README.md there is written
+by hand. It runs on a processor or a graphics card (--device cuda).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Starting weights from elsewhere: an OpenVINO SSD of this family becomes a state dict of our own network.
 
-Exported networks have their batch normalisation folded away; `multibox.train.batch_norm` prepares them for training. Our own
-checkpoints are in `multibox.weights.checkpoint`.
+Exported networks have their batch normalisation folded away; `multibox.train.batch_norm` prepares them for
+training. Our own checkpoints are in `multibox.weights.checkpoint`.
 """
 
 from __future__ import annotations

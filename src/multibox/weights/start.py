@@ -29,7 +29,8 @@ BUNDLED_KINDS: dict[str, bundled.Kind] = {
 class StartingPoint:
     """Weights to start from. `classes` is None where the file names none; `anchors_px` are for the template's input.
 
-    `is_folded`: batch normalisation is folded away and needs statistics before training (see `multibox.train.batch_norm`).
+    `is_folded`: batch normalisation is folded away and needs statistics before training, see
+    `multibox.train.batch_norm`.
     `origin`: what is known of the file.
     """
 
