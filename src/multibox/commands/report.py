@@ -16,7 +16,7 @@ from multibox.files import write_atomically
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.evaluate.record import RecordedEvaluation
-    from multibox.report.gather import Run, WorkDir
+    from multibox.report.work_dir import Run, WorkDir
     from multibox.runtime.opening import Runtime
 
 
@@ -44,8 +44,8 @@ def report(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
     _check_installed()
 
-    from multibox.report.findings import MANY_DETECTIONS, find
-    from multibox.report.gather import gather
+    from multibox.report.figures import MANY_DETECTIONS, find
+    from multibox.report.work_dir import gather
 
     works = [gather(folder) for folder in work_dirs]
     for work in works:
@@ -58,7 +58,7 @@ def report(
     if num_detections >= MANY_DETECTIONS:
         say(f"Looking into {num_detections:,} detections; this takes a minute.")
     if len(works) > 1:
-        from multibox.report.comparison import build as build_comparison
+        from multibox.report.several import build as build_comparison
 
         target = save_to or Path("comparison.html")
         page = build_comparison([(work, one) for work, (one, _) in zip(works, judged, strict=True)])

@@ -8,9 +8,9 @@ from typing import Any
 
 from multibox.evaluate.speed_table import short_name
 from multibox.report import plots
-from multibox.report.findings import Findings
-from multibox.report.gather import Found, WorkDir
-from multibox.report.words import column_of, interval, share
+from multibox.report.figures import Findings
+from multibox.report.sentences import column_of, interval, share
+from multibox.report.work_dir import Found, WorkDir
 from multibox.wording import NO_VALUE, percent
 
 

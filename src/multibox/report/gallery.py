@@ -16,7 +16,7 @@ from multibox.data.coco import Record
 from multibox.errors import DataError
 from multibox.evaluate.hits import NO_OBJECT, corners_px, overlaps
 from multibox.evaluate.run import IOU_50
-from multibox.report.findings import Findings
+from multibox.report.figures import Findings
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image
 

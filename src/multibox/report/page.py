@@ -12,12 +12,12 @@ from multibox.evaluate.object_size import sides_px
 from multibox.evaluate.record import RecordedEvaluation
 from multibox.evaluate.run import IOU_50, measure
 from multibox.evaluate.thresholds import THRESHOLDS, Counts
-from multibox.report import deployment, plots, provenance, words
+from multibox.report import deployment, plots, provenance, sentences
 from multibox.report.confusion_table import confusion_table, reduced
-from multibox.report.findings import Findings
+from multibox.report.figures import Findings
 from multibox.report.gallery import galleries
-from multibox.report.gather import Run, WorkDir
-from multibox.report.html import as_json, render, svg
+from multibox.report.rendering import as_json, render, svg
+from multibox.report.work_dir import Run, WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
 
 SHOWN_CLASSES = 12
@@ -36,11 +36,11 @@ def build(work: WorkDir, evaluation: RecordedEvaluation | None, findings: Findin
     context: dict[str, Any] = {
         "title": f"Detector of {listed(classes)}" if classes else "Detector",
         "subtitle": _subtitle(work, evaluation),
-        "summary": words.summary(findings) if findings is not None else [_no_figures(evaluation)],
-        "alarms": words.alarms(findings, facts),
-        "warnings": words.data_warnings(findings, facts),
+        "summary": sentences.summary(findings) if findings is not None else [_no_figures(evaluation)],
+        "alarms": sentences.alarms(findings, facts),
+        "warnings": sentences.data_warnings(findings, facts),
         "tiles": deployment.tiles(work, findings),
-        "missing": words.missing(work, evaluation is not None),
+        "missing": sentences.missing(work, evaluation is not None),
         "classes": classes,
         "f": findings,
         **_data(evaluation, run, classes),
@@ -161,7 +161,7 @@ def _training(run: Run | None, findings: Findings | None) -> dict[str, Any] | No
     validated = [one for one in epochs if one.get("ap") is not None]
     length = f"{counted(len(epochs), 'epoch')}, {counted(int(epochs[-1].get('step', 0)), 'step')}."
     return {
-        "sentence": f"{length} {words.training_sentence(validated, _ap_of_weights(run, findings))}",
+        "sentence": f"{length} {sentences.training_sentence(validated, _ap_of_weights(run, findings))}",
         "losses": svg(plots.losses(epochs)),
         "ap": svg(plots.average_precision(validated)) if validated else None,
     }
@@ -202,14 +202,14 @@ def _errors(findings: Findings) -> dict[str, Any]:
         error_sentence = "No kind of error costs AP50 anything."
     else:
         gain = f"{100 * worst.gain:.1f} AP50 points"
-        error_sentence = f"Most is lost by {words.PROBLEMS[worst.kind]}: {gain}. {words.REMEDIES[worst.kind]}"
+        error_sentence = f"Most is lost by {sentences.PROBLEMS[worst.kind]}: {gain}. {sentences.REMEDIES[worst.kind]}"
     table = findings.confusion
     num_wrong = int(table[:-1, :-1].sum() - np.trace(table[:-1, :-1]))
     missed, false = int(table[:-1, -1].sum()), int(table[-1, :-1].sum())
     return {
         "kinds_plot": svg(plots.error_kinds(findings.kinds)),
         "kind_names": plots.KIND_NAMES,
-        "explanations": words.EXPLANATIONS,
+        "explanations": sentences.EXPLANATIONS,
         "error_sentence": error_sentence,
         "confusion": confusion_table(*reduced(table, findings.classes, limit=SHOWN_CLASSES)),
         "confusion_full": confusion_table(table, findings.classes) if len(findings.classes) > SHOWN_CLASSES else None,
@@ -223,14 +223,14 @@ def _errors(findings: Findings) -> dict[str, Any]:
 def _sizes(findings: Findings) -> dict[str, Any]:
     return {
         "size_plot": svg(plots.by_size(findings.sizes)),
-        "size_sentence": words.size_sentence(findings),
+        "size_sentence": sentences.size_sentence(findings),
         "range_name": plots.range_name,
     }
 
 
 def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
     counts, measured = findings.counts, list(findings.matches.measured)
-    column = words.column_of(findings.threshold)
+    column = sentences.column_of(findings.threshold)
     means = {
         "Precision": counts.precision[measured].mean(axis=0),
         "Recall": counts.recall[measured].mean(axis=0),
@@ -251,14 +251,14 @@ def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
         ],
     }
     return {
-        "threshold_sentence": words.threshold_sentence(findings, [one.content for one in work.exports]),
+        "threshold_sentence": sentences.threshold_sentence(findings, [one.content for one in work.exports]),
         "threshold_plot": svg(drawing),
         "chooser": {
             "thresholds": live["thresholds"],
             "suggested": column,
             "rows": rows,
             "now": {
-                **{name.lower(): words.share(values[column]) for name, values in means.items()},
+                **{name.lower(): sentences.share(values[column]) for name, values in means.items()},
                 "wrong": f"{(shown - hits).sum():,}",
                 "shown": f"{shown.sum():,}",
                 "missed": f"{(objects - hits).sum():,}",
@@ -276,7 +276,7 @@ def _threshold_cells(counts: Counts, label: int, column: int) -> list[str]:
     precision, recall, f1 = (float(some[label, column]) for some in (counts.precision, counts.recall, counts.f1))
     numbers = [f"{value:,}" for value in (objects, hits, objects - hits, shown - hits)]
     shares = [(shown, precision), (objects, recall), (objects, f1)]
-    return numbers + [words.share(value) if of else NO_VALUE for of, value in shares]
+    return numbers + [sentences.share(value) if of else NO_VALUE for of, value in shares]
 
 
 def _pictures(findings: Findings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.report.gather import Run, WorkDir
+from multibox.report.work_dir import Run, WorkDir
 from multibox.weights.origin import UNKNOWN_LICENCE, origin_of
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from multibox.evaluate.intervals import Interval
-from multibox.report.findings import Findings
-from multibox.report.gather import WorkDir
+from multibox.report.figures import Findings
+from multibox.report.work_dir import WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
 
 FEW_OBJECTS = 20

@@ -12,10 +12,10 @@ import pytest
 from multibox.evaluate import record as evaluation_record
 from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.report.confusion_table import reduced
-from multibox.report.findings import find
+from multibox.report.figures import find
 from multibox.report.gallery import MAX_BYTES, galleries
-from multibox.report.gather import gather
 from multibox.report.page import _pictures, build
+from multibox.report.work_dir import gather
 from tests.report_case import dataset, found, record, work_dir
 
 HOSTILE = "<script>alert(1)</script>"

@@ -12,10 +12,10 @@ from typing import Any
 
 from multibox import __version__
 from multibox.drawing import colour as class_colour
-from multibox.report.words import interval
+from multibox.report.sentences import interval
 from multibox.wording import percent
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "assets"
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from multibox.evaluate.record import RecordedEvaluation, RecordedModel
-from multibox.report.findings import find
-from multibox.report.words import data_warnings, summary, training_sentence
+from multibox.report.figures import find
+from multibox.report.sentences import data_warnings, summary, training_sentence
 from multibox.wording import listed
 from tests.report_case import dataset, found, record
 

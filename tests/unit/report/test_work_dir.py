@@ -6,7 +6,7 @@ import os
 import pytest
 
 from multibox.errors import OptionError
-from multibox.report.gather import gather
+from multibox.report.work_dir import gather
 from tests.report_case import work_dir
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from multibox.evaluate.intervals import Interval
-from multibox.report.comparison import build, verdict
-from multibox.report.gather import gather
+from multibox.report.several import build, verdict
+from multibox.report.work_dir import gather
 from tests.report_case import work_dir
 
 

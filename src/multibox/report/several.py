@@ -9,9 +9,9 @@ from typing import Any
 from multibox.evaluate.intervals import Interval, Intervals, ap_differences
 from multibox.evaluate.record import RecordedEvaluation
 from multibox.report import deployment, plots, provenance
-from multibox.report.findings import Findings, find, num_draws_for
-from multibox.report.gather import WorkDir
-from multibox.report.html import render, svg
+from multibox.report.figures import Findings, find, num_draws_for
+from multibox.report.rendering import render, svg
+from multibox.report.work_dir import WorkDir
 from multibox.wording import counted, listed
 
 
