@@ -14,7 +14,7 @@ from multibox.errors import OptionError
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.data.layouts import Split
-    from multibox.doctor.examination import Examination
+    from multibox.doctor.run import Examination
 
 NUM_SHOWN_CHANGES = 10
 
@@ -50,7 +50,7 @@ def doctor(
         no_timing: Do not measure how fast this machine trains.
     """
     from multibox.data import coco
-    from multibox.doctor.examination import examine, tables, to_plain
+    from multibox.doctor.run import examine, tables, to_plain
 
     with ExitStack() as stack:
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
@@ -131,7 +131,7 @@ def _can_time(no_timing: bool) -> bool:
 def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
     import cv2
 
-    from multibox.doctor.mosaic import mosaic
+    from multibox.doctor.contact_sheet import mosaic
     from multibox.files import write_atomically
 
     if not cv2.haveImageWriter(path.name):

@@ -173,7 +173,7 @@ def _list_skipped(lines: Sequence[str], file: Path) -> None:
 
 def _warn(train_data: CocoData, val_data: CocoData | None) -> None:
     """The checks of `multibox doctor` that look at no picture."""
-    from multibox.doctor.findings import cheap
+    from multibox.doctor.checks import cheap
 
     found = cheap({"train": train_data, **({"val": val_data} if val_data else {})})
     for finding in found:

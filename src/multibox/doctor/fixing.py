@@ -15,8 +15,8 @@ import cv2
 from multibox.data import images
 from multibox.data.coco_checks import box_fault, find_file, leads_outside
 from multibox.data.layouts import Split
-from multibox.doctor.exif import is_of_the_other_frame
-from multibox.doctor.picture_files import Twins
+from multibox.doctor.duplicates import Twins
+from multibox.doctor.orientation import is_of_the_other_frame
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
 from multibox.wording import counted, quoted

@@ -11,7 +11,7 @@ from multibox.data.coco_checks import find_file
 from multibox.data.coco_format import Source, read_content
 from multibox.data.images import Orientation, Size
 from multibox.data.layouts import Split
-from multibox.doctor.findings import Finding
+from multibox.doctor.checks import Finding
 from multibox.wording import quoted
 
 FRAME_TOLERANCE = 0.01

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from multibox import boxes as geometry
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.findings import LARGEST_INPUT, Finding
+from multibox.doctor.checks import LARGEST_INPUT, Finding
 from multibox.errors import DataError
 from multibox.structures import FloatArray
 from multibox.wording import counted, quoted

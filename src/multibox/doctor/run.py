@@ -16,11 +16,11 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
-from multibox.doctor import exif, findings, picture_files
+from multibox.doctor import checks, duplicates, orientation
+from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents, contents
-from multibox.doctor.findings import Finding
+from multibox.doctor.duplicates import Twins
 from multibox.doctor.model_fit import SMALL_PX, Advice, Fit, advise, fit
-from multibox.doctor.picture_files import Twins
 from multibox.wording import counted
 
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
@@ -43,7 +43,7 @@ class Examination:
     """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size."""
 
     contents: Mapping[str, Contents]
-    findings: tuple[Finding, ...]
+    checks: tuple[Finding, ...]
     fits: Mapping[int, Fit]
     advice: Advice | None
     twins: tuple[Twins, ...]
@@ -70,17 +70,17 @@ def examine(
     found: list[Finding] = []
     for split, data in splits.items():
         report(f"Looking at {split}")
-        found += findings.converted(split, (parts or {}).get(split, ()))
-        found += findings.unusable(split, data)
-        found += exif.check_frames(split, (parts or {}).get(split, ()))
-        found += findings.questionable(split, data)
-        found += exif.check_orientation(split, data)
-        found += picture_files.check_sizes(split, data)
-    found += findings.classes_with_few_objects(splits)
+        found += checks.converted(split, (parts or {}).get(split, ()))
+        found += checks.unusable(split, data)
+        found += orientation.check_frames(split, (parts or {}).get(split, ()))
+        found += checks.questionable(split, data)
+        found += orientation.check_orientation(split, data)
+        found += duplicates.check_sizes(split, data)
+    found += checks.classes_with_few_objects(splits)
     report("Comparing pictures")
-    twins = picture_files.find_twins(splits)
-    found += picture_files.report_twins(twins)
-    found += picture_files.check_boxes_of_twins(splits, twins)
+    twins = duplicates.find_twins(splits)
+    found += duplicates.report_twins(twins)
+    found += duplicates.check_boxes_of_twins(splits, twins)
     train = splits.get("train", next(iter(splits.values())))
     fits: dict[int, Fit] = {}
     if sum(train.objects_per_class):

@@ -18,13 +18,13 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.data.layouts import Split
-from multibox.doctor import exif, findings, picture_files
+from multibox.doctor import checks, duplicates, orientation
+from multibox.doctor.contact_sheet import CELL, choose, mosaic
 from multibox.doctor.contents import contents
-from multibox.doctor.examination import Examination, examine, tables, to_plain
 from multibox.doctor.fixing import fix
 from multibox.doctor.model_fit import Fit, Speed, advise, minutes
 from multibox.doctor.model_fit import fit as fit_of
-from multibox.doctor.mosaic import CELL, choose, mosaic
+from multibox.doctor.run import Examination, examine, tables, to_plain
 from multibox.errors import OptionError
 from tests.conftest import set_orientation
 
@@ -81,7 +81,7 @@ def kinds(found: Any) -> list[tuple[str, str, int]]:
     ],
 )
 def test_questionable_boxes(tmp_path, objects, expected):
-    assert kinds(findings.questionable("train", read(dataset(tmp_path, [objects])))) == expected
+    assert kinds(checks.questionable("train", read(dataset(tmp_path, [objects])))) == expected
 
 
 def test_crowds_may_cover_what_is_in_them(tmp_path):
@@ -89,13 +89,13 @@ def test_crowds_may_cover_what_is_in_them(tmp_path):
     content = json.loads(split.annotation_file.read_text())
     content["annotations"][1]["iscrowd"] = 1
     split.annotation_file.write_text(json.dumps(content))
-    assert kinds(findings.questionable("train", read(split))) == []
+    assert kinds(checks.questionable("train", read(split))) == []
 
 
 def test_all_that_training_refuses_is_named_by_kind(tmp_path):
     split = dataset(tmp_path, [[("cat", [10, 10, 0, 20]), ("cat", [200, 10, 5, 5]), ("dog", [-5, 1, 30, 30])], []])
     (split.root / "picture 1.jpg").write_bytes(b"no picture")
-    found = list(findings.unusable("val", read(split)))
+    found = list(checks.unusable("val", read(split)))
     assert kinds(found) == [
         ("error", "bad-boxes", 2),
         ("error", "images-that-cannot-be-used", 1),
@@ -107,7 +107,7 @@ def test_all_that_training_refuses_is_named_by_kind(tmp_path):
 def test_classes_with_few_objects_are_named(tmp_path):
     train = read(dataset(tmp_path / "train", [[("cat", [10, 10, 30, 20])]] * 19 + [[("dog", [1, 1, 9, 9])]] * 20))
     val = read(dataset(tmp_path / "val", [[("cat", [10, 10, 30, 20])]]))
-    found = list(findings.classes_with_few_objects({"train": train, "val": val}))
+    found = list(checks.classes_with_few_objects({"train": train, "val": val}))
     assert [(one.kind, one.split, one.text) for one in found] == [
         ("classes-with-few-objects", "train", "fewer than 20 objects to train on: cat (19)"),
         ("classes-not-measured", "val", "no object to measure on: dog"),
@@ -138,18 +138,18 @@ def test_a_picture_of_train_is_found_again_in_val(tmp_path, change):
         cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 20])
     else:
         cv2.imwrite(str(target), cv2.convertScaleAbs(image, alpha=0.8, beta=30))
-    (twin,) = picture_files.find_twins({"train": read(train), "val": read(val)})
+    (twin,) = duplicates.find_twins({"train": read(train), "val": read(val)})
     assert (twin.first, twin.second) == (("train", "picture 3.jpg"), ("val", "picture 5.jpg"))
     assert twin.is_same_file == (change == "same file")
-    (finding,) = picture_files.report_twins([twin])
+    (finding,) = duplicates.report_twins([twin])
     assert (finding.severity, finding.kind) == ("warning", "leaks")
 
 
 def test_a_file_that_is_there_twice_is_only_a_note(tmp_path):
     train = dataset(tmp_path, GOOD[:3])
     shutil.copy(train.root / "picture 0.jpg", train.root / "picture 2.jpg")
-    twins = picture_files.find_twins({"train": read(train)})
-    assert kinds(picture_files.report_twins(twins)) == [("note", "same-files", 1)]
+    twins = duplicates.find_twins({"train": read(train)})
+    assert kinds(duplicates.report_twins(twins)) == [("note", "same-files", 1)]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_turned_photographs_are_told_by_the_frame_of_their_boxes(tmp_path, value
     image = {"id": 0, "file_name": "picture 0.jpg", "width": size[0], "height": size[1]}
     content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
     split.annotation_file.write_text(json.dumps(content))
-    assert kinds(exif.check_orientation("train", read(split))) == expected
+    assert kinds(orientation.check_orientation("train", read(split))) == expected
 
 
 def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
@@ -176,7 +176,7 @@ def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
     image = {"id": 0, "file_name": "picture 0.jpg", "width": 2100, "height": 2050}
     content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
     split.annotation_file.write_text(json.dumps(content))
-    (finding,) = picture_files.check_sizes("train", read(split))
+    (finding,) = duplicates.check_sizes("train", read(split))
     assert (finding.severity, finding.kind, finding.count) == ("note", "large-images", 1)
     assert "ms" in finding.text
 
@@ -249,7 +249,7 @@ def test_examination_of_a_good_set_is_clean_and_plain(tmp_path):
     ("severities", "code"), [((), 0), (("note",), 0), (("note", "warning"), 1), (("error", "warning"), 2)]
 )
 def test_exit_code_is_the_gravest(severities, code):
-    found = tuple(findings.Finding(severity, "kind", "train", 1, "text") for severity in severities)
+    found = tuple(checks.Finding(severity, "kind", "train", 1, "text") for severity in severities)
     assert Examination({}, found, {}, None, ()).exit_code == code
 
 
@@ -276,7 +276,7 @@ def test_a_corrected_copy_has_nothing_left_to_correct(tmp_path):
     shutil.copy(train.root / "picture 4.jpg", val.root / "picture 0.jpg")
     before = snapshot(tmp_path / "original ü")
     data = {"train": read(train), "val": read(val)}
-    changes = fix({"train": train, "val": val}, tmp_path / "copy", twins=picture_files.find_twins(data))
+    changes = fix({"train": train, "val": val}, tmp_path / "copy", twins=duplicates.find_twins(data))
     assert snapshot(tmp_path / "original ü") == before
     assert [(one.what, one.why) for one in changes] == [
         ('image "picture 2.jpg" left out with 1 annotation', "it cannot be decoded"),

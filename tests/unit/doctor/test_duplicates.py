@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.picture_files import check_boxes_of_twins, find_twins
+from multibox.doctor.duplicates import check_boxes_of_twins, find_twins
 
 
 def save(path: Path, image: np.ndarray) -> Path:
