@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from multibox import config
+from multibox.commands.console import TrainingDisplay
 from multibox.config import bundled_templates
-from multibox.console import TrainingDisplay
 from multibox.data import coco
 from multibox.train.run import train, without_mosaics
 from multibox.weights import checkpoint

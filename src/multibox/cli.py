@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from multibox import __version__
 from multibox.commands.bench import bench
 from multibox.commands.compress import compress
+from multibox.commands.console import errors
 from multibox.commands.convert import convert
 from multibox.commands.doctor import doctor
 from multibox.commands.evaluate import evaluate
@@ -20,7 +21,6 @@ from multibox.commands.options import command_line
 from multibox.commands.predict import predict
 from multibox.commands.report import report
 from multibox.commands.train import train
-from multibox.console import errors
 from multibox.errors import MultiboxError
 
 app = App(

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from multibox.commands.console import console, counting
 from multibox.commands.options import Positive, PositiveFloat, find_template, say
-from multibox.console import console, counting
 from multibox.files import write_atomically
 
 

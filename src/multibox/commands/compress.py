@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from multibox.commands.console import TrainingDisplay, console, duration
 from multibox.commands.options import (
     Flag,
     Positive,
@@ -22,7 +23,6 @@ from multibox.commands.options import (
     require_together,
     say,
 )
-from multibox.console import TrainingDisplay, console, duration
 from multibox.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multibox.commands.console import console
 from multibox.commands.options import Flag, require_together, say
-from multibox.console import console
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from multibox.commands.console import console, counting
 from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
-from multibox.console import console, counting
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from multibox.commands.console import console, counting
 from multibox.commands.options import (
     Flag,
     find_template,
@@ -17,7 +18,6 @@ from multibox.commands.options import (
     require_together,
     say,
 )
-from multibox.console import console, counting
 from multibox.errors import OptionError, ParityError
 
 if TYPE_CHECKING:

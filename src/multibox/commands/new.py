@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from multibox.commands.console import downloading
 from multibox.commands.options import Flag, say
-from multibox.console import downloading
 
 
 def new(
@@ -29,7 +29,7 @@ def new(
         offline: Do not ask the network for them: take what is there, or what comes with multibox.
         verbose: Say what each file is.
     """
-    from multibox.instantiate import instantiate
+    from multibox.commands.work_directory import instantiate
 
     folder = instantiate(
         template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say, progress=downloading

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from multibox.console import console
+from multibox.commands.console import console
 from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from multibox.commands.console import errors, tracking
 from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
-from multibox.console import errors, tracking
 from multibox.errors import DataError, OptionError
 from multibox.wording import counted
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from multibox.commands.console import counting
 from multibox.commands.options import data_of_record, read_data, require_together, say
-from multibox.console import counting
 from multibox.errors import DependencyError, OptionError
 from multibox.files import write_atomically
 

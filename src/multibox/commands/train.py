@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from multibox.commands.console import TrainingDisplay, duration
 from multibox.commands.options import (
     TEMPLATE_NAME,
     Flag,
@@ -23,7 +24,6 @@ from multibox.commands.options import (
     say,
     work_template,
 )
-from multibox.console import TrainingDisplay, duration
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
 

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from multibox import config
+from multibox.commands.work_directory import instantiate
 from multibox.config import bundled_templates
 from multibox.errors import TemplateError
-from multibox.instantiate import instantiate
 from multibox.weights import resolve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WEIGHTS = b"weights " * 1000
 INSTEAD = "Training starts from the weights that come with multibox, unless --load-weights names others."
 SCRIPTS = ["compress.py", "eval.py", "export.py", "train.py"]
