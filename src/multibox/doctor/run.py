@@ -43,7 +43,7 @@ class Examination:
     """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size."""
 
     contents: Mapping[str, Contents]
-    checks: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
     fits: Mapping[int, Fit]
     advice: Advice | None
     twins: tuple[Twins, ...]

@@ -31,7 +31,8 @@ def read_classifier(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Batch normalisation that is folded into the convolutions becomes a shift without scale and statistics (see
     `multibox.train.batch_norm`); quantised weights are taken as the numbers that they stand for. Where such networks
-    pad a strided convolution on the right and below only, ours pads all around: it sees the same shapes one pixel further.
+    pad a strided convolution on the right and below only, ours pads all around: it sees the same shapes one pixel
+    further.
 
     Raises:
         CheckpointError: the file cannot be read, or holds another network.

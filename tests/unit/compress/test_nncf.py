@@ -279,7 +279,7 @@ find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in {blocked} else find_spec(name, package)
 import numpy as np, openvino
 from multibox.errors import DependencyError
-from multibox.export import quantization
+from multibox.compress import nncf as quantization
 model = openvino.Core().read_model({path!r})
 try:
     quantization.quantize_file(model, [np.zeros((1, 3, 96, 96), np.float32)], count=1, thorough=False)
