@@ -339,6 +339,29 @@ def replace(part: TemplatePart, **changes: Any) -> TemplatePart:
     return msgspec.structs.replace(part, **changes)
 
 
+def changed(template: TemplatePart, changes: Mapping[str, Any]) -> TemplatePart:
+    """A copy of a template, or of a part of one, with other values at some places; it is checked like a file.
+
+    `changes` has the new value for each place, which is named by its keys: `{"train.schedule.min_steps_per_epoch": 5}`.
+
+    Raises:
+        TemplateError: there is no such place, or it cannot have this value.
+    """
+    content = to_plain(template)
+    for place, value in changes.items():
+        *parents, key = place.split(".")
+        part = content
+        for parent in parents:
+            part = part.get(parent)
+            if not isinstance(part, dict):
+                raise TemplateError(f"{place}: the template has no `{parent}` in which a value could be changed.")
+        part[key] = msgspec.to_builtins(value)
+    try:
+        return msgspec.convert(content, type(template), strict=False)
+    except msgspec.ValidationError as error:
+        raise TemplateError(f"{', '.join(changes)}: {_plain_words(error)}.") from error
+
+
 def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}

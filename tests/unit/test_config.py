@@ -158,3 +158,38 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TemplateError, match=r"a\.yaml: cannot read the template: it is no UTF-8 text"):
         config.load(tmp_path / "a.yaml")
+
+
+def test_values_are_changed_by_their_places_and_nothing_else_is():
+    template = config.loads(TEXT, source="256")
+    places = {"train.schedule.min_steps_per_epoch": 5, "train.augment.mosaic": None, "input.size": 96}
+    other = config.changed(template, places)
+    assert (other.train.schedule.min_steps_per_epoch, other.train.augment.mosaic, other.input.size) == (5, None, 96)
+    back = {
+        "train.schedule.min_steps_per_epoch": template.train.schedule.min_steps_per_epoch,
+        "train.augment.mosaic": template.train.augment.mosaic,
+        "input.size": template.input.size,
+    }
+    assert config.changed(other, back) == template
+    assert template == config.loads(TEXT, source="256")
+
+
+def test_a_part_of_a_template_is_changed_in_the_same_way():
+    train = config.loads(TEXT, source="256").train
+    assert config.changed(train, {"loss.match_iou_threshold": 0.4}).loss.match_iou_threshold == 0.4
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"input.sise": 96}, "input.sise: there is an unknown field `sise` - at `$.input`."),
+        ({"input.size": 97}, "input.size: Expected `int` that's a multiple of 32 - at `$.input.size`."),
+        ({"trian.ema_decay": 0.5}, "trian.ema_decay: the template has no `trian` in which a value could be changed."),
+        ({"train.augment.mosaic": None, "train.augment.mosaic.share": 1.0}, "the template has no `mosaic`"),
+        ({"train.ema_decay": "much"}, "train.ema_decay: Expected `float`, got `str` - at `$.train.ema_decay`."),
+    ],
+)
+def test_a_change_is_checked_like_a_file(changes, reason):
+    with pytest.raises(TemplateError) as caught:
+        config.changed(config.loads(TEXT, source="256"), changes)
+    assert reason in str(caught.value)
