@@ -1,4 +1,4 @@
-"""From a checkpoint to files that are proved to be it: written aside, compared, and only then put in their place."""
+"""From a checkpoint to files that are proved to be it: `export` writes them aside, compares, and then moves them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any, Literal, cast
 from multibox import config
 from multibox.data.coco import CocoData
 from multibox.data.images import read
+from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.export import openvino_model, parity
+from multibox.export import openvino_model, parity, parity_report
 from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
@@ -83,6 +84,49 @@ class ExportedFile:
     def parts(self) -> tuple[Path, ...]:
         """The files that it consists of, the one to open last."""
         return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
+
+    The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
+    detection is worth showing.
+    """
+
+    paths: tuple[Path, ...]
+    parity: Parity
+    threshold: float
+
+
+def export(
+    checkpoint: Checkpoint,
+    source: Path,
+    output: Path,
+    request: Request,
+    *,
+    data: CocoData | None,
+    progress: Callable[[int], None] | None = None,
+) -> Export:
+    """Write a checkpoint, whose file is `source`, as model files to `output`, with export.json and export.md.
+
+    All files are compared with the checkpoint on the images of `data`, or, without AP, on the images that come with
+    multibox. If one of them differs, all of them get names with `.rejected`. `progress` is told after each batch how
+    many images that was.
+
+    Raises:
+        OptionError: a file cannot be written, or half precision is asked for where weights are in 8 bits.
+        DependencyError: ONNX is asked for and its packages are not installed.
+        DataError: an image cannot be read.
+    """
+    checkpoint = with_threshold(checkpoint, data)
+    with staging(output) as folder:
+        files = write_files(checkpoint, source, folder, request)
+        compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
+        paths = publish(files, output, is_rejected=not compared.passed)
+    threshold = files[0].info.threshold
+    parity_report.write(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
+    return Export(paths, compared, threshold)
 
 
 def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
@@ -293,6 +337,13 @@ class _Description:
             precision="INT8" if self._is_int8 else "FP32",
             **self._fields,
         )
+
+
+def _described(data: CocoData | None) -> str:
+    if data is None:
+        return "the pictures that come with multibox"
+    names = ", ".join(file.name for file, _ in data.sources)
+    return f"the {len(data.records)} images of {names}"
 
 
 def _write(path: Path, content: bytes) -> None:
