@@ -33,14 +33,16 @@ from multibox.runtime.contract import ExportInfo
 from multibox.structures import RawOutput
 
 OPSET = 13
-"""The oldest set in which all operators used here have their present form (Softmax got its own along one axis in 13):
-what runs ONNX at all runs this, without converting."""
+"""Version of the operators: the oldest in which all that are used here have their present form (Softmax: 13).
+
+Whatever runs ONNX at all runs this version without converting.
+"""
 
 IR_VERSION = 7
-"""The file format of that opset's time; `onnx` would write its newest, which older runtimes refuse."""
+"""Version of the file format, of the time of that opset; `onnx` would write its newest, which older runtimes refuse."""
 
 Input = str | float | Sequence[float] | NDArray[Any]
-"""Of a node: the name of a value, or a constant."""
+"""Input of a node: the name of a value, or a constant."""
 
 
 def build(folded: nn.Module, info: ExportInfo) -> Any:
@@ -254,13 +256,13 @@ def _boxes_labels(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int,
     num_candidates = per_class * len(info.classes)
     count = min(info.max_detections, num_candidates)
     best, place = graph.add_pair("TopK", graph.add("Reshape", survivors, [-1, num_candidates]), [count], axis=1)
-    is_found = graph.add("Greater", best, info.score_threshold)
+    is_detection = graph.add("Greater", best, info.score_threshold)
     corners = graph.add("GatherND", candidates, graph.add("Unsqueeze", place, [2]), batch_dims=1)
     corners_px = graph.add("Mul", corners, float(info.input_size))
     boxes = graph.add("Concat", corners_px, graph.add("Unsqueeze", best, [2]), axis=2)
-    boxes = graph.add("Where", graph.add("Unsqueeze", is_found, [2]), boxes, 0.0)
+    boxes = graph.add("Where", graph.add("Unsqueeze", is_detection, [2]), boxes, 0.0)
     # Candidates lie class by class, so the place of one tells its class.
-    labels = graph.add("Where", is_found, graph.add("Div", place, per_class), -1)
+    labels = graph.add("Where", is_detection, graph.add("Div", place, per_class), -1)
     missing = info.max_detections - count
     if missing:
         boxes = graph.add("Pad", boxes, [0, 0, 0, 0, missing, 0], 0.0)

@@ -23,6 +23,7 @@ from multibox.export import openvino_model, parity, parity_report
 from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
+from multibox.export.timing import median_ms
 from multibox.files import sha256
 from multibox.machine import provenance
 from multibox.model import ssd
@@ -43,20 +44,22 @@ REJECTED = ".rejected"
 CHECKPOINT = "checkpoint"
 
 ROUNDED = Tolerance(only_ap=True)
-"""Rounding weights to half precision moves single detections; what counts is that it costs no AP."""
+"""Tolerance for weights in half precision, which moves single detections: what counts is that it costs no AP."""
 
 INT8_AP_POINTS, INT8_SCORE, INT8_BOX_SHARE = 0.2, 0.1, 1 / 32
-"""How far files that compute in 8 bits may be from the checkpoint: AP, scores, boxes as a share of the input's side."""
+"""Tolerance for files that compute in 8 bits: AP in points, a score, a box as a share of the input's side."""
 
 COARSE = Tolerance(box_px=4, score=0.05)
-"""What counts as the same detection in bfloat16, whose numbers have 8 bits: these rows are shown, not judged."""
+"""Tolerance for bfloat16, whose numbers have 8 bits; such rows are shown, not judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to write. `batch`: images per call, 0 for any number. `precision`: of the weights in OpenVINO files.
+    """Which files to write, and how.
 
-    Those of a compressed checkpoint are in 8 bits; `precision` is FP32 then.
+    `raw` adds files that end before non-maximum suppression. `channel_order` and `precision` are those of the images
+    and of the weights of OpenVINO files; a compressed checkpoint, whose weights are in 8 bits, needs FP32. `batch` is
+    the number of images per call, 0 for any number.
     """
 
     openvino: bool = True
@@ -77,7 +80,7 @@ class ExportedFile:
 
     @property
     def num_bytes(self) -> int:
-        """Size on disk, weights included."""
+        """Size on disk in bytes, weights included."""
         return sum(path.stat().st_size for path in self.parts)
 
     @property
@@ -174,8 +177,8 @@ def with_threshold(checkpoint: Checkpoint, data: CocoData | None) -> Checkpoint:
     """
     if checkpoint.meta.get("threshold") is not None or data is None:
         return checkpoint
-    found = evaluate(runtime_of(checkpoint), data)
-    meta = {**checkpoint.meta, "threshold": suggested(found.detections, data)}
+    evaluation = evaluate(runtime_of(checkpoint), data)
+    meta = {**checkpoint.meta, "threshold": suggested(evaluation.detections, data)}
     return dataclasses.replace(checkpoint, meta=meta)
 
 
@@ -230,7 +233,7 @@ def prove(
         classes=classes,
         rules=template.postprocess,
         input_size=template.input.size,
-        median_ms=parity.median_ms(shown, read(paths[0])),
+        median_ms=median_ms(shown, read(paths[0])),
     )
 
 
@@ -317,7 +320,7 @@ class _Description:
         }
 
     def ir(self, form: Form, request: Request) -> ExportInfo:
-        """Raw images."""
+        """The description of an OpenVINO file, which takes raw images."""
         return ExportInfo(
             form=form,
             channel_order=request.channel_order,
@@ -328,7 +331,7 @@ class _Description:
         )
 
     def onnx(self, form: Form, request: Request) -> ExportInfo:
-        """RGB divided by 255, as the original's."""
+        """The description of an ONNX file, which takes RGB divided by 255, as the original's did."""
         return ExportInfo(
             form=form,
             channel_order="RGB",
