@@ -28,6 +28,7 @@ from multibox.errors import DependencyError
 from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
+from multibox.model.ssd import flatten_level
 from multibox.runtime import contract as metadata
 from multibox.runtime.contract import ExportInfo
 from multibox.structures import RawOutput
@@ -155,17 +156,21 @@ class _Layers(fx.Interpreter):
         return y if after is None else _quantizer(self._graph, f"{target}.{OUTPUT_QUANTIZER}", after, y)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """`+`, `torch.cat`, and so on."""
+        """One of the functions in `FUNCTIONS`."""
         assert target in FUNCTIONS, f"no ONNX is known here for {target}"
         return FUNCTIONS[target](self._graph, *args, **kwargs)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A method of a tensor."""
-        assert target in METHODS, f"no ONNX is known here for Tensor.{target}"
-        return METHODS[target](self._graph, *args)
+        """A method of a tensor, which no network has outside of the functions above."""
+        raise AssertionError(f"no ONNX is known here for Tensor.{target}")
 
 
 class _Tracer(fx.Tracer):
+    """Takes the layers in `LAYERS` and the function `flatten_level` as they are, without looking inside."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=(flatten_level,))
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one of the layers below."""
         return type(m) in LAYERS or super().is_leaf_module(m, module_qualified_name)
@@ -216,6 +221,11 @@ def _convolve(graph: _Graph, name: str, layer: nn.Conv2d, x: str, weight: str) -
     )
 
 
+def _flatten_level(graph: _Graph, level: str, last: int) -> str:
+    # In the shape, 0 means "as it is": any number of images.
+    return graph.add("Reshape", graph.add("Transpose", level, perm=[0, 2, 3, 1]), [0, -1, last])
+
+
 LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _convolution,
     DepthwiseConv2d: _convolution,
@@ -229,15 +239,8 @@ LAYERS: dict[type[nn.Module], Callable[..., str]] = {
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.add: lambda graph, a, b: graph.add("Add", a, b),
     torch.cat: lambda graph, values, dim: graph.add("Concat", *values, axis=dim),
-    # Of a shape, only the number of images is asked. Reshape takes 0 for "as it is", which also holds for any number.
-    getattr: lambda graph, x, name: {"shape": (0,)}[name],
-    operator.getitem: lambda graph, shape, index: shape[index],
+    flatten_level: _flatten_level,
     RawOutput: lambda graph, deltas, logits: RawOutput(deltas, logits),
-}
-
-METHODS: dict[str, Callable[..., str]] = {
-    "permute": lambda graph, x, *axes: graph.add("Transpose", x, perm=axes),
-    "reshape": lambda graph, x, *shape: graph.add("Reshape", x, shape),
 }
 
 
