@@ -326,7 +326,7 @@ def compressed(tiny_template_file, shapes_data):
     """A checkpoint in 8 bits, of random weights."""
     torch.manual_seed(3)
     template = config.load(tiny_template_file)
-    template = config.replace(template, compress=config.replace(template.compress, epochs=2, learning_rate=0.001))
+    template = config.changed(template, {"compress.epochs": 2, "compress.learning_rate": 0.001})
     folded = fold(ssd.build(template, num_classes=3).eval())
     return Checkpoint(unfold(folded, template), shapes_data.classes, template, quantization=to_plain(rounding(folded)))
 
@@ -382,15 +382,12 @@ def test_a_resumed_training_ends_as_one_that_never_stopped(compressed, train_dat
     whole = train_quantised(compressed, train_data, tmp_path / "a", display=Lines(), batch_size=8, device="cpu")
     short = replace(
         compressed,
-        template=config.replace(compressed.template, compress=config.replace(compressed.template.compress, epochs=1)),
+        template=config.changed(compressed.template, {"compress.epochs": 1}),
     )
     half = checkpoint.load(
         train_quantised(short, train_data, tmp_path / "b", display=Lines(), batch_size=8, device="cpu").latest
     )
-    basic = config.replace(half.template.hyper_parameters.basic, epochs=2)
-    template = config.replace(
-        half.template, hyper_parameters=config.replace(half.template.hyper_parameters, basic=basic)
-    )
+    template = config.changed(half.template, {"hyper_parameters.basic.epochs": 2})
     lines = Lines()
     rest = train_quantised(
         compressed,
