@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,7 +33,21 @@ if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.weights.checkpoint import Checkpoint
 
-FILES = {".xml", ".bin"}
+OPENVINO = {".xml", ".bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Annotation files and the folders of their images, as a user names them: lists of paths, empty if not given."""
+
+    ann_files: str
+    roots: str
+
+    def read(self, classes: Sequence[str] | None, *, skip_bad: bool) -> CocoData | None:
+        """Their data, with these classes or, if None, with all that occur; None where no file is named."""
+        if not self.ann_files:
+            return None
+        return read_data(self.ann_files, self.roots, classes, skip_bad, allow_missing_classes=classes is not None)
 
 
 def compress(
@@ -89,13 +105,15 @@ def compress(
 
     deadline = None if time_budget is None else started_at + 60 * time_budget
     plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
-    train_files, val_files = (train_ann_files, train_data_roots), (val_ann_files, val_data_roots)
-    if load_weights.suffix.lower() in FILES:
+    train_files, val_files = Files(train_ann_files, train_data_roots), Files(val_ann_files, val_data_roots)
+    if load_weights.suffix.lower() in OPENVINO:
         if resume_from:
             raise OptionError(f"{load_weights}: a file is not trained. --resume-from needs a checkpoint (.pth).")
-        result = _of_file(load_weights, train_files, val_files, save_checkpoints_to, plan, classes, skip_bad)
+        result = _compress_file(
+            load_weights, train_files, val_files, save_checkpoints_to, plan, classes=classes, skip_bad=skip_bad
+        )
     else:
-        result = _of_checkpoint(
+        result = _compress_checkpoint(
             load_weights,
             train_files,
             val_files,
@@ -111,10 +129,10 @@ def compress(
     return _report(result, save_checkpoints_to, time.monotonic() - started_at)
 
 
-def _of_checkpoint(
+def _compress_checkpoint(
     path: Path,
-    train_files: tuple[str, str],
-    val_files: tuple[str, str],
+    train_files: Files,
+    val_files: Files,
     output: Path,
     plan: Plan,
     *,
@@ -137,14 +155,8 @@ def _of_checkpoint(
             "a training in 8 bits that was stopped goes on with --resume-from."
         )
     resume = _resumed(Path(resume_from), checkpoint, output) if resume_from else None
-    if train_files[0]:
-        train_data: CocoData | None = read_data(*train_files, names, skip_bad, allow_missing_classes=True)
-    else:
-        train_data = recorded_data(checkpoint, "train_data")
-    if val_files[0]:
-        val_data: CocoData | None = read_data(*val_files, names, skip_bad, allow_missing_classes=True)
-    else:
-        val_data = recorded_data(checkpoint, "val_data")
+    train_data = train_files.read(names, skip_bad=skip_bad) or recorded_data(checkpoint, "train_data")
+    val_data = val_files.read(names, skip_bad=skip_bad) or recorded_data(checkpoint, "val_data")
     if train_data is None:
         raise OptionError(
             f"{path}: it is not known where the training images are. Name them with --train-ann-files "
@@ -170,12 +182,13 @@ def _of_checkpoint(
         )
 
 
-def _of_file(
+def _compress_file(
     path: Path,
-    train_files: tuple[str, str],
-    val_files: tuple[str, str],
+    train_files: Files,
+    val_files: Files,
     output: Path,
     plan: Plan,
+    *,
     classes: str,
     skip_bad: bool,
 ) -> CompressResult:
@@ -186,14 +199,14 @@ def _of_file(
     wanted = coco.split_list(classes)
     names = OpenVINORuntime(path, classes=wanted or None).classes
     evaluate.check_classes(names, wanted)
-    if not train_files[0]:
+    # Nothing is learnt from them: of which classes the objects are does not matter.
+    train_data = train_files.read(None, skip_bad=skip_bad)
+    if train_data is None:
         raise OptionError(
             f"{path}: a file does not know its training images. Name them with --train-ann-files and "
             "--train-data-roots."
         )
-    # Nothing is learnt from them: of which classes the objects are does not matter.
-    train_data = read_data(*train_files, None, skip_bad)
-    val_data = read_data(*val_files, names, skip_bad, allow_missing_classes=True) if val_files[0] else None
+    val_data = val_files.read(names, skip_bad=skip_bad)
     make_folder(output)
 
     from multibox.compress.run import compress_file as run
@@ -204,7 +217,7 @@ def _of_file(
 
 def _check_output(weights: Path, output: Path) -> None:
     """Refuse to write over what is being compressed."""
-    result = output / ("model.xml" if weights.suffix.lower() in FILES else "latest.pth")
+    result = output / ("model.xml" if weights.suffix.lower() in OPENVINO else "latest.pth")
     if result.resolve() == weights.with_suffix(result.suffix).resolve():
         raise OptionError(f"{weights}: the result would take its place. Name another folder in --save-checkpoints-to.")
 
