@@ -1,7 +1,9 @@
-"""Running the command as a user does, in a process of its own."""
+"""Running the command as a user does, in a process of its own or, to spare seconds of importing, in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -53,6 +55,17 @@ def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest
     ]
     subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
     return output / "latest.pth"
+
+
+def run_here(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """`multibox ARGUMENTS...` in this process, for tests that are about what it does and not about its process."""
+    from multibox.cli import main
+
+    words = list(map(str, arguments))
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        code = main(words)
+    return subprocess.CompletedProcess(words, code, said.getvalue(), complained.getvalue())
 
 
 def files_below(folder: Path) -> set[str]:

@@ -17,7 +17,7 @@ import yaml
 from multibox import config
 from multibox.export.run import Request, write_files
 from multibox.weights import checkpoint
-from tests.e2e.conftest import ENVIRONMENT, files_below
+from tests.e2e.conftest import ENVIRONMENT, files_below, run_here
 
 RUNGS = ["ptq", "ptq-thorough", "qat"]
 
@@ -87,16 +87,18 @@ def test_the_result_is_a_checkpoint_with_the_originals_keys(compressed, trained)
     assert made.meta["val_data"] == origin.meta["val_data"]
 
 
-def test_the_result_is_evaluated_and_exported_as_any_checkpoint(multibox, compressed, shapes_data, tmp_path):
+def test_the_result_is_evaluated_and_exported_as_any_checkpoint(compressed, shapes_data, tmp_path):
     weights = compressed[0] / "latest.pth"
     on_val = ["--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root]
-    done = multibox("eval", "--load-weights", weights, *on_val, "--save-metrics-to", tmp_path / "metrics.yaml")
+    done = run_here("eval", "--load-weights", weights, *on_val, "--save-metrics-to", tmp_path / "metrics.yaml")
     assert done.returncode == 0, done.stderr
-    values = {one["key"]: one["value"] for one in yaml.safe_load((tmp_path / "metrics.yaml").read_text())["metrics"]}
+    values = {
+        metric["key"]: metric["value"] for metric in yaml.safe_load((tmp_path / "metrics.yaml").read_text())["metrics"]
+    }
     facts = checkpoint.load(weights).meta["compression"]
     assert (values["size"], values["complexity"]) == (1.84, 0.12)
     assert values["bbox"] == pytest.approx(100 * facts["ap_torch"], abs=0.06)
-    done = multibox("export", "--load-weights", weights, "--save-model-to", tmp_path / "export", "--no-onnx")
+    done = run_here("export", "--load-weights", weights, "--save-model-to", tmp_path / "export", "--no-onnx")
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'precision value="INT8"' in (tmp_path / "export/model.xml").read_text()
     # 1.8 million weights of one byte each, where an FP32 file has four.
@@ -173,28 +175,28 @@ def test_an_interrupted_training_leaves_whole_files_and_says_how_to_go_on(alone,
         (["--method", "magic"], "auto"),
     ],
 )
-def test_bad_input_gets_one_line(multibox, trained, tmp_path, options, words):
+def test_bad_input_gets_one_line(trained, tmp_path, options, words):
     options = [{"MODEL": trained, "FOLDER": trained.parent}.get(option, option) for option in options]
     weights = [] if "--load-weights" in options else ["--load-weights", trained]
     output = [] if "--save-checkpoints-to" in options else ["--save-checkpoints-to", tmp_path / "new"]
-    done = multibox("compress", *weights, *output, *options)
+    done = run_here("compress", *weights, *output, *options)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_stopped_training_goes_on_in_its_own_folder_and_with_its_own_model(multibox, compressed, trained, tmp_path):
+def test_a_stopped_training_goes_on_in_its_own_folder_and_with_its_own_model(compressed, trained, tmp_path):
     resume = ["--resume-from", compressed[0] / "qat/latest.pth"]
-    done = multibox("compress", "--load-weights", trained, *resume, "--save-checkpoints-to", tmp_path)
+    done = run_here("compress", "--load-weights", trained, *resume, "--save-checkpoints-to", tmp_path)
     assert done.returncode == 2
     assert f"goes on in its own folder: --save-checkpoints-to {compressed[0]}" in done.stderr
     content = torch.load(trained, weights_only=True)
     content["meta"]["CLASSES"] = ["a", "b", "c"]
     torch.save(content, tmp_path / "other.pth")
-    done = multibox("compress", "--load-weights", tmp_path / "other.pth", *resume)
+    done = run_here("compress", "--load-weights", tmp_path / "other.pth", *resume)
     assert done.returncode == 2 and "not one of the model in --load-weights" in done.stderr
 
 
-def test_what_is_compressed_is_not_compressed_again(multibox, compressed, tmp_path):
-    done = multibox("compress", "--load-weights", compressed[0] / "latest.pth", "--save-checkpoints-to", tmp_path)
+def test_what_is_compressed_is_not_compressed_again(compressed, tmp_path):
+    done = run_here("compress", "--load-weights", compressed[0] / "latest.pth", "--save-checkpoints-to", tmp_path)
     assert done.returncode == 2
     assert "compressed already" in done.stderr and len(done.stderr.strip().splitlines()) == 1
