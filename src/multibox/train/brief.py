@@ -31,15 +31,10 @@ def brief_training(
     Raises:
         KeyboardInterrupt: a signal came.
     """
-    basic = config.replace(template.hyper_parameters.basic, epochs=1)
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
-    plain = without_mosaics(template)
-    short = config.replace(
-        plain,
-        hyper_parameters=config.replace(plain.hyper_parameters, basic=basic),
-        train=config.replace(plain.train, schedule=schedule),
+    short = config.changed(
+        without_mosaics(template), {"hyper_parameters.basic.epochs": 1, "train.schedule.min_steps_per_epoch": steps}
     )
-    few = data.evenly(steps * basic.batch_size)
+    few = data.evenly(steps * template.hyper_parameters.basic.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
             short, few, Path(folder), display=_Silent(), val_data=val_data, start=start, seed=seed, device=device
