@@ -182,8 +182,8 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     from multibox.model import ssd
     from multibox.train.loop import TrainingLoop
     from multibox.train.run import connect
-    from multibox.weights.checkpoint import transfer
     from multibox.weights.start import open_starting_point
+    from multibox.weights.transfer import transfer
 
     logging.disable(logging.WARNING)
     template = config.load(bundled_templates()[MODEL])

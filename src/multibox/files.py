@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from multibox.errors import OptionError
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Make `path` a file with this content; text becomes UTF-8, line ends as given.
@@ -49,3 +51,18 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, early: before hours of work that would be lost.
+
+    Raises:
+        OptionError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot make this folder: {error.strerror}.") from error
+    if not writable:
+        raise OptionError(f"{path}: this folder cannot be written to. Name another one.")

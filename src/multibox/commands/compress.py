@@ -16,7 +16,6 @@ from multibox.commands.options import (
     PositiveFloat,
     command_line,
     find_template,
-    make_folder,
     read_data,
     recorded_data,
     require,
@@ -24,6 +23,7 @@ from multibox.commands.options import (
     say,
 )
 from multibox.errors import CheckpointError, OptionError
+from multibox.files import make_folder
 
 if TYPE_CHECKING:
     from multibox.compress.ladder import Plan

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from multibox.commands.options import make_folder, say
+from multibox.commands.options import say
 from multibox.errors import OptionError
+from multibox.files import make_folder
 
 
 def convert(source: Path, /, *, save_to: Path) -> int:

@@ -11,7 +11,6 @@ from multibox.commands.console import console, counting
 from multibox.commands.options import (
     Flag,
     find_template,
-    make_folder,
     read_data,
     recorded_data,
     require,
@@ -19,6 +18,7 @@ from multibox.commands.options import (
     say,
 )
 from multibox.errors import OptionError, ParityError
+from multibox.files import make_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData

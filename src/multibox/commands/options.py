@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -52,7 +51,7 @@ def work_template(name: str) -> Template:
 
 
 def find_template(name: str) -> Template | None:
-    """The same, or None where there is neither."""
+    """The template that `--config` names, or that of the folder the command runs in; None where there is neither."""
     from multibox import config
     from multibox.config import bundled_templates
 
@@ -70,26 +69,23 @@ def read_data(
     classes: Sequence[str] | None,
     skip_bad: bool,
     *,
-    keep_images_without_objects: bool = True,
     allow_missing_classes: bool = False,
 ) -> CocoData:
     """The data set of comma-separated files and folders; what is odd about it, but no error, is said."""
-    from multibox.data import coco
+    from multibox.data import reading
 
-    data = coco.read(
-        coco.split_list(annotation_files),
-        coco.split_list(data_roots),
-        classes=classes,
+    return reading.read_data(
+        reading.DataFiles(annotation_files, data_roots),
+        classes,
+        say,
         skip_bad=skip_bad,
-        keep_images_without_objects=keep_images_without_objects,
         allow_missing_classes=allow_missing_classes,
     )
-    missing = [name for name, category in zip(data.classes, data.category_ids, strict=True) if category is None]
-    if missing:
-        say(f"{annotation_files}: there are no annotations of {', '.join(missing)}; nothing is measured for them.")
-    if data.num_clipped:
-        say(f"{annotation_files}: {data.num_clipped} boxes reach over the border of their image; clipped.")
-    return data
+
+
+def work_directory(config: str) -> Path:
+    """The folder of the template that `--config` names, or the folder the command runs in."""
+    return Path(config or TEMPLATE_NAME).resolve().parent
 
 
 def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
@@ -128,17 +124,6 @@ def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: fl
         tile_px=None if tile == "auto" else tile,
         overlap=DEFAULT_OVERLAP if overlap is None else overlap,
     )
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder to write into, early: before hours of work that would be lost."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot make this folder: {error.strerror}.") from error
-    if not writable:
-        raise OptionError(f"{path}: this folder cannot be written to. Name another one.")
 
 
 def require_together(first: str, second: str, first_name: str, second_name: str) -> None:

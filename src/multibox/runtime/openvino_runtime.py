@@ -20,7 +20,7 @@ from multibox.runtime import contract, outputs
 from multibox.runtime.contract import ExportInfo, Form
 from multibox.runtime.protocol import OneOrMany
 from multibox.structures import Detections, Image
-from multibox.weights.public_models import known_classes
+from multibox.weights.origin import known_classes
 
 OUTPUTS: dict[Form, tuple[str, ...]] = {
     "boxes_labels": ("boxes", "labels"),

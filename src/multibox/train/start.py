@@ -20,9 +20,10 @@ from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
 from multibox.structures import FloatArray
 from multibox.train.batch_norm import estimate_statistics
-from multibox.weights import checkpoint, origin
+from multibox.weights import origin
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.start import StartingPoint
+from multibox.weights.transfer import transfer
 
 
 def with_anchors(
@@ -92,7 +93,7 @@ def put_start(
         len(level) for level in template.model.anchors_px
     ]:
         raise OptionError(f"{start.name}: the template has another number of anchors per level.")
-    line = checkpoint.transfer(model, classes, start.weights, start.classes)
+    line = transfer(model, classes, start.weights, start.classes)
     if start.is_folded:
         count = min(len(dataset), template.train.calibration_images)
         estimate_statistics(model, _plain_batches(dataset, count, template.input.size))

@@ -14,8 +14,7 @@ from multibox.data.coco import CocoData
 from multibox.model.anchors import LevelSizes
 from multibox.weights import bundled, checkpoint, from_classifier
 from multibox.weights.from_openvino import read_ir
-from multibox.weights.origin import WeightsOrigin, origin_of, origin_of_packaged
-from multibox.weights.public_models import known_classes
+from multibox.weights.origin import WeightsOrigin, known_classes, origin_of, origin_of_packaged
 from multibox.weights.resolve import BUNDLED, CLASSIFIER, DETECTOR
 
 BUNDLED_KINDS: dict[str, bundled.Kind] = {

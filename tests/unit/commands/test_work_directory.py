@@ -16,7 +16,7 @@ from multibox import config
 from multibox.commands.work_directory import instantiate
 from multibox.config import bundled_templates
 from multibox.errors import TemplateError
-from multibox.weights import resolve
+from multibox.weights.resolve import initial_weights
 
 ROOT = Path(__file__).parents[3]
 WEIGHTS = b"weights " * 1000
@@ -228,21 +228,21 @@ def test_where_the_snapshot_is_out_of_reach_the_public_detector_is_fetched(tmp_p
         f"{folder / 'public.bin'} is fetched.",
         f"{folder / 'public.xml'} is fetched.",
     ]
-    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
+    assert initial_weights(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
 
 
 def test_with_the_snapshot_the_public_detector_is_left_alone(tmp_path, address, lines):
     template = template_with(tmp_path / "model", entry(f"{address}/good.pth"), *public_model(address, "good"))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml", "snapshot.pth"])
-    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
+    assert initial_weights(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
 
 
 def test_half_of_the_public_detector_is_nothing_to_start_from(tmp_path, address, lines):
     there, absent = public_model(address, "good")[0], public_model(address, "absent")[1]
     template = template_with(tmp_path / "model", there, absent)
     folder = instantiate(template, tmp_path / "work", report=lines.append)
-    assert resolve.find(folder, config.load(template), ["cell"]) == "bundled"
+    assert initial_weights(folder, config.load(template), ["cell"]) == "bundled"
     assert lines == [f"Could not fetch {address}/absent.xml (the server answers 404 Not Found).", INSTEAD]
 
 
@@ -254,8 +254,8 @@ def test_a_public_detector_that_knows_none_of_the_classes_is_no_start(tmp_path):
     for kind in ("xml", "bin"):
         (tmp_path / f"{name}.{kind}").write_bytes((public / f"{name}.{kind}").read_bytes())
     template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
-    assert resolve.find(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
-    assert resolve.find(tmp_path, template, ["dog", "cat"]) == "bundled"
+    assert initial_weights(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
+    assert initial_weights(tmp_path, template, ["dog", "cat"]) == "bundled"
 
 
 def test_offline_asks_no_network(tmp_path, lines):

@@ -9,9 +9,9 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
 from multibox.model import ssd
-from multibox.weights import checkpoint
 from multibox.weights.bundled import KINDS, bundled_file, bundled_files, read, write
 from multibox.weights.start import open_starting_point
+from multibox.weights.transfer import transfer
 
 ANCHORS = (((10.0, 20.5),) * 4, ((90.0, 60.0),) * 5)
 
@@ -51,7 +51,7 @@ def test_a_run_gets_everything_but_the_rows_of_its_classes(network, file, templa
     assert start.anchors_px == (((20.0, 41.0),) * 4, ((180.0, 120.0),) * 5)
     target = ssd.build(template, num_classes=1)
     fresh = target.bbox_head.cls_convs[0][3].bias.clone()
-    checkpoint.transfer(target, ["thing"], start.weights, start.classes)
+    transfer(target, ["thing"], start.weights, start.classes)
     assert torch.equal(target.bbox_head.cls_convs[0][3].bias[::2], fresh[::2])
     given = network.bbox_head.cls_convs[0][3].weight[3::4].half().float()
     assert torch.equal(target.bbox_head.cls_convs[0][3].weight[1::2], given)
@@ -77,7 +77,7 @@ def test_the_package_has_weights_for_each_template_and_they_fit(template, kind):
         found = read(path)
         assert found.input_size == size
         target = ssd.build(template, num_classes=2)
-        checkpoint.transfer(target, ["a", "b"], found.weights, None)
+        transfer(target, ["a", "b"], found.weights, None)
         assert all(value.isfinite().all() for value in target.state_dict().values())
 
 

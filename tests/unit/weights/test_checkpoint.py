@@ -20,6 +20,7 @@ from multibox.model.quantized import Scale
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.coco_classes import COCO_CLASSES
+from multibox.weights.transfer import transfer
 
 ROOT = Path(__file__).parents[3]
 COLOURS = ("red", "green", "blue")
@@ -312,7 +313,7 @@ def moved(
         if key.startswith(LAST_LAYERS):
             value.copy_(torch.randn(value.shape))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    report = checkpoint.transfer(model, classes, weights, source)
+    report = transfer(model, classes, weights, source)
     return before, model.state_dict(), report
 
 
@@ -396,7 +397,7 @@ def test_a_transfer_leaves_its_source_as_it_is(template, three):
 
 def test_a_model_goes_on_learning_after_a_transfer(template, three):
     model = ssd.build(template, num_classes=2)
-    checkpoint.transfer(model, ("blue", "pink"), three, COLOURS)
+    transfer(model, ("blue", "pink"), three, COLOURS)
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
 
 
