@@ -94,8 +94,9 @@ def export(public: Path, model: str, work: Path) -> list[Path]:
     imported = read_ir(public)
     template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
     assert imported.input_size == template.input.size
-    network = config.replace(template.model, anchors_px=imported.anchors_px, box_variances=imported.box_variances)
-    template = config.replace(template, model=network)
+    template = config.changed(
+        template, {"model.anchors_px": imported.anchors_px, "model.box_variances": imported.box_variances}
+    )
     saved = work / "public.pth"
     checkpoint.save(saved, checkpoint.Checkpoint(imported.state_dict, CLASSES, template))
     for precision in ("FP16", "FP32"):

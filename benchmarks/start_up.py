@@ -78,8 +78,7 @@ def first_step(folder: Path) -> float:
 
     template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     batch_size = template.hyper_parameters.basic.batch_size
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=1)
-    changed = config.replace(template, train=config.replace(template.train, schedule=schedule))
+    changed = config.changed(template, {"train.schedule.min_steps_per_epoch": 1})
     file, root = annotations(folder, "train")
     content = json.loads(Path(file).read_text())
     content["images"] = content["images"][:batch_size]

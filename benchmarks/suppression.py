@@ -125,8 +125,7 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         places = []
         for count in (200, bundled.postprocess.max_per_class):
-            settings = config.replace(checkpoint.template.postprocess, max_per_class=count)
-            template = config.replace(checkpoint.template, postprocess=settings)
+            template = config.changed(checkpoint.template, {"postprocess.max_per_class": count})
             places.append(Path(work) / str(count))
             save(Path(work) / f"{count}.pth", dataclasses.replace(checkpoint, template=template))
             command = ["export", "--load-weights", f"{places[-1]}.pth", "--save-model-to", str(places[-1])]

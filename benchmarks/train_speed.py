@@ -187,12 +187,14 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
 
     logging.disable(logging.WARNING)
     template = config.load(bundled_templates()[MODEL])
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=arguments.steps)
-    basic = config.replace(template.hyper_parameters.basic, batch_size=arguments.batch_size, epochs=1000)
-    template = config.replace(
+    template = config.changed(
         template,
-        train=config.replace(template.train, schedule=schedule, frozen_stride=frozen_stride),
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
+        {
+            "train.schedule.min_steps_per_epoch": arguments.steps,
+            "train.frozen_stride": frozen_stride,
+            "hyper_parameters.basic.batch_size": arguments.batch_size,
+            "hyper_parameters.basic.epochs": 1000,
+        },
     )
     file, root = annotations(arguments.folder, "train")
     data = coco.read([file], [root])
@@ -277,12 +279,18 @@ def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
     from multibox.config import bundled_templates
 
     template = config.load(bundled_templates()[MODEL])
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=arguments.steps)
-    train = config.replace(template.train, schedule=schedule, frozen_stride=frozen_stride)
+    template = config.changed(
+        template,
+        {
+            "train.schedule.min_steps_per_epoch": arguments.steps,
+            "train.frozen_stride": frozen_stride,
+            "tensorboard": False,
+        },
+    )
     annotation_file, folder = annotations(arguments.folder, "train")
     with tempfile.TemporaryDirectory() as work:
         file = Path(work) / "template.yaml"
-        file.write_text(config.dump(config.replace(template, train=train, tensorboard=False)))
+        file.write_text(config.dump(template))
         command = [
             *(sys.executable, "-m", "multibox", "train", "--config", str(file), "--load-weights", arguments.start),
             *("--train-ann-files", annotation_file, "--train-data-roots", folder, "--save-checkpoints-to", work),

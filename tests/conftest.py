@@ -145,23 +145,21 @@ def tiny_template() -> config.Template:
     template = config.load(TEMPLATE_256)
     scale = 96 / template.input.size
     anchors_px = tuple(tuple((w * scale, h * scale) for w, h in level) for level in template.model.anchors_px)
-    train = config.replace(
-        template.train,
-        precision="float32",
-        schedule=config.replace(template.train.schedule, min_steps_per_epoch=2),
-        augment=config.replace(template.train.augment, mosaic=None),
-        anchor_clustering=config.replace(template.train.anchor_clustering, enabled=False),
-    )
-    basic = config.replace(template.hyper_parameters.basic, batch_size=4, epochs=2)
-    return config.replace(
+    return config.changed(
         template,
-        name="mobilenet_v2-2s_ssd-96x96",
-        dependencies=(),
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
-        tensorboard=False,
-        model=config.replace(template.model, anchors_px=anchors_px),
-        input=config.replace(template.input, size=96),
-        train=train,
+        {
+            "name": "mobilenet_v2-2s_ssd-96x96",
+            "dependencies": (),
+            "hyper_parameters.basic.batch_size": 4,
+            "hyper_parameters.basic.epochs": 2,
+            "tensorboard": False,
+            "model.anchors_px": anchors_px,
+            "input.size": 96,
+            "train.precision": "float32",
+            "train.schedule.min_steps_per_epoch": 2,
+            "train.augment.mosaic": None,
+            "train.anchor_clustering.enabled": False,
+        },
     )
 
 

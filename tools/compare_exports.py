@@ -18,7 +18,7 @@ from rich.table import Table
 
 from multibox.data.images import read
 from multibox.data.pictures import builtin_pictures
-from multibox.export.parity import median_ms
+from multibox.export.timing import median_ms
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 
 FILES = ("model.xml", "alt_ssd_export/model.xml")
@@ -26,13 +26,13 @@ FILES = ("model.xml", "alt_ssd_export/model.xml")
 
 def main(folders: list[Path]) -> int:
     """Print the table; the exit code."""
-    found = {f"{folder.name}/{name}": (folder, name) for folder in folders for name in FILES}
-    runtimes = {key: OpenVINORuntime(folder / name) for key, (folder, name) in found.items()}
+    files = {f"{folder.name}/{name}": (folder, name) for folder in folders for name in FILES}
+    runtimes = {key: OpenVINORuntime(folder / name) for key, (folder, name) in files.items()}
     times = median_ms(runtimes, read(builtin_pictures()[0]))
     table = Table()
     for heading in ("file", "weights", "AP", "ms", "MB"):
         table.add_column(heading, justify="left" if heading in {"file", "weights"} else "right")
-    for key, (folder, name) in found.items():
+    for key, (folder, name) in files.items():
         info = runtimes[key].info
         ap = _row(folder, name)["ap"]
         size = sum((folder / name).with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6

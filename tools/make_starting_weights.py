@@ -55,11 +55,9 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     name = f"mobilenet_v2-2s_ssd-{arguments.size}x{arguments.size}"
     # A few epochs over many classes are too short to learn from mosaics.
     template = without_mosaics(config.load(bundled_templates()[name]))
-    basic = config.replace(template.hyper_parameters.basic, epochs=arguments.epochs)
-    template = config.replace(
+    template = config.changed(
         template,
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
-        train=config.replace(template.train, frozen_stride=arguments.frozen_stride),
+        {"hyper_parameters.basic.epochs": arguments.epochs, "train.frozen_stride": arguments.frozen_stride},
     )
     work.mkdir(parents=True, exist_ok=True)
     data = {split: joined(arguments.folders, split, work) for split in ("train", "val")}

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-Array: TypeAlias = Any
-"""numpy.ndarray or torch.Tensor, the same kind throughout a call."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", NDArray[np.float32], NDArray[np.float64], NDArray[np.floating[Any]], "Tensor")
+"""Type of the boxes of a call, which its result has too: an array of numpy of one precision, or a tensor of torch."""
 
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
-"""A decoded side is at most 62.5 times its anchor's (Detectron's constant, kept by the original): exp stays finite."""
+"""Largest log size ratio that is decoded: a side is at most 62.5 times its anchor's, so exp stays finite.
+
+Source: Detectron's constant, which the original kept.
+"""
 
 
 def area(boxes: Array) -> Array:
     """Areas (...) of boxes (..., 4); 0 for a box turned inside out."""
     width = (boxes[..., 2] - boxes[..., 0]).clip(min=0)
     height = (boxes[..., 3] - boxes[..., 1]).clip(min=0)
-    return width * height
+    areas: Array = width * height
+    return areas
 
 
 def intersection(boxes: Array, others: Array) -> Array:
@@ -33,14 +41,16 @@ def intersection(boxes: Array, others: Array) -> Array:
     top_left = xp.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
     bottom_right = xp.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
     sides = (bottom_right - top_left).clip(min=0)
-    return sides[..., 0] * sides[..., 1]
+    areas: Array = sides[..., 0] * sides[..., 1]
+    return areas
 
 
 def iou(boxes: Array, others: Array) -> Array:
     """Intersection over union (..., N, M), in [0, 1]; 0 where neither box has an area."""
     overlap = intersection(boxes, others)
     union = area(boxes)[..., :, None] + area(others)[..., None, :] - overlap
-    return overlap / union.clip(min=1e-12)
+    ratio: Array = overlap / union.clip(min=1e-12)
+    return ratio
 
 
 def clip(boxes: Array) -> Array:
@@ -61,7 +71,8 @@ def encode(boxes: Array, anchors: Array, variances: tuple[float, float]) -> Arra
     centres, sizes = _centres_and_sizes(boxes)
     shift = (centres - anchor_centres) / anchor_sizes / variances[0]
     ratio = xp.log(sizes / anchor_sizes) / variances[1]
-    return xp.concatenate([shift, ratio], -1)
+    deltas: Array = xp.concatenate([shift, ratio], -1)
+    return deltas
 
 
 def decode(deltas: Array, anchors: Array, variances: tuple[float, float]) -> Array:
@@ -74,10 +85,19 @@ def decode(deltas: Array, anchors: Array, variances: tuple[float, float]) -> Arr
     centres = anchor_centres + anchor_sizes * (deltas[..., :2] * variances[0])
     ratio = (deltas[..., 2:] * variances[1]).clip(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     half_sizes = anchor_sizes * xp.exp(ratio) / 2
-    return xp.concatenate([centres - half_sizes, centres + half_sizes], -1)
+    boxes: Array = xp.concatenate([centres - half_sizes, centres + half_sizes], -1)
+    return boxes
 
 
-def nms(boxes: Array, iou_threshold: float) -> Array:
+@overload
+def nms(boxes: NDArray[np.floating[Any]], iou_threshold: float) -> NDArray[np.bool_]: ...
+
+
+@overload
+def nms(boxes: Tensor, iou_threshold: float) -> Tensor: ...
+
+
+def nms(boxes: Any, iou_threshold: float) -> Any:
     """Greedy non-maximum suppression: truth values (..., N), True for each box that is kept.
 
     Boxes (..., N, 4) come best first; a box is dropped when its IoU with a kept, better one is >= `iou_threshold`.
@@ -87,10 +107,11 @@ def nms(boxes: Array, iou_threshold: float) -> Array:
     rows = np.arange(len(problems))
     # Boxes without area overlap nothing. The others take a step for each that is kept, in all problems at once: few
     # beside those that are dropped.
+    xp = _library(boxes)
     is_open = area(problems) > 0
     keep = ~is_open
     while bool(is_open.any()):
-        best = (1 * is_open).argmax(-1)
+        best = xp.where(is_open, 1, 0).argmax(-1)  # the first open box; torch has no argmax of truth values
         keep[rows, best] |= is_open[rows, best]
         is_open &= iou(problems[rows, best][:, None], problems)[:, 0] < iou_threshold
         is_open[rows, best] = False
@@ -99,8 +120,13 @@ def nms(boxes: Array, iou_threshold: float) -> Array:
 
 def _centres_and_sizes(boxes: Array) -> tuple[Array, Array]:
     top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
-    return (top_left + bottom_right) / 2, bottom_right - top_left
+    centres: Any = (top_left + bottom_right) / 2  # by the types of numpy, half of a float32 would be a float64
+    return centres, bottom_right - top_left
 
 
-def _library(array: Array) -> Any:
-    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+def _library(boxes: object) -> Any:
+    """The library of these boxes, numpy or torch; what is used here has the same names in both."""
+    if isinstance(boxes, np.ndarray):
+        return np
+    # Nothing here imports torch, so that predicting needs none; whoever has a tensor has imported it.
+    return sys.modules["torch"]

@@ -15,8 +15,7 @@ from multibox.weights.start import StartingPoint, open_starting_point
 
 
 def of_length(template, epochs: int):
-    basic = config.replace(template.hyper_parameters.basic, epochs=epochs)
-    return config.replace(template, hyper_parameters=config.replace(template.hyper_parameters, basic=basic))
+    return config.changed(template, {"hyper_parameters.basic.epochs": epochs})
 
 
 @pytest.fixture
@@ -25,8 +24,7 @@ def template(tiny_template_file):
 
 
 def test_a_run_is_tried_from_a_tenth_and_a_half_of_its_length_on(template):
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=50)
-    template = config.replace(template, train=config.replace(template.train, schedule=schedule))
+    template = config.changed(template, {"train.schedule.min_steps_per_epoch": 50})
     batch = template.hyper_parameters.basic.batch_size
     # Two trials of 60 steps are 16 % of 750 steps.
     assert pays(of_length(template, 15), batch, 2, None)

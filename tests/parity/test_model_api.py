@@ -42,8 +42,10 @@ def checkpoint(shared: Path) -> Checkpoint:
     weights = read_ir(shared / f"pretrained/{PUBLIC}/FP16/{PUBLIC}.xml")
     root = Path(__file__).parents[2]
     template = config.load(root / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
-    model = config.replace(template.model, anchors_px=weights.anchors_px, box_variances=weights.box_variances)
-    return Checkpoint(weights.state_dict, CLASSES, config.replace(template, model=model))
+    template = config.changed(
+        template, {"model.anchors_px": weights.anchors_px, "model.box_variances": weights.box_variances}
+    )
+    return Checkpoint(weights.state_dict, CLASSES, template)
 
 
 @pytest.fixture(scope="module")

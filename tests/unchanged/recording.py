@@ -79,9 +79,8 @@ def help_texts() -> dict[str, str]:
 def _one_step_template(path: Path) -> Path:
     """A template whose epochs are one step of all 16 images, so that metrics.jsonl has the loss of each step."""
     template = tiny_template()
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=1)
-    train = config.replace(template.train, schedule=schedule)
-    path.write_text(config.dump(config.replace(template, train=train)), encoding="utf-8")
+    template = config.changed(template, {"train.schedule.min_steps_per_epoch": 1})
+    path.write_text(config.dump(template), encoding="utf-8")
     return path
 
 

@@ -57,8 +57,8 @@ def compress(
     """Make a detector compute in 8 bits, and measure what that costs.
 
     Methods are tried from the quickest on until one loses no more than --max-drop: quantised after training, with
-    thorough correction, with sensitive layers in floating point, trained on in 8 bits. What counts is the exported
-    file in OpenVINO. If none is good enough, the best is kept, that is said, and the exit code is 0 all the same.
+    thorough correction, trained on in 8 bits. What counts is the exported file in OpenVINO. If no method meets
+    --max-drop, the best result is kept with a warning (exit code 0).
 
     Args:
         load_weights: The checkpoint (.pth), or an exported OpenVINO model (.xml), which then needs no PyTorch.

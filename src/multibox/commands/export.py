@@ -22,6 +22,7 @@ from multibox.files import make_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
+    from multibox.export.run import Export
 
 
 def _is_batch(text: str | None) -> bool:
@@ -69,16 +70,18 @@ def export(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
     from multibox.data import coco
+    from multibox.data.pictures import builtin_pictures
     from multibox.evaluate.run import check_classes
+    from multibox.export import parity_report
+    from multibox.export.run import Request
+    from multibox.export.run import export as run
     from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(load_weights, template=find_template(config))
     names = check_classes(checkpoint.classes, coco.split_list(classes))
 
-    from multibox.export import run as exporting
-
     formats = checkpoint.template.output_format
-    request = exporting.Request(
+    request = Request(
         openvino=formats.openvino.default if openvino is None else openvino,
         onnx=formats.onnx.default if onnx is None else onnx,
         raw=raw,
@@ -95,38 +98,23 @@ def export(
     else:
         data = recorded_data(checkpoint, "val_data")
     make_folder(save_model_to)
-    checkpoint = exporting.with_threshold(checkpoint, data)
-
-    from multibox.data.pictures import builtin_pictures
-    from multibox.export import parity_report
-
-    pictures = builtin_pictures()
     if data is None:
         say("There is no validation set: the files are compared on pictures that come with multibox, without AP.")
-    with exporting.staging(save_model_to) as folder:
-        files = exporting.write_files(checkpoint, load_weights, folder, request)
-        with counting("Comparing", len(data.records if data is not None else pictures)) as progress:
-            parity = exporting.prove(checkpoint, files, data or pictures, progress=progress)
-        console.print(parity_report.table(parity, width=console.width))
-        published = exporting.publish(files, save_model_to, is_rejected=not parity.passed)
-    threshold = files[0].info.threshold
-    parity_report.write(
-        save_model_to, parity, checkpoint=load_weights.name, images=_what_images(data), threshold=threshold
-    )
-    if not parity.passed:
+    with counting("Comparing", len(builtin_pictures() if data is None else data.records)) as progress:
+        result = run(checkpoint, load_weights, save_model_to, request, data=data, progress=progress)
+    console.print(parity_report.table(result.parity, width=console.width))
+    return _report(result, save_model_to)
+
+
+def _report(result: Export, folder: Path) -> int:
+    names = ", ".join(str(path) for path in result.paths)
+    if not result.parity.passed:
         raise ParityError(
-            f"{save_model_to}: the export is rejected. {' '.join(parity.reasons)} Its files are kept as "
-            f"{', '.join(path.name for path in published)}; please report this."
+            f"{folder}: the export is rejected. {' '.join(result.parity.reasons)} Its files are kept as {names}; "
+            "please report this."
         )
-    if parity.is_empty:
+    if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
-    say(f"The files suggest to show detections from a score of {threshold:g} on.")
-    say(f"Exported: {', '.join(str(path) for path in published)}. The table above is also in export.md, export.json.")
+    say(f"The files suggest to show detections from a score of {result.threshold:g} on.")
+    say(f"Exported: {names}. The table above is also in export.md, export.json.")
     return 0
-
-
-def _what_images(data: CocoData | None) -> str:
-    if data is None:
-        return "the pictures that come with multibox"
-    names = ", ".join(file.name for file, _ in data.sources)
-    return f"the {len(data.records)} images of {names}"

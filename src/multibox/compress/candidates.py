@@ -25,22 +25,19 @@ if TYPE_CHECKING:
     from multibox.train.loop import Result
     from multibox.weights.checkpoint import Checkpoint
 
-SENSITIVE_SHARE = 0.5
-MOST_SENSITIVE = 8
-"""Layers are left in floating point until they make up this share of the damage, but no more: each costs speed."""
-
 Squares = Sequence[Image]
 """Images (S, S, 3), uint8 BGR, of the size of the network input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model in 8 bits: its exported file, and how it was made. `checkpoint`: what the file was exported from."""
+    """A model in 8 bits: its exported file, the number of training images that it was made on, and its checkpoint.
+
+    `checkpoint` is what the file was exported from, None where a file was compressed.
+    """
 
     xml: Path
     num_images: int
-    floating: tuple[str, ...] = ()
-    is_thorough: bool = False
     checkpoint: Checkpoint | None = None
 
 
@@ -55,12 +52,12 @@ class Model(Protocol):
         """An exported file, in floating point or in 8 bits, run by OpenVINO; what is not in 8 bits is in float32."""
         ...
 
-    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
-        """A candidate with ranges measured on these images; `floating` names layers to leave alone."""
+    def quantise(self, squares: Squares, *, thorough: bool) -> Candidate:
+        """A candidate with ranges measured on these images; `thorough` corrects biases layer by layer."""
         ...
 
     def simulation(self, candidate: Candidate) -> Runtime | None:
-        """The candidate in PyTorch, where there is such a thing."""
+        """The candidate computed by PyTorch, which simulates 8 bits; None for a file, which PyTorch cannot run."""
         ...
 
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
@@ -91,7 +88,7 @@ class CheckpointModel:
         """See `Model`."""
         return OpenVINORuntime(xml, precision="f32")
 
-    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
+    def quantise(self, squares: Squares, *, thorough: bool) -> Candidate:
         """See `Model`."""
         from multibox.compress import nncf
         from multibox.model.folding import unfold
@@ -99,7 +96,7 @@ class CheckpointModel:
 
         info = self._info
         images = _Inputs(squares, info.channel_order, info.input_maximum)
-        quantised = nncf.quantize(self._converted, images, count=len(squares), thorough=thorough, floating=floating)
+        quantised = nncf.quantize(self._converted, images, count=len(squares), thorough=thorough)
         corrected, scales = nncf.read(quantised, self._folded, info)
         made = dataclasses.replace(
             self._checkpoint,
@@ -108,10 +105,10 @@ class CheckpointModel:
             meta={**self._checkpoint.meta, "nncf_enable_compression": True, "nncf_version": version("nncf")},
             training=None,
         )
-        return Candidate(self._export(made), len(squares), floating, thorough, made)
+        return Candidate(self._export(made), len(squares), made)
 
     def train(self, start: Candidate, train: Callable[[Checkpoint], Result], *, num_images: int) -> Candidate | None:
-        """What training a candidate on made of it, on so many images; None if that was interrupted."""
+        """A candidate trained on, on a training set of `num_images`; None if the training was interrupted."""
         from multibox.weights import checkpoint
 
         assert start.checkpoint is not None
@@ -121,20 +118,7 @@ class CheckpointModel:
         trained = checkpoint.load(result.best or result.latest)
         # The template of the model, not that of the training, which had a rate and a length of its own.
         made = dataclasses.replace(start.checkpoint, state_dict=trained.state_dict, quantization=trained.quantization)
-        return dataclasses.replace(start, xml=self._export(made), num_images=num_images, checkpoint=made)
-
-    def sensitive_layers(self, candidate: Candidate, squares: Squares) -> tuple[str, ...]:
-        """The layers whose rounding, each on its own, changes most what the network says about these images."""
-        import torch
-
-        from multibox.compress.nncf import rank_by_cost
-        from multibox.data.images import to_input
-        from multibox.model.quantized import from_plain
-
-        assert candidate.checkpoint is not None
-        scales = from_plain(candidate.checkpoint.quantization)
-        costs = rank_by_cost(self._folded, scales, torch.from_numpy(to_input(squares)))
-        return most_sensitive([(cost, name) for cost, name, _ in costs])
+        return Candidate(self._export(made), num_images, made)
 
     def simulation(self, candidate: Candidate) -> Runtime | None:
         """See `Model`."""
@@ -188,17 +172,16 @@ class FileModel:
         """See `Model`."""
         return OpenVINORuntime(xml, classes=self._classes, precision="f32")
 
-    def quantise(self, squares: Squares, *, thorough: bool, floating: tuple[str, ...] = ()) -> Candidate:
-        """See `Model`; the layers of a file have no names to choose by."""
+    def quantise(self, squares: Squares, *, thorough: bool) -> Candidate:
+        """See `Model`."""
         from multibox.compress.nncf import quantize_file
 
-        assert not floating
         info = self._info
         images = _Inputs(squares, info.channel_order, info.input_maximum) if info else _Inputs(squares, "BGR", 255)
         quantised = quantize_file(self._graph, images, count=len(squares), thorough=thorough)
         xml = self._folder / ("thorough" if thorough else "fast") / "model.xml"
         write_graph(quantised, xml)
-        return Candidate(xml, len(squares), is_thorough=thorough)
+        return Candidate(xml, len(squares))
 
     def simulation(self, candidate: Candidate) -> Runtime | None:
         """See `Model`: none."""
@@ -210,20 +193,6 @@ class FileModel:
         for suffix in (".bin", ".xml"):  # weights first: whoever waits for the .xml finds them
             candidate.xml.with_suffix(suffix).replace(target.with_suffix(suffix))
         return target
-
-
-def most_sensitive(costs: Sequence[tuple[float, str]]) -> tuple[str, ...]:
-    """The layers (cost and name of each rounding, the worst first) that make up half of all cost, eight at most."""
-    total = sum(cost for cost, _ in costs)
-    chosen: list[str] = []
-    covered = 0.0
-    for cost, name in costs:
-        if name not in chosen:
-            if covered >= SENSITIVE_SHARE * total or len(chosen) == MOST_SENSITIVE:
-                break
-            chosen.append(name)
-        covered += cost
-    return tuple(chosen)
 
 
 @dataclass(frozen=True, slots=True)

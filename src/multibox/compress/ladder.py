@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multibox.compress import result
-from multibox.compress.candidates import Candidate, CheckpointModel, Model, Squares
+from multibox.compress.candidates import Candidate, Model, Squares
 from multibox.compress.result import MEANINGS, Attempt, CompressResult, Measured, Rung
 from multibox.data.coco import CocoData
 from multibox.data.images import resize
@@ -31,29 +31,24 @@ if TYPE_CHECKING:
 Method = Literal["auto", "ptq", "qat"]
 
 Rungs = Mapping[Rung, Callable[[], Candidate | None]]
-"""How each is made; one that gives None was interrupted."""
+"""Functions that make the candidate of each rung, in order; None if making it was interrupted."""
 
 FAST_IMAGES = 64
-"""More gave no better ranges on three data sets (BCCD, playing cards, face masks): AP went up and down by 0.2."""
+"""Number of images for the quick rung; more gave no better ranges on BCCD, playing cards and face masks."""
 
 THOROUGH_IMAGES = 300
-
-RANKING_IMAGES = 8
-"""On them, every rounding is tried alone; how much each changes differs by far more than images do."""
-
-NUM_ROUNDINGS = 130
-"""In a network of this family, for an estimate of time."""
+"""Number of images for the thorough rung, which is NNCF's own default."""
 
 STEP_COST = 3
-"""A training step in evaluations of its images: forward, and backward for inputs and for weights."""
+"""Duration of a training step in evaluations of its images: forward, and backward for inputs and for weights."""
 
-LEAST_STEPS = 20
-"""Training in 8 bits is not begun for fewer."""
+MIN_STEPS = 20
+"""Number of steps below which training in 8 bits is not begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is wanted. `max_drop`: AP points, see `Attempt.is_within`. `deadline`: a time of `time.monotonic` or None.
+    """How to climb: `max_drop` in AP points, see `Attempt.is_within`; `deadline` a time of `time.monotonic` or None.
 
     A rung that does not fit before the deadline is left out, and training is cut short.
     """
@@ -111,18 +106,12 @@ class Ladder:
         return self._result()
 
     def quantise(self, count: int, *, thorough: bool) -> Candidate:
-        """One of the first two rungs."""
+        """The candidate of a rung that does not train: quantised on `count` training images."""
         return self._model.quantise(self._squares(count), thorough=thorough)
-
-    def quantise_mixed(self, model: CheckpointModel) -> Candidate:
-        """The best so far, made again with its most sensitive layers in floating point."""
-        start = self.best
-        layers = model.sensitive_layers(start, self._squares(RANKING_IMAGES))
-        return model.quantise(self._squares(start.num_images), thorough=start.is_thorough, floating=layers)
 
     @property
     def best(self) -> Candidate:
-        """Of the highest AP so far."""
+        """The candidate of the highest AP so far."""
         return self._candidates[self._best]
 
     @property
@@ -135,7 +124,9 @@ class Ladder:
         """The position of the first with the highest AP; where nothing is measured, of the last."""
         if self._val_data is None:
             return len(self._attempts) - 1
-        return int(np.argmax([one.measured.metrics.ap or 0.0 if one.measured else 0.0 for one in self._attempts]))
+        return int(
+            np.argmax([attempt.measured.metrics.ap or 0.0 if attempt.measured else 0.0 for attempt in self._attempts])
+        )
 
     def _is_good(self) -> bool:
         return self._attempts[self._best].is_within(self._plan.max_drop)
@@ -158,7 +149,7 @@ class Ladder:
         done_at = time.monotonic()
         self._times.learn(rung, make=made_at - started_at, measure=done_at - made_at, num_images=candidate.num_images)
         minutes = (done_at - started_at) / 60
-        self._attempts.append(Attempt(rung, candidate.num_images, candidate.floating, minutes, measured))
+        self._attempts.append(Attempt(rung, candidate.num_images, minutes, measured))
         self._candidates.append(candidate)
         if self._best == len(self._attempts) - 1:
             self._path = self._model.publish(candidate, self._output, self._facts())
@@ -173,17 +164,17 @@ class Ladder:
         data, reference = self._val_data, self._float
         if data is None or reference is None:
             return None
-        found = evaluate(self._model.open(candidate.xml), data)
+        exported = evaluate(self._model.open(candidate.xml), data)
         measured = Measured(
-            metrics=found.metrics,
-            drop=-ap_difference(reference.detections, found.detections, data, seed=self._plan.seed),
-            drop_per_class=_drops(reference.metrics, found.metrics),
-            threshold=suggested(found.detections, data),
+            metrics=exported.metrics,
+            drop=-ap_difference(reference.detections, exported.detections, data, seed=self._plan.seed),
+            drop_per_class=_drops(reference.metrics, exported.metrics),
+            threshold=suggested(exported.detections, data),
         )
         simulation = self._model.simulation(candidate)
         if simulation is not None:
             simulated = self._simulate(simulation, data)
-            apart = ap_difference(simulated.detections, found.detections, data, seed=self._plan.seed)
+            apart = ap_difference(simulated.detections, exported.detections, data, seed=self._plan.seed)
             measured = dataclasses.replace(measured, ap_torch=simulated.metrics.ap, apart=apart)
         return measured
 
@@ -200,7 +191,6 @@ class Ladder:
         return {
             "method": attempt.rung,
             "calibration_images": {"count": attempt.num_images, "fingerprint": self._train_data.fingerprint},
-            "floating_layers": list(attempt.floating),
             "max_drop": self._plan.max_drop,
             "is_within_budget": self._result().is_within_budget,
             "ap_float": None if self._float is None else self._float.metrics.ap,
@@ -245,7 +235,7 @@ def calibration_squares(data: CocoData, count: int, size: int, *, seed: int) -> 
 
 @dataclass(slots=True)
 class _Times:
-    """Seconds that parts of rungs took, and what follows for others; rather too much than too little."""
+    """Seconds that parts of rungs took, to estimate the time of the next one, rather too long than too short."""
 
     make: float = 0.0
     measure: float = 0.0
@@ -253,25 +243,22 @@ class _Times:
     num_images: int = 1
 
     def learn(self, rung: Rung, *, make: float, measure: float, num_images: int) -> None:
-        """From a rung that is done."""
+        """Take in how long it took to make and to measure a rung."""
         self.measure = max(self.measure, measure)
         if rung == "ptq":
             self.make, self.num_images = make, num_images
 
     def estimate(self, rung: Rung, *, num_images: int, batch_size: int) -> float:
-        """Of a rung that may follow, its measuring included; `num_images` are there to train on."""
+        """Seconds that a rung will take, its measuring included; `num_images` are there to train on."""
         if rung == "ptq-thorough":
             # Correcting biases layer by layer takes about as long again as all else.
             return 2 * self.make * min(THOROUGH_IMAGES, num_images) / self.num_images + self.measure
-        if rung == "ptq-mixed":
-            ranking = NUM_ROUNDINGS * min(RANKING_IMAGES, num_images) * self.torch_image
-            return 2 * self.make + ranking + self.measure
-        return LEAST_STEPS * batch_size * STEP_COST * self.torch_image + self.make + self.measure
+        return MIN_STEPS * batch_size * STEP_COST * self.torch_image + self.make + self.measure
 
 
-def _drops(reference: Metrics, found: Metrics) -> dict[str, float | None]:
-    """AP points that each class loses; None for one without objects."""
-    pairs = {name: (one.ap, found.per_class[name].ap) for name, one in reference.per_class.items()}
+def _drops(reference: Metrics, exported: Metrics) -> dict[str, float | None]:
+    """AP points that each class loses; None for a class without objects."""
+    pairs = {name: (of_class.ap, exported.per_class[name].ap) for name, of_class in reference.per_class.items()}
     return {
         name: None if before is None or after is None else 100 * (before - after)
         for name, (before, after) in pairs.items()

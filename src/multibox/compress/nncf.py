@@ -1,8 +1,9 @@
 """INT8: NNCF decides, on the OpenVINO network that will be deployed, which values are rounded and with which scale.
 
-A checkpoint is compressed in three steps. `ir.convert` gives its network to OpenVINO, `quantize` puts the roundings in,
-and `read` takes what was decided back to PyTorch as a `Quantization`: a scale for each place, named by the module it
-belongs to. From then on nothing needs NNCF. A finished file is quantised by `quantize_file`, which needs no PyTorch.
+A checkpoint is compressed in three steps. `openvino_model.convert` gives its network to OpenVINO, `quantize` puts the
+roundings in, and `read` takes what was decided back to PyTorch as a `Quantization`: a scale for each place, named by
+the module it belongs to. From then on nothing needs NNCF. A finished file is quantised by `quantize_file`, which needs
+no PyTorch.
 """
 
 from __future__ import annotations
@@ -33,31 +34,27 @@ if TYPE_CHECKING:
 CONVOLUTIONS = {"Convolution", "GroupConvolution"}
 
 SUFFIXES: dict[str, Place] = {"fq_input_0": "input", "fq_output_0": "output"}
-"""Ends of the names that NNCF gives to what it puts in."""
+"""Place by the end of the name that NNCF gives to a node that it puts in."""
 
 
-def quantize(
-    converted: Any, images: Iterable[FloatArray], *, count: int, thorough: bool, floating: Iterable[str] = ()
-) -> Any:
-    """The `openvino.Model` of a converted network (`ir.convert`) with 8-bit weights and values.
+def quantize(converted: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
+    """The `openvino.Model` of a converted network (`openvino_model.convert`) with 8-bit weights and values.
 
     The first `count` of the images (1, 3, S, S), as the model takes them, say how large values get. `thorough` corrects
-    the biases layer by layer, at twice the cost. `floating` names modules to leave alone. Equal input gives equal
-    results.
+    the biases layer by layer, at twice the cost. Equal input gives equal results.
 
     Raises:
         DataError: there is no image.
         DependencyError: NNCF is not installed.
     """
-    prefixes = tuple(f"{name}/" for name in floating)
-    left_alone = [name for name in _names(converted.get_ops()) if prefixes and name.startswith(prefixes)]
-    return _quantize(converted, images, count=count, thorough=thorough, left_alone=left_alone)
+    return _quantize(converted, images, count=count, thorough=thorough, left_alone=[])
 
 
 def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
-    """The same for the `openvino.Model` of a file: one of ours in any form, or another SSD that takes raw images.
+    """The `openvino.Model` of a file with 8-bit weights and values: one of ours, or another SSD that takes raw images.
 
-    What follows the convolutions stays in floating point. What the file says of itself is kept.
+    Images, `count` and `thorough` are as for `quantize`. What follows the convolutions stays in floating point. What
+    the file says of itself is kept.
 
     Raises:
         CheckpointError: the model computes in 8 bits already.
@@ -66,7 +63,9 @@ def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thoro
     """
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise CheckpointError("This model computes in 8 bits already. Take the one that it was made from.")
-    result = _quantize(model, images, count=count, thorough=thorough, left_alone=_names(_tail(model)))
+    result = _quantize(
+        model, images, count=count, thorough=thorough, left_alone=[node.get_friendly_name() for node in _tail(model)]
+    )
     info = contract.read_from_ir(model, source=model.get_friendly_name())
     if info is not None:
         contract.write_to_ir(result, msgspec.structs.replace(info, precision="INT8"))
@@ -88,35 +87,19 @@ def read(quantized: Any, folded: SSD, info: ExportInfo) -> tuple[SSD, Quantizati
     order, maximum = info.channel_order, info.input_maximum
     raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)
     first = name_of_first_convolution(folded)
-    found = {
+    scales = {
         _place_of(node, first): _scale(node) for node in quantized.get_ops() if node.get_type_name() == "FakeQuantize"
     }
     for name, module in raw.named_modules():
         if isinstance(module, nn.Conv2d):
             convolution, bias = _convolution(quantized, name)
             module.bias = nn.Parameter(torch.from_numpy(bias.copy()).flatten(), requires_grad=False)
-            weights = _integers_and_scale(convolution)
-            if weights is not None:
-                integers, found[name, "weight"] = weights
-                values = integers.reshape(module.weight.shape) * found[name, "weight"].step.reshape(-1, 1, 1, 1)
-                module.weight = nn.Parameter(values, requires_grad=False)
+            integers, scale = _integers_and_scale(convolution)
+            scales[name, "weight"] = scale
+            values = integers.reshape(module.weight.shape) * scale.step.reshape(-1, 1, 1, 1)
+            module.weight = nn.Parameter(values, requires_grad=False)
     corrected = take_scaled_images(raw, channel_order=order, input_maximum=maximum)
-    return corrected, _for_input(found, first, 1 / maximum)
-
-
-def rank_by_cost(folded: SSD, quantization: Quantization, images: Tensor) -> list[tuple[float, str, Place]]:
-    """How much each rounding on its own changes what the network says about images (B, 3, S, S), the worst first.
-
-    The cost is the mean squared change of the class probabilities, and of the deltas where an object is likely.
-    """
-    from multibox.model.quantized import apply
-
-    expected = _answers(folded, images)
-    costs = []
-    for key, scale in quantization.items():
-        changed = _answers(apply(folded, {key: scale}), images)
-        costs.append((float(((changed - expected) ** 2).mean()), *key))
-    return sorted(costs, reverse=True)
+    return corrected, _for_input(scales, first, 1 / maximum)
 
 
 def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool, left_alone: list[str]) -> Any:
@@ -180,7 +163,7 @@ def _batches(images: Iterable[FloatArray], count: int, batch: Any) -> list[Float
 
 
 def _take_whole_bytes(model: Any) -> None:
-    """Give the image the range 0..255, in place: every value that a picture can have is exact."""
+    """Give the image the range 0..255, in place: every value that an image can have is exact."""
     import openvino
 
     for node in model.get_ops():
@@ -209,10 +192,6 @@ def _tail(model: Any) -> list[Any]:
     ]
 
 
-def _names(nodes: Iterable[Any]) -> list[str]:
-    return [node.get_friendly_name() for node in nodes]
-
-
 def _for_input(quantization: Quantization, first: str, factor: float) -> Quantization:
     """The scales for images with values `factor` times as large, and a first convolution that makes up for it."""
     changed = dict(quantization)
@@ -239,11 +218,11 @@ def _is_summand(node: Any) -> bool:
     (bias,) = (value.get_node() for value in node.input_values()[:1])
     (convolution,) = (value.get_node() for value in bias.input_values()[:1])
     consumers = [target.get_node() for target in node.output(0).get_target_inputs()]
-    return convolution.get_type_name() in CONVOLUTIONS and [one.get_type_name() for one in consumers] == ["Add"]
+    return convolution.get_type_name() in CONVOLUTIONS and [node.get_type_name() for node in consumers] == ["Add"]
 
 
 def _scale(node: Any) -> Scale:
-    """Of a FakeQuantize of values: 256 integers, unsigned where nothing is negative."""
+    """The scale of a FakeQuantize of values: 256 integers, unsigned where nothing is negative."""
     import torch
 
     from multibox.model.quantized import Scale
@@ -254,8 +233,8 @@ def _scale(node: Any) -> Scale:
     return Scale(torch.from_numpy(((high - low) / 255).astype(np.float32)), *limits)
 
 
-def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale] | None:
-    """The weights of a convolution; None where they are left in floating point."""
+def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale]:
+    """The weights of a convolution as whole numbers, and their scale."""
     import torch
 
     from multibox.model.quantized import Scale
@@ -263,10 +242,8 @@ def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale] | None:
     node = convolution.input_value(1).get_node()
     while node.get_type_name() == "Reshape":
         node = node.input_value(0).get_node()
-    if node.get_type_name() == "Constant":
-        return None
     integers, steps = (value.get_node() for value in node.input_values())
-    assert [one.get_type_name() for one in (node, integers, steps)] == ["Multiply", "Convert", "Constant"]
+    assert [part.get_type_name() for part in (node, integers, steps)] == ["Multiply", "Convert", "Constant"]
     stored = torch.from_numpy(integers.input_value(0).get_node().get_data().astype(np.float32))
     return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127)
 
@@ -280,13 +257,3 @@ def _convolution(model: Any, name: str) -> tuple[Any, FloatArray]:
             assert add.get_type_name() == "Add", add.get_type_name()
             return node, add.input_value(1).get_node().get_data()
     raise AssertionError(name)
-
-
-def _answers(network: SSD, images: Tensor) -> Tensor:
-    import torch
-
-    with torch.inference_mode():
-        raw = network(images)
-        probabilities = raw.logits.softmax(dim=-1)
-        likely = 1 - probabilities[..., -1:]
-        return torch.cat([probabilities, raw.deltas * likely], dim=-1)

@@ -19,20 +19,19 @@ from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.wording import NO_VALUE, percent
 
-Rung = Literal["ptq", "ptq-thorough", "ptq-mixed", "qat"]
+Rung = Literal["ptq", "ptq-thorough", "qat"]
 
 MEANINGS: dict[Rung, str] = {
     "ptq": "quantised after training, biases corrected quickly",
     "ptq-thorough": "the same on more images, biases corrected layer by layer",
-    "ptq-mixed": "the same with the most sensitive layers left in floating point",
     "qat": "trained on in 8 bits",
 }
 
 AGREEMENT = 0.2
-"""AP points by which PyTorch and the exported file may differ before a word is said."""
+"""Number of AP points from which a difference between PyTorch and the exported file is reported."""
 
-COLUMNS = ("rung", "images", "float layers", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
-LEFT_OUT_IF_NARROW = {"images", "float layers"}
+COLUMNS = ("rung", "images", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
+LEFT_OUT_IF_NARROW = {"images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Measured:
 
     `metrics`: the file's. `ap_torch`: AP, a fraction, of the same network simulated by PyTorch. `drop`: AP points that
     the file loses against FP32; `apart`: those that it is above PyTorch. `threshold`: the score from which a detection
-    is worth showing, see `analysis.thresholds`.
+    is worth showing, see `evaluate.thresholds`.
     """
 
     metrics: Metrics
@@ -54,11 +53,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A rung that was tried: on how many training images, with which layers in floating point, and what came of it."""
+    """A rung that was tried, the number of training images that it took, its duration and its result."""
 
     rung: Rung
     num_images: int
-    floating: tuple[str, ...]
     minutes: float
     measured: Measured | None
 
@@ -85,13 +83,13 @@ class CompressResult:
 
     @property
     def is_within_budget(self) -> bool | None:
-        """None where nothing was measured."""
+        """Whether the chosen rung loses no more than `max_drop`; None where nothing was measured."""
         return None if self.chosen.measured is None else self.chosen.is_within(self.max_drop)
 
     @property
     def minutes(self) -> float:
-        """Of all rungs."""
-        return sum(one.minutes for one in self.attempts)
+        """Duration of all rungs together."""
+        return sum(attempt.minutes for attempt in self.attempts)
 
 
 def verdict(result: CompressResult) -> str:
@@ -111,10 +109,8 @@ def verdict(result: CompressResult) -> str:
 
 
 def notes(result: CompressResult) -> list[str]:
-    """Lines that belong under the table: what was left out, which layers are in floating point, what does not agree."""
+    """Lines that belong under the table: what was left out, which class loses most, what does not agree."""
     lines = [*result.left_out]
-    if result.chosen.floating:
-        lines.append(f"Left in floating point: {', '.join(result.chosen.floating)}.")
     measured = result.chosen.measured
     if measured is None:
         return lines
@@ -136,13 +132,13 @@ def table(result: CompressResult, *, width: int = 100) -> Table:
     What has no room below 100 columns is in compress.json.
     """
     columns = [name for name in COLUMNS if width >= 100 or name not in LEFT_OUT_IF_NARROW]
-    found = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    rungs = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for name in columns:
-        found.add_column(name, justify="left" if name == COLUMNS[0] else "right", no_wrap=True)
+        rungs.add_column(name, justify="left" if name == COLUMNS[0] else "right", no_wrap=True)
     for attempt in result.attempts:
         cells = dict(zip(COLUMNS, _cells(attempt, result.ap_float), strict=True))
-        found.add_row(*(cells[name] for name in columns), style="bold" if attempt is result.chosen else None)
-    return found
+        rungs.add_row(*(cells[name] for name in columns), style="bold" if attempt is result.chosen else None)
+    return rungs
 
 
 def to_plain(result: CompressResult, *, source: str, images: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,5 +181,4 @@ def _cells(attempt: Attempt, ap_float: float | None) -> tuple[str, ...]:
         drop = measured.drop
         aps = (percent(ap, 2) for ap in (ap_float, measured.ap_torch, measured.metrics.ap))
         figures = (*aps, f"{drop.value:+.2f}", f"{drop.low:+.2f} {drop.high:+.2f}")
-    floating = str(len(attempt.floating)) if attempt.floating else NO_VALUE
-    return (attempt.rung, str(attempt.num_images), floating, *figures, f"{attempt.minutes:.1f}")
+    return (attempt.rung, str(attempt.num_images), *figures, f"{attempt.minutes:.1f}")

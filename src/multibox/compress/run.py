@@ -2,7 +2,6 @@
 
     ptq            quantised after training, on 64 training images, biases corrected quickly
     ptq-thorough   on up to 300, biases corrected layer by layer
-    ptq-mixed      with the layers left in floating point whose rounding changes the output most
     qat            trained on in 8 bits
 
 What counts is the AP of the exported file in OpenVINO, against that of the exported FP32 file on the same images.
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from multibox.weights.checkpoint import Checkpoint
 
 LADDERS: dict[Method, tuple[Rung, ...]] = {
-    "auto": ("ptq", "ptq-thorough", "ptq-mixed", "qat"),
-    "ptq": ("ptq", "ptq-thorough", "ptq-mixed"),
+    "auto": ("ptq", "ptq-thorough", "qat"),
+    "ptq": ("ptq", "ptq-thorough"),
     "qat": ("ptq", "qat"),
 }
 UNMEASURED: dict[Method, tuple[Rung, ...]] = {"auto": ("ptq",), "ptq": ("ptq",), "qat": ("ptq", "qat")}
@@ -90,7 +89,6 @@ def compress(
 
         rungs: Rungs = {
             **_first_rungs(ladder),
-            "ptq-mixed": lambda: ladder.quantise_mixed(model),
             "qat": lambda: model.train(ladder.best, train, num_images=len(train_data.records)),
         }
         names = (LADDERS if val_data is not None else UNMEASURED)[plan.method]
@@ -107,7 +105,9 @@ def compress_file(
     display: Display,
     classes: Sequence[str] | None = None,
 ) -> CompressResult:
-    """The same for an OpenVINO file, without PyTorch: the first two rungs, and `model.xml` with its .bin as the result.
+    """Climb the first two rungs from an OpenVINO file, without PyTorch, and write `model.xml` and `model.bin`.
+
+    compress.json lies beside them, as `compress` writes it.
 
     Raises:
         CheckpointError: the file is no detector, or computes in 8 bits already.

@@ -151,13 +151,10 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
     from multibox.train.brief import brief_training
     from multibox.weights.start import StartingPoint
 
-    basic = template.hyper_parameters.basic
-    basic = config.replace(basic, batch_size=min(basic.batch_size, TIMED_BATCH))
-    clustering = config.replace(template.train.anchor_clustering, enabled=False)
-    timed = config.replace(
+    batch_size = min(template.hyper_parameters.basic.batch_size, TIMED_BATCH)
+    timed = config.changed(
         template,
-        hyper_parameters=config.replace(template.hyper_parameters, basic=basic),
-        train=config.replace(template.train, anchor_clustering=clustering),
+        {"hyper_parameters.basic.batch_size": batch_size, "train.anchor_clustering.enabled": False},
     )
     weights = ssd.build(timed, num_classes=len(data.classes)).state_dict()
     start = StartingPoint(weights, None, template.model.anchors_px, False, "random numbers")

@@ -1,4 +1,4 @@
-"""Whether two runs of one network found the same, up to rounding: the comparison that the parity gate rests on.
+"""Whether two runs of one network agree up to rounding: the comparison that the parity gate rests on.
 
 Two runs of one network whose boxes and scores differ by rounding alone mostly give lists that pair up. Not always:
 where greedy suppression hangs on a hair, a hair decides, and one list has a detection that the other has not. Which
@@ -34,21 +34,21 @@ from multibox.config import PostprocessConfig
 from multibox.structures import Detections, IntArray
 
 UNDECIDED_SHARE = 0.02
-"""Of the detections of both lists, how many may be undecided.
+"""Largest share of the detections of both lists that may be undecided.
 
 A systematic error that touches only what is close to a limit shows as many undecided detections, so they must be few.
 Rounding made none among 9,000 of trained networks, and, where scores lie closest together (random heads on one-coloured
-pictures), 0.3 %. An error that changes one detection in fifty, each within the tolerances of a limit, is left to AP.
+images), 0.3 %. An error that changes one detection in fifty, each within the tolerances of a limit, is left to AP.
 """
 
 UNDECIDED_ALWAYS = 4
-"""So many may be undecided even in a handful of detections: one tie changes two, and each may free or hide another."""
+"""Number of detections that may be undecided however few there are: a tie changes two, and each may hide another."""
 
 CANDIDATES_PER_PLACE = 2
-"""Candidates that are kept of each class, per one that the limit lets through: enough to know where the limit falls."""
+"""Number of candidates kept for each one that the limit per class lets through: enough to know where it falls."""
 
 SAME_OBJECT = 0.5
-"""From this IoU on, two detections that do not match are told of as one that differs."""
+"""IoU from which two detections that do not match are reported as one detection that differs."""
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +103,11 @@ class ImageComparison:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same over images, and which of them differs most, counted from 0; None where there is no difference."""
+    """The comparisons of all images together.
+
+    `worst_image` is the position of the image that differs most, and `worst_difference` its difference; both are None
+    if no image differs.
+    """
 
     num_reference: int
     num_found: int
@@ -124,41 +128,44 @@ class Comparison:
 
 def compare(
     reference: Detections,
-    found: Detections,
+    exported: Detections,
     *,
     candidates: Detections,
     rules: PostprocessConfig,
     input_size: int,
     tolerance: Tolerance,
 ) -> ImageComparison:
-    """How the detections that an export found in an image differ from those of the reference.
+    """How the detections of an export in one image differ from those of the reference.
 
     Detections match if their labels agree and their boxes and scores do within the tolerance; closest first, each once.
     `candidates`: what the reference had before suppression, see `reference_runtimes`. `rules`: thresholds and limits.
     """
-    box_errors, score_errors = _errors(reference, found, input_size)
+    box_errors, score_errors = _errors(reference, exported, input_size)
     rows, columns = _pairs(np.maximum(box_errors / tolerance.box_px, score_errors / tolerance.score))
     missing = np.setdiff1d(np.arange(len(reference)), rows)
-    extra = np.setdiff1d(np.arange(len(found)), columns)
+    extra = np.setdiff1d(np.arange(len(exported)), columns)
     judge = _Judge(candidates, rules, input_size, tolerance)
-    unexplained_missing = [i for i in missing if not judge.is_undecided(i, reference, found)]
+    unexplained_missing = [i for i in missing if not judge.is_undecided(i, reference, exported)]
     unexplained_extra = [
-        i for i in extra if not (judge.is_candidate(found, i) and judge.is_undecided(i, found, reference))
+        i for i in extra if not (judge.is_candidate(exported, i) and judge.is_undecided(i, exported, reference))
     ]
     differences = [
-        *(_difference(i, reference, found, extra, input_size, is_missing=True) for i in unexplained_missing),
-        *(_difference(i, found, reference, missing, input_size, is_missing=False) for i in unexplained_extra),
+        *(_difference(i, reference, exported, extra, input_size, is_missing=True) for i in unexplained_missing),
+        *(_difference(i, exported, reference, missing, input_size, is_missing=False) for i in unexplained_extra),
     ]
-    off = [one for one in differences if one.box_error_px is not None]
     return ImageComparison(
         num_reference=len(reference),
-        num_found=len(found),
+        num_found=len(exported),
         num_matched=len(rows),
         num_undecided=len(missing) + len(extra) - len(differences),
         num_unexplained=len(differences),
-        largest_box_px=float(max([0.0, *box_errors[rows, columns], *(one.box_error_px or 0 for one in off)])),
-        largest_score=float(max([0.0, *score_errors[rows, columns], *(one.score_error or 0 for one in off)])),
-        difference=max(differences, key=lambda one: one.score, default=None),
+        largest_box_px=float(
+            max([0.0, *box_errors[rows, columns], *(shift.box_error_px or 0 for shift in differences)])
+        ),
+        largest_score=float(
+            max([0.0, *score_errors[rows, columns], *(shift.score_error or 0 for shift in differences)])
+        ),
+        difference=max(differences, key=lambda difference: difference.score, default=None),
     )
 
 
@@ -166,21 +173,21 @@ def summarise(comparisons: Sequence[ImageComparison]) -> Comparison:
     """All images together; the worst has the most that is unexplained, else undecided, else the largest shift."""
 
     def badness(index: int) -> tuple[float, ...]:
-        one = comparisons[index]
-        return one.num_unexplained, one.num_undecided, one.largest_box_px, one.largest_score
+        image = comparisons[index]
+        return image.num_unexplained, image.num_undecided, image.largest_box_px, image.largest_score
 
     worst = max(range(len(comparisons)), key=badness, default=None)
     if worst is not None and not any(badness(worst)):
         worst = None
     return Comparison(
-        num_reference=sum(one.num_reference for one in comparisons),
-        num_found=sum(one.num_found for one in comparisons),
-        num_matched=sum(one.num_matched for one in comparisons),
-        num_undecided=sum(one.num_undecided for one in comparisons),
-        num_unexplained=sum(one.num_unexplained for one in comparisons),
-        largest_box_px=max((one.largest_box_px for one in comparisons), default=0.0),
-        largest_score=max((one.largest_score for one in comparisons), default=0.0),
-        num_differing_images=sum(one.num_unexplained > 0 for one in comparisons),
+        num_reference=sum(image.num_reference for image in comparisons),
+        num_found=sum(image.num_found for image in comparisons),
+        num_matched=sum(image.num_matched for image in comparisons),
+        num_undecided=sum(image.num_undecided for image in comparisons),
+        num_unexplained=sum(image.num_unexplained for image in comparisons),
+        largest_box_px=max((image.largest_box_px for image in comparisons), default=0.0),
+        largest_score=max((image.largest_score for image in comparisons), default=0.0),
+        num_differing_images=sum(image.num_unexplained > 0 for image in comparisons),
         worst_image=worst,
         worst_difference=None if worst is None else comparisons[worst].difference,
     )
@@ -211,15 +218,15 @@ class _Judge:
         """Whether detection `index` may stand in its own list, and may be absent from the other."""
         return self._may_be_here(index, own) and self._may_be_absent(index, own, other)
 
-    def is_candidate(self, found: Detections, index: int) -> bool:
+    def is_candidate(self, exported: Detections, index: int) -> bool:
         """Whether the network gave this box and score in the reference."""
-        box_errors, score_errors = _errors(_pick(found, [index]), self.candidates, self.input_size)
+        box_errors, score_errors = _errors(_pick(exported, [index]), self.candidates, self.input_size)
         if bool(((box_errors <= self.tolerance.box_px) & (score_errors <= self.tolerance.score)).any()):
             return True
-        # Flat pictures give hundreds of equal scores; which of them the list of candidates ends with is chance.
-        scores = self._candidate_scores(found.labels[index])
+        # Flat images give hundreds of equal scores; which of them the list of candidates ends with is chance.
+        scores = self._candidate_scores(exported.labels[index])
         is_cut = len(scores) >= CANDIDATES_PER_PLACE * self.rules.max_per_class
-        return is_cut and bool(found.scores[index] <= scores[-1] + self.tolerance.score)
+        return is_cut and bool(exported.scores[index] <= scores[-1] + self.tolerance.score)
 
     def _may_be_here(self, index: int, own: Detections) -> bool:
         score, slack = own.scores[index], self.tolerance.score
@@ -294,17 +301,17 @@ def _difference(
     index: int, own: Detections, other: Detections, free: IntArray, input_size: int, *, is_missing: bool
 ) -> Difference:
     """Tells of an unexplained detection, with what the other list has on the same object among its `free` ones."""
-    one, rest = _pick(own, [index]), _pick(other, free)
-    box_errors, score_errors = (errors[0] for errors in _errors(one, rest, input_size))
-    overlaps = geometry.iou(one.boxes.astype(np.float64), rest.boxes.astype(np.float64))[0]
+    unexplained, rest = _pick(own, [index]), _pick(other, free)
+    box_errors, score_errors = (errors[0] for errors in _errors(unexplained, rest, input_size))
+    overlaps = geometry.iou(unexplained.boxes.astype(np.float64), rest.boxes.astype(np.float64))[0]
     # The same label goes before a larger overlap.
     near = [i for i in np.argsort(-overlaps - np.isfinite(box_errors)) if overlaps[i] >= SAME_OBJECT][:1]
     is_same = bool(near) and bool(np.isfinite(box_errors[near[0]]))
     return Difference(
         is_missing=is_missing,
-        label=int(one.labels[0]),
-        score=float(one.scores[0]),
-        box_px=tuple(round(float(side) * input_size, 2) for side in one.boxes[0]),
+        label=int(unexplained.labels[0]),
+        score=float(unexplained.scores[0]),
+        box_px=tuple(round(float(side) * input_size, 2) for side in unexplained.boxes[0]),
         other_label=int(rest.labels[near[0]]) if near else None,
         box_error_px=float(box_errors[near[0]]) if is_same else None,
         score_error=float(score_errors[near[0]]) if is_same else None,

@@ -24,7 +24,7 @@ def take_raw_images(folded: SSD, *, channel_order: ChannelOrder, input_maximum: 
 
 
 def take_scaled_images(raw: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
-    """`take_raw_images` undone."""
+    """A copy of what `take_raw_images` gave that takes RGB images in 0..1 again."""
     return _with_input(raw, channel_order, input_maximum)
 
 
@@ -61,14 +61,14 @@ def _multiply_step(quantizer: Quantizer, factor: float) -> None:
 
 
 def _first_convolution(network: SSD) -> nn.Conv2d:
-    """The convolution that reads the image, found by running it: the order of modules need not be that of data."""
+    """The convolution that reads the image; the network is run, because modules need not stand in the order of data."""
     image = torch.zeros(1, 3, 64, 64)
-    found: list[nn.Conv2d] = []
+    readers: list[nn.Conv2d] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         given = inputs[0]
         if isinstance(module, nn.Conv2d) and isinstance(given, Tensor) and given is image:
-            found.append(module)
+            readers.append(module)
 
     # First of all, before the image is rounded.
     hooks = [module.register_forward_pre_hook(look, prepend=True) for module in network.modules()]
@@ -78,5 +78,5 @@ def _first_convolution(network: SSD) -> nn.Conv2d:
     finally:
         for hook in hooks:
             hook.remove()
-    assert len(found) == 1, f"{len(found)} convolutions read the image"
-    return found[0]
+    assert len(readers) == 1, f"{len(readers)} convolutions read the image"
+    return readers[0]

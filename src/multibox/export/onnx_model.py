@@ -28,19 +28,22 @@ from multibox.errors import DependencyError
 from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
+from multibox.model.ssd import flatten_level
 from multibox.runtime import contract as metadata
 from multibox.runtime.contract import ExportInfo
 from multibox.structures import RawOutput
 
 OPSET = 13
-"""The oldest set in which all operators used here have their present form (Softmax got its own along one axis in 13):
-what runs ONNX at all runs this, without converting."""
+"""Version of the operators: the oldest in which all that are used here have their present form (Softmax: 13).
+
+Whatever runs ONNX at all runs this version without converting.
+"""
 
 IR_VERSION = 7
-"""The file format of that opset's time; `onnx` would write its newest, which older runtimes refuse."""
+"""Version of the file format, of the time of that opset; `onnx` would write its newest, which older runtimes refuse."""
 
 Input = str | float | Sequence[float] | NDArray[Any]
-"""Of a node: the name of a value, or a constant."""
+"""Input of a node: the name of a value, or a constant."""
 
 
 def build(folded: nn.Module, info: ExportInfo) -> Any:
@@ -153,17 +156,21 @@ class _Layers(fx.Interpreter):
         return y if after is None else _quantizer(self._graph, f"{target}.{OUTPUT_QUANTIZER}", after, y)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """`+`, `torch.cat`, and so on."""
+        """One of the functions in `FUNCTIONS`."""
         assert target in FUNCTIONS, f"no ONNX is known here for {target}"
         return FUNCTIONS[target](self._graph, *args, **kwargs)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A method of a tensor."""
-        assert target in METHODS, f"no ONNX is known here for Tensor.{target}"
-        return METHODS[target](self._graph, *args)
+        """A method of a tensor, which no network has outside of the functions above."""
+        raise AssertionError(f"no ONNX is known here for Tensor.{target}")
 
 
 class _Tracer(fx.Tracer):
+    """Takes the layers in `LAYERS` and the function `flatten_level` as they are, without looking inside."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=(flatten_level,))
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one of the layers below."""
         return type(m) in LAYERS or super().is_leaf_module(m, module_qualified_name)
@@ -214,6 +221,11 @@ def _convolve(graph: _Graph, name: str, layer: nn.Conv2d, x: str, weight: str) -
     )
 
 
+def _flatten_level(graph: _Graph, level: str, last: int) -> str:
+    # In the shape, 0 means "as it is": any number of images.
+    return graph.add("Reshape", graph.add("Transpose", level, perm=[0, 2, 3, 1]), [0, -1, last])
+
+
 LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _convolution,
     DepthwiseConv2d: _convolution,
@@ -227,15 +239,8 @@ LAYERS: dict[type[nn.Module], Callable[..., str]] = {
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.add: lambda graph, a, b: graph.add("Add", a, b),
     torch.cat: lambda graph, values, dim: graph.add("Concat", *values, axis=dim),
-    # Of a shape, only the number of images is asked. Reshape takes 0 for "as it is", which also holds for any number.
-    getattr: lambda graph, x, name: {"shape": (0,)}[name],
-    operator.getitem: lambda graph, shape, index: shape[index],
+    flatten_level: _flatten_level,
     RawOutput: lambda graph, deltas, logits: RawOutput(deltas, logits),
-}
-
-METHODS: dict[str, Callable[..., str]] = {
-    "permute": lambda graph, x, *axes: graph.add("Transpose", x, perm=axes),
-    "reshape": lambda graph, x, *shape: graph.add("Reshape", x, shape),
 }
 
 
@@ -254,13 +259,13 @@ def _boxes_labels(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int,
     num_candidates = per_class * len(info.classes)
     count = min(info.max_detections, num_candidates)
     best, place = graph.add_pair("TopK", graph.add("Reshape", survivors, [-1, num_candidates]), [count], axis=1)
-    is_found = graph.add("Greater", best, info.score_threshold)
+    is_detection = graph.add("Greater", best, info.score_threshold)
     corners = graph.add("GatherND", candidates, graph.add("Unsqueeze", place, [2]), batch_dims=1)
     corners_px = graph.add("Mul", corners, float(info.input_size))
     boxes = graph.add("Concat", corners_px, graph.add("Unsqueeze", best, [2]), axis=2)
-    boxes = graph.add("Where", graph.add("Unsqueeze", is_found, [2]), boxes, 0.0)
+    boxes = graph.add("Where", graph.add("Unsqueeze", is_detection, [2]), boxes, 0.0)
     # Candidates lie class by class, so the place of one tells its class.
-    labels = graph.add("Where", is_found, graph.add("Div", place, per_class), -1)
+    labels = graph.add("Where", is_detection, graph.add("Div", place, per_class), -1)
     missing = info.max_detections - count
     if missing:
         boxes = graph.add("Pad", boxes, [0, 0, 0, 0, missing, 0], 0.0)

@@ -29,7 +29,7 @@ NAME = "multibox"
 def build(folded: SSD, info: ExportInfo) -> Any:
     """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
 
-    It carries `info`.
+    The model carries `info` in its `rt_info`.
     """
     return finish(convert(folded, info), info)
 
@@ -38,7 +38,7 @@ def convert(folded: SSD, info: ExportInfo) -> Any:
     """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1).
 
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
-    whoever profiles a file, and for `quantization.read`.
+    whoever profiles a file, and for `compress.nncf.read`.
     """
     import openvino
 
@@ -131,8 +131,8 @@ def _detection_output(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, A
         "objectness_score": 0.0,
     }
     flat_deltas, flat_scores = (ops.reshape(value, [0, -1], special_zero=True) for value in (deltas, scores))
-    found = ops.detection_output(flat_deltas, flat_scores, _anchors(info), attributes)
-    return {"detection_out": found.output(0)}
+    rows = ops.detection_output(flat_deltas, flat_scores, _anchors(info), attributes)
+    return {"detection_out": rows.output(0)}
 
 
 def _boxes_labels(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, Any]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from multibox import config
 from multibox.config import PostprocessConfig, Template
@@ -38,19 +35,19 @@ if TYPE_CHECKING:
     from multibox.model.ssd import SSD
 
 CANDIDATE_SLACK = 0.01
-"""How far below the score threshold candidates are kept; more than the tolerance of a score."""
+"""Distance below the score threshold down to which candidates are kept; more than the tolerance of a score."""
 
 NO_IOU = 2.0
-"""A threshold that no IoU reaches: nothing is suppressed."""
+"""IoU threshold that no IoU reaches, so that nothing is suppressed."""
 
-LOST_SHARE, LOST_ALWAYS = 0.05, 2
-"""How many confident detections of a form in 8 bits may have no partner: a share, and as many even of a handful.
+LOST_SHARE = 0.05
+"""Share of the confident detections of a form in 8 bits that may have no partner.
 
 In trained networks it was 0 to 0.2 % (BCCD, playing cards, face masks: 61 to 2,382 detections at 256).
 """
 
-WARM_UP_ROUNDS, LEAST_ROUNDS = 2, 5
-"""Calls that are not timed, and those that are at least."""
+LOST_ALWAYS = 2
+"""Number of confident detections of a form in 8 bits that may have no partner however few there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class ComparedForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ParityRow:
     """A form and how it compares; AP is a fraction, None without annotations, `comparison` None for a reference.
 
     `passed`: None where the row is not judged. `reason`: why it failed, in a sentence.
@@ -96,7 +93,7 @@ class Row:
 class Parity:
     """The rows of all forms over `num_images` images, in their order."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ParityRow, ...]
     num_images: int
 
     @property
@@ -115,7 +112,7 @@ class Parity:
         return tuple(f"{row.form.name}: {row.reason}" for row in self.rows if row.passed is False)
 
     def to_plain(self) -> dict[str, Any]:
-        """The same as dictionaries and numbers, ready for JSON."""
+        """Verdict, number of images and rows as dictionaries and numbers, ready for JSON."""
         return {
             "passed": self.passed,
             "num_images": self.num_images,
@@ -125,7 +122,7 @@ class Parity:
 
 def check(
     forms: Sequence[ComparedForm],
-    found: Iterable[Mapping[str, Detections]],
+    detections: Iterable[Mapping[str, Detections]],
     *,
     image_names: Sequence[str],
     data: CocoData | None,
@@ -134,34 +131,34 @@ def check(
     input_size: int,
     median_ms: Mapping[str, float],
 ) -> Parity:
-    """Each form against its reference, over images of which `found` gives, one by one, what `collect` does.
+    """How each form compares with its reference; `detections` has for each image what `collect` gives.
 
     AP is measured where there are annotations: `data`, whose records are the images. `rules` and `input_size` are those
     of the network, which all forms share.
     """
     kept: dict[str, list[Detections]] = {form.name: [] for form in forms}
     compared: dict[str, list[ImageComparison]] = {form.name: [] for form in forms}
-    for of_image in found:
+    for of_image in detections:
         for form in forms:
             kept[form.name].append(of_image[form.name])
             if form.reference is not None:
                 lists = of_image[form.reference], of_image[form.name]
                 candidates = of_image[candidates_of(form.reference)]
                 comparing = _compare_confident if form.is_int8 else compare
-                one = comparing(
+                comparison = comparing(
                     *lists, candidates=candidates, rules=rules, input_size=input_size, tolerance=form.tolerance
                 )
-                compared[form.name].append(one)
-    metrics = {name: measure(some, data) for name, some in kept.items()} if data is not None else {}
+                compared[form.name].append(comparison)
+    metrics = {name: measure(lists, data) for name, lists in kept.items()} if data is not None else {}
     rows = []
     for form in forms:
-        comparison = summarise(compared[form.name])
+        summary = summarise(compared[form.name])
         faults: list[str] = []
         if form.is_judged and form.reference is not None and form.is_int8:
-            faults = _faults_of_int8(form, comparison, kept, metrics, data)
+            faults = _faults_of_int8(form, summary, kept, metrics, data)
         elif form.is_judged and form.reference is not None:
-            faults = _faults(form, comparison, metrics, image_names, classes)
-        rows.append(_row(form, comparison, metrics.get(form.name), faults, median_ms.get(form.name)))
+            faults = _faults(form, summary, metrics, image_names, classes)
+        rows.append(_row(form, summary, metrics.get(form.name), faults, median_ms.get(form.name)))
     return Parity(tuple(rows), num_images=len(image_names))
 
 
@@ -173,7 +170,7 @@ def collect(
     num_workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, Detections]]:
-    """What each runtime finds in one image after the other; each image is decoded once.
+    """The detections of each runtime in one image after the other; each image is decoded once.
 
     They come lazily, so that the candidates of a large data set are never all in memory. `progress` is told after each
     batch how many images that was.
@@ -200,7 +197,7 @@ def reference_runtimes(name: str, model: SSD, template: Template, classes: Seque
     loose = config.replace(
         rules,
         score_threshold=max(0.0, rules.score_threshold - CANDIDATE_SLACK),
-        iou_threshold=NO_IOU,
+        iou_threshold=NO_IOU,  # no template may have it
         max_per_class=CANDIDATES_PER_PLACE * rules.max_per_class,
         max_detections=sys.maxsize,
     )
@@ -216,38 +213,15 @@ def candidates_of(reference: str) -> str:
     return f"{reference}, candidates"
 
 
-def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 2.0) -> dict[str, float]:
-    """The median time of a call, from one BGR image to its detections, in ms, in about so many seconds in all.
-
-    The runtimes take turns, so that whatever else the machine does meets them all alike, and turn round each time, so
-    that none always runs after the same other one, whose threads may still be winding down.
-    """
-    names = list(runtimes)
-    for _ in range(WARM_UP_ROUNDS):
-        for name in names:
-            runtimes[name]([image])
-    times: dict[str, list[float]] = {name: [] for name in names}
-    end = time.perf_counter() + seconds
-    num_rounds = 0
-    while num_rounds < LEAST_ROUNDS or time.perf_counter() < end:
-        for name in names:
-            start = time.perf_counter()
-            runtimes[name]([image])
-            times[name].append(1000 * (time.perf_counter() - start))
-        names.reverse()
-        num_rounds += 1
-    return {name: float(np.median(some)) for name, some in times.items()}
-
-
 def _row(
     form: ComparedForm,
     comparison: Comparison,
     metrics: Metrics | None,
     faults: Sequence[str],
     milliseconds: float | None,
-) -> Row:
+) -> ParityRow:
     is_judged = form.is_judged and form.reference is not None
-    return Row(
+    return ParityRow(
         form=form,
         ap=None if metrics is None else metrics.ap,
         ap50=None if metrics is None else metrics.ap50,
@@ -260,24 +234,24 @@ def _row(
 
 def _compare_confident(
     reference: Detections,
-    found: Detections,
+    exported: Detections,
     *,
     candidates: Detections,
     rules: PostprocessConfig,
     input_size: int,
     tolerance: Tolerance,
 ) -> ImageComparison:
-    """As `compare`, of the detections of either list that are worth showing, each with all of the other.
+    """Compare the confident detections of either list with all detections of the other.
 
     `num_reference` counts those of both lists, `num_matched` those that have a partner; nothing is judged singly.
     """
 
-    def matches(some: Detections, other: Detections) -> ImageComparison:
-        likely = some.scores >= DEFAULT_THRESHOLD
-        confident = Detections(some.boxes[likely], some.scores[likely], some.labels[likely])
+    def matches(own: Detections, other: Detections) -> ImageComparison:
+        likely = own.scores >= DEFAULT_THRESHOLD
+        confident = Detections(own.boxes[likely], own.scores[likely], own.labels[likely])
         return compare(confident, other, candidates=candidates, rules=rules, input_size=input_size, tolerance=tolerance)
 
-    there, back = matches(reference, found), matches(found, reference)
+    there, back = matches(reference, exported), matches(exported, reference)
     return ImageComparison(
         num_reference=there.num_reference + back.num_reference,
         num_found=there.num_reference + back.num_reference,
@@ -340,7 +314,7 @@ def _faults(
             f"chance explains, most in {worst}."
         )
     measured = [metrics.get(name or "") for name in (form.name, form.reference)]
-    ap, expected = (None if one is None else one.ap for one in measured)
+    ap, expected = (None if metric is None else metric.ap for metric in measured)
     if ap is not None and expected is not None and abs(ap - expected) * 100 > form.tolerance.ap_points:
         faults.append(f"AP is {100 * ap:.2f}, that of {form.reference} {100 * expected:.2f}.")
     return faults

@@ -13,15 +13,15 @@ from rich.table import Table
 
 from multibox.errors import OptionError
 from multibox.export.agreement import Comparison, Tolerance
-from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, Row
+from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, ParityRow
 from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.runtime.contract import DEFAULT_THRESHOLD
 from multibox.wording import NO_VALUE, percent
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
-LEFT = 2
-"""Columns of text; numbers stand to the right."""
+NUM_TEXT_COLUMNS = 2
+"""Number of first columns that hold text, which is set to the left; numbers are set to the right."""
 
 LEFT_OUT_IF_NARROW = {"AP50", "tied"}
 
@@ -36,7 +36,7 @@ def table(parity: Parity, *, width: int = 100) -> Table:
     columns = [name for name in COLUMNS if width >= 100 or name not in LEFT_OUT_IF_NARROW]
     result = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for place, name in enumerate(COLUMNS):
-        is_text = place < LEFT or name == COLUMNS[-1]
+        is_text = place < NUM_TEXT_COLUMNS or name == COLUMNS[-1]
         if name in columns:
             result.add_column(name, justify="left" if is_text else "right", no_wrap=place > 0)
     for row in parity.rows:
@@ -70,7 +70,7 @@ def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
         *_notes(parity),
         "",
         "| " + " | ".join((COLUMNS[0], "file", *COLUMNS[1:])) + " |",
-        "|---|---|---|" + "---:|" * (len(COLUMNS) - LEFT - 1) + "---|",
+        "|---|---|---|" + "---:|" * (len(COLUMNS) - NUM_TEXT_COLUMNS - 1) + "---|",
         *("| " + " | ".join(_escaped(cell) for cell in _with_file(row)) + " |" for row in parity.rows),
         "",
         *_explanations(parity),
@@ -106,7 +106,7 @@ def write(
             raise OptionError(f"{path}: cannot write the file: {error.strerror}.") from error
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ParityRow) -> tuple[str, ...]:
     megabytes = NO_VALUE if row.form.size_bytes is None else f"{row.form.size_bytes / 1e6:.1f}"
     return (
         row.form.name,
@@ -120,7 +120,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _with_file(row: Row) -> tuple[str, ...]:
+def _with_file(row: ParityRow) -> tuple[str, ...]:
     name, *rest = _cells(row)
     return (name, row.form.file, *rest)
 
@@ -136,7 +136,7 @@ def _compared(comparison: Comparison | None) -> tuple[str, str, str, str]:
     )
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: ParityRow) -> str:
     if row.passed is None:
         return NO_VALUE
     return "passed" if row.passed else "FAILED"
@@ -157,7 +157,7 @@ def _explanations(parity: Parity) -> list[str]:
             allowed = _allowed_int8(row.form.tolerance) if row.form.is_int8 else _allowed(row.form.tolerance)
             names.setdefault(allowed, []).append(row.form.name)
     return [
-        *(f"- Tolerance of {', '.join(some)}: {allowed}." for allowed, some in names.items()),
+        *(f"- Tolerance of {', '.join(of_forms)}: {allowed}." for allowed, of_forms in names.items()),
         "- `in`: the arithmetic. AP and AP50 in percent. `matched`: detections of the reference that have a partner. "
         "`box px` (pixels of the network input) and `score`: largest differences. `ms`: median of a call with "
         "one image, from image to detections, all forms taking turns.",

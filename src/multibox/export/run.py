@@ -1,4 +1,4 @@
-"""From a checkpoint to files that are proved to be it: written aside, compared, and only then put in their place."""
+"""From a checkpoint to files that are proved to be it: `export` writes them aside, compares, and then moves them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from typing import Any, Literal, cast
 from multibox import config
 from multibox.data.coco import CocoData
 from multibox.data.images import read
+from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.export import openvino_model, parity
+from multibox.export import openvino_model, parity, parity_report
 from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
+from multibox.export.timing import median_ms
 from multibox.files import sha256
 from multibox.machine import provenance
 from multibox.model import ssd
@@ -42,20 +44,22 @@ REJECTED = ".rejected"
 CHECKPOINT = "checkpoint"
 
 ROUNDED = Tolerance(only_ap=True)
-"""Rounding weights to half precision moves single detections; what counts is that it costs no AP."""
+"""Tolerance for weights in half precision, which moves single detections: what counts is that it costs no AP."""
 
 INT8_AP_POINTS, INT8_SCORE, INT8_BOX_SHARE = 0.2, 0.1, 1 / 32
-"""How far files that compute in 8 bits may be from the checkpoint: AP, scores, boxes as a share of the input's side."""
+"""Tolerance for files that compute in 8 bits: AP in points, a score, a box as a share of the input's side."""
 
 COARSE = Tolerance(box_px=4, score=0.05)
-"""What counts as the same detection in bfloat16, whose numbers have 8 bits: these rows are shown, not judged."""
+"""Tolerance for bfloat16, whose numbers have 8 bits; such rows are shown, not judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to write. `batch`: images per call, 0 for any number. `precision`: of the weights in OpenVINO files.
+    """Which files to write, and how.
 
-    Those of a compressed checkpoint are in 8 bits; `precision` is FP32 then.
+    `raw` adds files that end before non-maximum suppression. `channel_order` and `precision` are those of the images
+    and of the weights of OpenVINO files; a compressed checkpoint, whose weights are in 8 bits, needs FP32. `batch` is
+    the number of images per call, 0 for any number.
     """
 
     openvino: bool = True
@@ -76,13 +80,56 @@ class ExportedFile:
 
     @property
     def num_bytes(self) -> int:
-        """Size on disk, weights included."""
+        """Size on disk in bytes, weights included."""
         return sum(path.stat().st_size for path in self.parts)
 
     @property
     def parts(self) -> tuple[Path, ...]:
         """The files that it consists of, the one to open last."""
         return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
+
+    The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
+    detection is worth showing.
+    """
+
+    paths: tuple[Path, ...]
+    parity: Parity
+    threshold: float
+
+
+def export(
+    checkpoint: Checkpoint,
+    source: Path,
+    output: Path,
+    request: Request,
+    *,
+    data: CocoData | None,
+    progress: Callable[[int], None] | None = None,
+) -> Export:
+    """Write a checkpoint, whose file is `source`, as model files to `output`, with export.json and export.md.
+
+    All files are compared with the checkpoint on the images of `data`, or, without AP, on the images that come with
+    multibox. If one of them differs, all of them get names with `.rejected`. `progress` is told after each batch how
+    many images that was.
+
+    Raises:
+        OptionError: a file cannot be written, or half precision is asked for where weights are in 8 bits.
+        DependencyError: ONNX is asked for and its packages are not installed.
+        DataError: an image cannot be read.
+    """
+    checkpoint = with_threshold(checkpoint, data)
+    with staging(output) as folder:
+        files = write_files(checkpoint, source, folder, request)
+        compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
+        paths = publish(files, output, is_rejected=not compared.passed)
+    threshold = files[0].info.threshold
+    parity_report.write(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
+    return Export(paths, compared, threshold)
 
 
 def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
@@ -130,8 +177,8 @@ def with_threshold(checkpoint: Checkpoint, data: CocoData | None) -> Checkpoint:
     """
     if checkpoint.meta.get("threshold") is not None or data is None:
         return checkpoint
-    found = evaluate(runtime_of(checkpoint), data)
-    meta = {**checkpoint.meta, "threshold": suggested(found.detections, data)}
+    evaluation = evaluate(runtime_of(checkpoint), data)
+    meta = {**checkpoint.meta, "threshold": suggested(evaluation.detections, data)}
     return dataclasses.replace(checkpoint, meta=meta)
 
 
@@ -186,7 +233,7 @@ def prove(
         classes=classes,
         rules=template.postprocess,
         input_size=template.input.size,
-        median_ms=parity.median_ms(shown, read(paths[0])),
+        median_ms=median_ms(shown, read(paths[0])),
     )
 
 
@@ -273,7 +320,7 @@ class _Description:
         }
 
     def ir(self, form: Form, request: Request) -> ExportInfo:
-        """Raw images."""
+        """The description of an OpenVINO file, which takes raw images."""
         return ExportInfo(
             form=form,
             channel_order=request.channel_order,
@@ -284,7 +331,7 @@ class _Description:
         )
 
     def onnx(self, form: Form, request: Request) -> ExportInfo:
-        """RGB divided by 255, as the original's."""
+        """The description of an ONNX file, which takes RGB divided by 255, as the original's did."""
         return ExportInfo(
             form=form,
             channel_order="RGB",
@@ -293,6 +340,13 @@ class _Description:
             precision="INT8" if self._is_int8 else "FP32",
             **self._fields,
         )
+
+
+def _described(data: CocoData | None) -> str:
+    if data is None:
+        return "the pictures that come with multibox"
+    names = ", ".join(file.name for file, _ in data.sources)
+    return f"the {len(data.records)} images of {names}"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ Sizes = Sequence[tuple[float, float]]
 LevelSizes = tuple[tuple[tuple[float, float], ...], ...]
 
 MAX_BOXES = 4000
-"""Boxes looked at when anchors are judged: the mean over so many is known to about 0.003."""
+"""Number of boxes on which anchors are judged; the mean over so many is known to about 0.003."""
 
 
 def make_anchors(anchors_px: Sequence[Sizes], strides: Sequence[int], input_size: int) -> FloatArray:
@@ -36,8 +36,8 @@ def make_anchors(anchors_px: Sequence[Sizes], strides: Sequence[int], input_size
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How well anchors meet boxes. Both are over boxes, each with the best of all anchors where they stand.
+class AnchorFit:
+    """How well anchors meet boxes, over boxes, each with the best of all anchors where they stand.
 
     `mean_iou`: mean best IoU. `recall`: share of boxes whose best IoU reaches the matching threshold.
     """
@@ -46,15 +46,15 @@ class Fit:
     recall: float
 
 
-def measure_fit(boxes: FloatArray, anchors: FloatArray, *, iou_threshold: float) -> Fit:
+def measure_fit(boxes: FloatArray, anchors: FloatArray, *, iou_threshold: float) -> AnchorFit:
     """How well `anchors` (A, 4) meet `boxes` (N, 4), N > 0."""
     best = np.concatenate([iou(part, anchors).max(axis=1) for part in np.array_split(boxes, len(boxes) // 256 + 1)])
-    return Fit(float(best.mean()), float((best >= iou_threshold).mean()))
+    return AnchorFit(float(best.mean()), float((best >= iou_threshold).mean()))
 
 
 def fit_anchors(
     boxes: FloatArray, given_px: LevelSizes, strides: Sequence[int], input_size: int, *, iou_threshold: float, seed: int
-) -> tuple[LevelSizes, Fit, Fit]:
+) -> tuple[LevelSizes, AnchorFit, AnchorFit]:
     """Anchor sizes fitted to boxes (N, 4) with as many on each level as `given_px`; the fit before and after.
 
     Several divisions of the boxes between the levels are clustered and the anchors that fit best, measured where they
@@ -84,8 +84,8 @@ class Choice:
 
     anchors_px: LevelSizes
     known: int | None
-    fits: tuple[Fit, ...]
-    fitted: Fit
+    fits: tuple[AnchorFit, ...]
+    fitted: AnchorFit
 
 
 def choose_anchors(

@@ -44,7 +44,7 @@ class MobileNetV2(nn.Module):
         return self.from_block(0, images)
 
     def from_block(self, first_block: int, x: Tensor) -> list[Tensor]:
-        """The same, from what the blocks before that one make of the images."""
+        """Feature maps, as `forward` gives them, from what the blocks before `first_block` make of the images."""
         *early, stage5 = self.features
         for block in early[first_block:]:
             x = block(x)

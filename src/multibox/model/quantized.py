@@ -2,7 +2,7 @@
 
 A `Quantization` says which values of a folded network are rounded, and how. It is kept beside the weights, which stay
 floating-point numbers under their usual names. `apply` puts both together: for evaluation, for export, and for training
-on. Where its numbers come from is told in `export/quantization.py`.
+on. Where its numbers come from is told in `compress/nncf.py`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from torch import Tensor, nn
 from multibox.model.ssd import SSD
 
 Place = Literal["input", "output", "weight", "summand"]
-"""Of a module: what goes into it, what comes out, its weights; or what comes out and is at once added to a shortcut.
+"""Value of a module that is rounded: its input, its output, its weights, or a summand.
 
-A summand is rounded in an exported file, else the sum would not be a part of the convolution. But as such it is added
-before anything is rounded, as OpenVINO does it on processors, so here a summand is not rounded. (With it rounded, a
-fifth of the sums of the first shortcut were another integer than in OpenVINO; without, fewer than one in 500.)
+A summand is an output that is at once added to a shortcut. It is rounded in an exported file, else the sum would not be
+a part of the convolution. But as such a part it is added before anything is rounded, as OpenVINO does it on processors,
+so here a summand is not rounded. (With it rounded, a fifth of the sums of the first shortcut were another integer than
+in OpenVINO; without, fewer than one in 500.)
 """
 
 INPUT_QUANTIZER, OUTPUT_QUANTIZER = "input_quantizer", "output_quantizer"
-"""What the `Quantizer` of a module's input and output is called among its children."""
+"""Names of the `Quantizer` of a module's input and of that of its output among the children of the module."""
 
 RANGES = ((-128, 127), (0, 255), (-127, 127))
-"""The integers that values become: signed, unsigned, and of weights, which leave out one to be symmetric."""
+"""Ranges of the integers that values become: signed, unsigned, and weights, which leave out one to be symmetric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Scale:
 
 
 Quantization = Mapping[tuple[str, Place], Scale]
-"""Scales by module and place; the image's is that of the input of the first convolution."""
+"""Scales by module and place; the scale of the image is that of the input of the first convolution."""
 
 
 class Quantizer(nn.Module):
@@ -65,7 +66,7 @@ class Quantizer(nn.Module):
         self.register_buffer("zero", torch.zeros_like(scale.step, dtype=torch.int32), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """The same shape."""
+        """Rounded values, in the shape of `values`."""
         if not self.is_active:
             return values
         if len(self.step) == 1:
@@ -80,14 +81,25 @@ class QuantizedConv2d(nn.Conv2d):
 
     @classmethod
     def of(cls, module: nn.Conv2d, scale: Scale) -> QuantizedConv2d:
-        """The same convolution, with the same parameters, and this scale for its weights."""
-        made = cls.__new__(cls)
-        made.__dict__ = copy.copy(module.__dict__)
-        made._modules = {"quantizer": Quantizer(scale, axis=0)}
-        return made
+        """A convolution that shares the parameters of `module`, with this scale for its weights."""
+        quantized = cls(
+            module.in_channels,
+            module.out_channels,
+            _pair(module.kernel_size),
+            _pair(module.stride),
+            padding=module.padding if isinstance(module.padding, str) else _pair(module.padding),
+            dilation=_pair(module.dilation),
+            groups=module.groups,
+            bias=module.bias is not None,
+            padding_mode=module.padding_mode,
+            device="meta",  # its own parameters take no memory and draw no random numbers
+        )
+        quantized.weight, quantized.bias, quantized.training = module.weight, module.bias, module.training
+        quantized.quantizer = Quantizer(scale, axis=0)
+        return quantized
 
     def forward(self, x: Tensor) -> Tensor:
-        """As of any convolution."""
+        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride), with rounded weights."""
         y: Tensor = self._conv_forward(x, self.quantizer(self.weight), self.bias)
         return y
 
@@ -122,7 +134,7 @@ def apply(folded: SSD, quantization: Quantization) -> SSD:
 
 
 def activate_all(network: SSD) -> None:
-    """Make summands be rounded too, in place: for what is exported."""
+    """Round summands too, in place, as an exported file does."""
     for module in network.modules():
         if isinstance(module, Quantizer):
             module.is_active = True
@@ -142,20 +154,20 @@ def to_plain(quantization: Quantization) -> dict[str, Any]:
 
 
 def from_plain(plain: Any) -> Quantization:
-    """`to_plain` undone.
+    """The quantization of which `to_plain` made these values.
 
     Raises:
-        ValueError: this is nothing that `to_plain` gives.
+        ValueError: `to_plain` never gives such values.
     """
     if not isinstance(plain, Mapping) or not plain:
         raise ValueError("it is no table of scales")
-    found: dict[tuple[str, Place], Scale] = {}
+    scales: dict[tuple[str, Place], Scale] = {}
     for key, value in plain.items():
         name, _, place = str(key).rpartition(":")
         if not name or place not in get_args(Place):
             raise ValueError(f"`{key}` names no place in a network")
-        found[name, cast(Place, place)] = _scale(key, value)
-    return found
+        scales[name, cast(Place, place)] = _scale(key, value)
+    return scales
 
 
 def _scale(key: str, value: Any) -> Scale:
@@ -166,6 +178,11 @@ def _scale(key: str, value: Any) -> Scale:
     if not is_scale or not bool((step.isfinite() & (step > 0)).all()) or (value["low"], value["high"]) not in RANGES:
         raise ValueError(f"`{key}` is no scale")
     return Scale(**value)
+
+
+def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    height, width = sizes
+    return height, width
 
 
 def _module(network: SSD, name: str) -> nn.Module:

@@ -36,7 +36,7 @@ class SSD(nn.Module):
         return raw
 
     def from_block(self, first_block: int, x: Tensor) -> RawOutput:
-        """The same, from what the blocks of the backbone before that one make of the images."""
+        """Deltas and logits, as `forward` gives them, from what the blocks before `first_block` make of the images."""
         backbone: Any = self.backbone
         raw: RawOutput = self.bbox_head(backbone.from_block(first_block, x))
         return raw
@@ -67,8 +67,10 @@ class Head(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> RawOutput:
         """Feature maps (B, C_i, H_i, W_i) to deltas (B, A, 4) and logits (B, A, num_outputs)."""
-        deltas = [_flatten(branch(x), 4) for branch, x in zip(self.reg_convs, features, strict=True)]
-        logits = [_flatten(branch(x), self.num_outputs) for branch, x in zip(self.cls_convs, features, strict=True)]
+        deltas = [flatten_level(branch(x), 4) for branch, x in zip(self.reg_convs, features, strict=True)]
+        logits = [
+            flatten_level(branch(x), self.num_outputs) for branch, x in zip(self.cls_convs, features, strict=True)
+        ]
         return RawOutput(torch.cat(deltas, dim=1), torch.cat(logits, dim=1))
 
 
@@ -88,6 +90,11 @@ def build(template: Template, *, num_classes: int) -> SSD:
     return SSD(backbone, num_anchors=num_anchors, num_classes=num_classes)
 
 
+def flatten_level(level: Tensor, last: int) -> Tensor:
+    """The `last` values of each of the N anchors of a cell as a row: (B, N * last, H, W) to (B, H * W * N, last)."""
+    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, last)
+
+
 def strides(model: SSD) -> list[int]:
     """Pixels of the network input per cell, for each level."""
     side = 64
@@ -101,11 +108,6 @@ def _branch(channels: int, out_channels: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.Conv2d(channels, out_channels, 1),
     )
-
-
-def _flatten(level: Tensor, last: int) -> Tensor:
-    """(B, N * last, H, W) to (B, H * W * N, last)."""
-    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, last)
 
 
 @torch.no_grad()

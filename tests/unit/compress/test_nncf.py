@@ -203,33 +203,15 @@ def test_equal_input_gives_equal_scales_and_biases(converted, folded, info, imag
     assert all(torch.equal(scale.step, result[1][key].step) for key, scale in again[1].items())
 
 
-def test_one_image_is_enough_and_layers_can_stay_in_floating_point(converted, folded, info, images):
-    left = ["backbone.features.stage1.unit1.conv2.conv"]
-    found = nncf.quantize(converted, images[:1], count=64, thorough=False, floating=left)
-    corrected, scales = nncf.read(found, folded, info)
-    assert (left[0], "weight") not in scales
-    assert Counter(place for _, place in scales)["weight"] == NUM_CONVOLUTIONS - 1
-    assert torch.equal(corrected.get_submodule(left[0]).weight, folded.get_submodule(left[0]).weight)
-    of_checkpoint = kernels(openvino_model.convert(quantized.apply(corrected, scales), info))
-    assert of_checkpoint == kernels(found) and of_checkpoint["f32"] == 1
+def test_one_image_is_enough(converted, folded, info, images):
+    made = nncf.quantize(converted, images[:1], count=64, thorough=False)
+    _, scales = nncf.read(made, folded, info)
+    assert Counter(place for _, place in scales)["weight"] == NUM_CONVOLUTIONS
 
 
 def test_without_images_nothing_is_quantised(converted):
     with pytest.raises(DataError, match="no image to measure"):
         nncf.quantize(converted, [], count=64, thorough=False)
-
-
-def test_the_costliest_rounding_comes_first(result, folded, images):
-    corrected, scales = result
-    some = {key: scales[key] for key in list(scales)[:5]}
-    coarse = quantized.Scale(torch.tensor([3.0]), 0, 255)  # of ReLU6: only 0, 3 and 6 are left
-    some["backbone.features.stage1.unit1.conv1.activ", "output"] = coarse
-    rgb = torch.from_numpy(images[0][:, ::-1] / np.float32(255))
-    ranked = nncf.rank_by_cost(corrected, some, rgb)
-    assert ranked[0][1:] == ("backbone.features.stage1.unit1.conv1.activ", "output")
-    assert len(ranked) == len(some)
-    costs = [cost for cost, *_ in ranked]
-    assert costs == sorted(costs, reverse=True) and costs[0] > 0
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from multibox.data.images import read
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import DataError
 from multibox.export.agreement import ImageComparison, Tolerance, compare, describe, summarise
-from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, median_ms, reference_runtimes
+from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, reference_runtimes
 from multibox.model.ssd import build
 from multibox.structures import Detections, Image
 
@@ -435,13 +435,6 @@ def test_pictures_without_annotations_are_read_from_their_paths(tmp_path):
 def test_picture_that_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.jpg: the image is missing"):
         list(collect({"a": Corner()}, [tmp_path / "gone.jpg"]))
-
-
-def test_every_runtime_has_a_median_after_equally_many_calls():
-    first, second = Corner(), Corner()
-    medians = median_ms({"a": first, "b": second}, np.zeros((8, 8, 3), dtype=np.uint8), seconds=0)
-    assert list(medians) == ["a", "b"]
-    assert first.batches == second.batches == [1] * 7  # two to warm up, at least five that count
 
 
 def test_candidates_hold_every_detection_and_what_was_suppressed(tiny_template_file):

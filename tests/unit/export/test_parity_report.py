@@ -10,9 +10,9 @@ from rich.console import Console
 from multibox.errors import OptionError
 from multibox.export import parity_report
 from multibox.export.agreement import Comparison, Tolerance
-from multibox.export.parity import ComparedForm, Parity, Row
+from multibox.export.parity import ComparedForm, Parity, ParityRow
 
-CHECKPOINT = Row(
+CHECKPOINT = ParityRow(
     ComparedForm("checkpoint", "latest.pth", "float32", 12_345_678), 0.72351, 0.9412, None, 40.04, None, None
 )
 
@@ -26,7 +26,7 @@ def row(
     reason: str | None = None,
     num_reference: int = 2482,
     tolerance: Tolerance | None = None,
-) -> Row:
+) -> ParityRow:
     comparison = Comparison(
         num_reference=num_reference,
         num_found=num_reference,
@@ -42,7 +42,7 @@ def row(
     form = ComparedForm(
         name, file, precision, 6_200_000, "checkpoint", tolerance or Tolerance(), is_judged=passed is not None
     )
-    return Row(form, 0.72352, 0.9412, comparison, 12.34, passed, reason)
+    return ParityRow(form, 0.72352, 0.9412, comparison, 12.34, passed, reason)
 
 
 def printed(parity: Parity, width: int = 100) -> str:
@@ -51,7 +51,7 @@ def printed(parity: Parity, width: int = 100) -> str:
     return stream.getvalue()
 
 
-def markdown(*rows: Row) -> str:
+def markdown(*rows: ParityRow) -> str:
     parity = Parity(rows, num_images=16)
     return parity_report.to_markdown(parity, checkpoint="latest.pth", images="the 16 images of val.json")
 
@@ -70,7 +70,9 @@ def test_narrow_terminals_get_fewer_columns_and_every_row():
 
 
 def test_table_has_dashes_for_what_does_not_exist():
-    unmeasured = Row(ComparedForm("checkpoint", "latest.pth", "float32", None), None, None, None, None, None, None)
+    unmeasured = ParityRow(
+        ComparedForm("checkpoint", "latest.pth", "float32", None), None, None, None, None, None, None
+    )
     assert "checkpoint f32 - - - - - - - - -" in " ".join(printed(Parity((unmeasured,), 6)).split())
 
 

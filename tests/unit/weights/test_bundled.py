@@ -45,7 +45,7 @@ def test_what_is_written_comes_back_but_for_the_classes(network, file):
 
 
 def test_a_run_gets_everything_but_the_rows_of_its_classes(network, file, template):
-    start = open_starting_point(file, config.replace(template, input=config.InputConfig(size=512)))
+    start = open_starting_point(file, config.changed(template, {"input.size": 512}))
     assert start.classes is None
     assert not start.is_folded
     assert start.anchors_px == (((20.0, 41.0),) * 4, ((180.0, 120.0),) * 5)

@@ -53,7 +53,7 @@ def test_anchors_of_another_input_size_are_scaled(tmp_path, weights, of_file, of
 def test_fitted_anchors_of_a_checkpoint_are_scaled_not_replaced(tmp_path, weights):
     given = template(512)
     anchors_px = (((10.0, 30.0),) * 4, ((100.0, 50.0),) * 5)
-    fitted = config.replace(given, model=config.replace(given.model, anchors_px=anchors_px))
+    fitted = config.changed(given, {"model.anchors_px": anchors_px})
     checkpoint.save(tmp_path / "a.pth", Checkpoint(weights, ("cat", "dog"), fitted))
     start = open_starting_point(tmp_path / "a.pth", template(256))
     # 256 / 512 of each side
