@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from multibox import config, machine
 from multibox.config import Template
@@ -34,11 +34,10 @@ from multibox.model.matching import pad
 from multibox.runtime.opening import TorchRuntime
 from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput
-from multibox.train import distributed, memory
+from multibox.train import distributed
 from multibox.train.average import WeightAverage
 from multibox.train.distributed import synchronise_batch_norm
 from multibox.train.frozen import TrainedStages, freeze, frozen_stages, to_input
-from multibox.train.memory import TrainingMemory
 from multibox.train.pace import Pace
 from multibox.train.saving import RunLog
 from multibox.train.schedule import passes_per_epoch, rate_factor
@@ -215,24 +214,6 @@ class TrainingLoop:
                 idle_epochs = self.counters.epoch - self.counters.best_epoch
                 self.display.line(f"No better AP for {idle_epochs} epochs: stopped early.")
         return self._result(is_interrupted())
-
-    def expected_memory(self) -> TrainingMemory:
-        """What the run will take of this machine's memory, in this process."""
-        side = self.template.input.size
-        # Fresh numbers: those of real images would have to be read first.
-        pictures = torch.randint(256, (2, side, side, 3), dtype=torch.uint8)
-        inputs = to_input(pictures.to(self.fabric.device))
-        trained: nn.Module = self.model
-        if self.run_frozen is not None:
-            inputs = self.run_frozen(pictures)
-            trained = TrainedStages(self.model, self.num_frozen)
-        return memory.estimate(
-            trained,
-            inputs,
-            batch_size=self.basic.batch_size,
-            autocast=self.fabric.autocast,
-            image_bytes=self.loader.dataset.bytes_in_cache,
-        )
 
     def judge_start(self) -> None:
         """Validate and save the weights as they are: a start that knows the classes may be hard to beat."""

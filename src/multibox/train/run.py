@@ -117,7 +117,6 @@ def train(
     if resume is not None:
         say(training.restore(resume))
     training.check_agreement()
-    say(str(training.expected_memory()))
     if resume is None and start is not None and set(start.classes or ()) & set(train_data.classes):
         training.judge_start()
     return training.run(tensorboard_dir)
