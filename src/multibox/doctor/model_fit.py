@@ -148,8 +148,9 @@ def advise(fits: Mapping[int, TemplateFit]) -> Advice:
     return Advice(
         largest.template,
         f"even at {largest.input_size} px, {largest.under_cell:.0%} of the objects are under "
-        f"{largest.finest_cell_px} px, the finest cell, and anchors match {largest.worst_recall:.0%} of {largest.worst_class}; cutting images into "
-        "tiles (`multibox predict --tile`) may serve better than any template",
+        f"{largest.finest_cell_px} px, the finest cell, and anchors match {largest.worst_recall:.0%} of "
+        f"{largest.worst_class}; cutting images into tiles (`multibox predict --tile`) may serve better than any "
+        "template",
     )
 
 
