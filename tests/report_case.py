@@ -84,7 +84,7 @@ def random_case(seed: int, *, num_images: int = 12, num_classes: int = 3) -> tup
 
 def work_dir(folder: Path, classes: tuple[str, ...], *, seed: int = 0, num_images: int = 12) -> CocoData:
     """Fill a folder with what train (and, in words of a few figures, export, compress and bench) leave; the data."""
-    images = folder / "pictures of val"
+    images = folder / "images of val"
     images.mkdir(parents=True)
     data, results = random_case(seed, num_images=num_images, num_classes=len(classes))
     records = []

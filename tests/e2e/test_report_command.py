@@ -150,7 +150,7 @@ def test_without_a_record_the_weights_are_run_where_the_data_are_now(work, shape
     data = {"val_ann_files": str(shapes_data.val_file), "val_data_roots": str(shapes_data.val_root)}
     report([folder], save_to=page, **data)
     assert "measured for this report" in page.read_text()
-    assert re.findall(r"measured on (\d+) pictures", page.read_text())[0] == "8"
+    assert re.findall(r"measured on (\d+) images", page.read_text())[0] == "8"
 
 
 def test_two_runs_are_compared(work, tmp_path, monkeypatch):

@@ -21,14 +21,15 @@ from multibox.runtime.contract import DEFAULT_THRESHOLD
 from multibox.structures import Detections
 
 MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
-"""From so many on, 200 draws have to do: 1,000 would take minutes."""
+"""Numbers of detections and of classes from which 200 draws have to do: 1,000 would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What one evaluation shows. `threshold` is the suggested one, or the default where nothing is ever hit.
+class Figures:
+    """All that a report says about one evaluation, in numbers.
 
-    `confusion` (K + 1, K + 1) and `confusions` are those at the threshold.
+    `threshold` is the suggested one, or the default where nothing is ever hit. `confusion` (K + 1, K + 1) and
+    `confusions` are those at the threshold.
     """
 
     evaluation: RecordedEvaluation
@@ -53,12 +54,12 @@ class Findings:
     @property
     def worst_kind(self) -> KindOfError | None:
         """The kind of error that is worth fixing first; None where no fix would give anything."""
-        worst = max(self.kinds, key=lambda one: one.gain)
+        worst = max(self.kinds, key=lambda kind: kind.gain)
         return worst if worst.gain > 0 else None
 
 
-def find(evaluation: RecordedEvaluation) -> Findings | None:
-    """What an evaluation shows; None if its data have no object."""
+def figures_of(evaluation: RecordedEvaluation) -> Figures | None:
+    """Compute what a report says about an evaluation; None if its data have no object."""
     data, detections = evaluation.data, evaluation.detections
     if not sum(data.objects_per_class):
         return None
@@ -68,7 +69,7 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
     confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
     mistakes = find_mistakes(detections, data, matches)
     num_draws = num_draws_for(detections, data)
-    return Findings(
+    return Figures(
         evaluation=evaluation,
         metrics=measure(detections, data),
         matches=matches,
@@ -86,6 +87,6 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
 
 
 def num_draws_for(detections: Sequence[Detections], data: CocoData) -> int:
-    """How many draws of the bootstrap a report can afford."""
+    """Number of draws of the bootstrap that a report can afford."""
     is_small = sum(map(len, detections)) < MANY_DETECTIONS and len(data.classes) < MANY_CLASSES
     return 1000 if is_small else RESAMPLES

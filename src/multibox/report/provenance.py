@@ -66,7 +66,7 @@ def _of_run(run: Run) -> list[tuple[str, str]]:
             rows.append(
                 (
                     name,
-                    f"{data.get('images')} pictures, {data.get('objects')} objects, {files}\n{data.get('fingerprint')}",
+                    f"{data.get('images')} images, {data.get('objects')} objects, {files}\n{data.get('fingerprint')}",
                 )
             )
     if run.weights is not None:
@@ -79,5 +79,5 @@ def _of_evaluation(evaluation: RecordedEvaluation, how: str) -> list[tuple[str, 
     files = ", ".join(file.name for file, _ in evaluation.data.sources) or "unknown"
     return [
         ("measured", f"{evaluation.model.file}, {how}\nSHA-256 {evaluation.model.sha256}"),
-        ("measured on", f"{len(evaluation.data.records)} pictures, {files}\n{evaluation.data.fingerprint}"),
+        ("measured on", f"{len(evaluation.data.records)} images, {files}\n{evaluation.data.fingerprint}"),
     ]
