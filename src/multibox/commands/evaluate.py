@@ -13,7 +13,7 @@ from multibox.commands.options import Flag, Tile, TileOverlap, find_template, re
 if TYPE_CHECKING:
     from multibox.data.coco import Record
     from multibox.runtime.contract import ExportInfo
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections, Image
 
 

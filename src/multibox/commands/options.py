@@ -15,7 +15,7 @@ from multibox.errors import DataError, OptionError
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"

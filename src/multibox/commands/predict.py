@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from multibox.commands.console import errors, tracking
 from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
 from multibox.errors import DataError, OptionError
+from multibox.files import model_files
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from multibox.predict.result_files import CocoFile, PredictionFile, Run
     from multibox.predict.run import OnDrawing, Result, Tally
     from multibox.predict.sources import Source
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.signals import Interruption
 
 EXIT_SOME_UNREADABLE = 1
@@ -127,7 +128,7 @@ class _Outputs:
             written.append(("--coco", images_path(self.coco)))
         written += [("--save-to", path) for path in self.drawings().values()]
         read = [str(source.address) for source in self.sources if not source.is_live]
-        others = [path for path in (model, model.with_suffix(".bin"), self.ann_file) if path is not None]
+        others = [path for path in (*model_files(model), self.ann_file) if path is not None]
         saved_drawings.refuse_overwriting(written, [*read, *others])
 
     def drawings(self) -> dict[str, Path]:

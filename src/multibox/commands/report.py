@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.evaluate.record import RecordedEvaluation
     from multibox.report.work_dir import Run, WorkDir
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
 
 
 def report(

@@ -264,7 +264,7 @@ def _processes(device: str, gpu_num: int | None, template_gpu_num: int) -> tuple
         return "cpu", 1
     import torch
 
-    from multibox.runtime.opening import pick_device
+    from multibox.runtime.torch_runtime import pick_device
 
     pick_device(device)
     available = torch.cuda.device_count()

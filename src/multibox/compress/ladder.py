@@ -23,7 +23,7 @@ from multibox.errors import DataError
 from multibox.evaluate.intervals import ap_difference
 from multibox.evaluate.run import Evaluation, Metrics, evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from multibox.data.coco import CocoData, Record
 from multibox.data.loader import cut, evaluation_images
 from multibox.errors import DependencyError, OptionError
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Detections, Image
 from multibox.threads import in_a_thread
 from multibox.wording import counted

@@ -30,7 +30,8 @@ from multibox.export.agreement import (
     summarise,
 )
 from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.runtime.opening import Runtime, TorchRuntime
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import TorchRuntime
 from multibox.structures import Detections, Image
 from multibox.wording import counted
 

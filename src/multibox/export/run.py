@@ -22,7 +22,7 @@ from multibox.export import openvino_model, parity
 from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
-from multibox.files import sha256
+from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model import ssd
 from multibox.model.complexity import complexity_gflops, size_mp
@@ -32,8 +32,9 @@ from multibox.openvino_graph import write_graph
 from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
-from multibox.runtime.opening import Runtime, runtime_of
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import runtime_of
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -82,7 +83,7 @@ class ExportedFile:
     @property
     def parts(self) -> tuple[Path, ...]:
         """The files that it consists of, the one to open last."""
-        return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+        return model_files(self.path)
 
 
 def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
@@ -206,7 +207,7 @@ def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> 
 
 def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
     """The runtimes of a file, each with the name of its row and the arithmetic that it computes in."""
-    if file.path.suffix == ".onnx":
+    if kind_of(file.path) == "onnx":
         yield OnnxRuntime(file.path), file.name, "float32"
         return
     yield OpenVINORuntime(file.path, precision="f32"), file.name, "float32"

@@ -15,7 +15,7 @@ from multibox.drawing import draw
 from multibox.predict.frames import Failure, Frame, Item, Stop, read_frames
 from multibox.predict.result_files import PredictionFile
 from multibox.predict.sources import Source
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Detections, Image
 from multibox.threads import in_a_thread
 

@@ -31,7 +31,7 @@ from multibox.model.anchors import make_anchors
 from multibox.model.folding import unfold
 from multibox.model.loss import Losses, multibox_loss
 from multibox.model.matching import pad
-from multibox.runtime.opening import TorchRuntime
+from multibox.runtime.torch_runtime import TorchRuntime
 from multibox.signals import interruption
 from multibox.structures import Detections, RawOutput
 from multibox.train import distributed, memory

@@ -26,7 +26,7 @@ from multibox.errors import OptionError
 from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
-from multibox.runtime.opening import pick_device
+from multibox.runtime.torch_runtime import pick_device
 from multibox.structures import FloatArray
 from multibox.train.batch_norm import calibrate_batch_norm
 from multibox.train.distributed import is_launched, meet_again, run_id
