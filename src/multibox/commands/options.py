@@ -22,6 +22,9 @@ TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+Threshold = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
+]
 Flag = Annotated[bool, Parameter(negative=())]
 Tile = Annotated[
     int | Literal["auto"] | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import errors, tracking
-from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
+from multibox.commands.options import Flag, Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
 from multibox.wording import counted
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
 EXIT_SOME_UNREADABLE = 1
 """Some sources could not be read, others could. If none could it is 2, as for every bad input."""
 
-Share = Annotated[float, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))]
-
 
 def predict(
     sources: Annotated[list[str], Parameter(negative=())],
     /,
     *,
     load_weights: Path,
-    threshold: Share | None = None,
+    threshold: Threshold = None,
     save_to: Path | None = None,
     json: Path | None = None,
     csv: Path | None = None,
@@ -76,6 +74,7 @@ def predict(
     from multibox.predict.sources import find_sources
     from multibox.runtime.opening import open_runtime
     from multibox.signals import interruption
+    from multibox.structures import shown_from
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
@@ -93,7 +92,7 @@ def predict(
         tile,
         tile_overlap,
     )
-    chosen, reason = _threshold(threshold, runtime)
+    chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
     run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
@@ -221,17 +220,6 @@ def _run(
     _summarise(tally, runtime.classes)
     outputs.report(coco_file)
     return tally
-
-
-def _threshold(wanted: float | None, runtime: Runtime) -> tuple[float, str]:
-    """The threshold and where it is from."""
-    from multibox.runtime.contract import DEFAULT_THRESHOLD
-
-    if wanted is not None:
-        return wanted, "as given"
-    if runtime.threshold is not None:
-        return runtime.threshold, "which the model's file recommends"
-    return DEFAULT_THRESHOLD, "the default: the model's file recommends none"
 
 
 def _report(problems: Sequence[str], *, is_all: bool) -> None:

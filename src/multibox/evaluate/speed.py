@@ -132,7 +132,7 @@ def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
     chosen = list(available) if not wanted else [name.upper() for name in wanted]
     for name in chosen:
         if name != "AUTO" and name not in {known for device in available for known in (device, device.split(".")[0])}:
-            raise OptionError(f"--devices {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
+            raise OptionError(f"--device {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
     return chosen
 
 

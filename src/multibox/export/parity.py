@@ -29,10 +29,9 @@ from multibox.export.agreement import (
     describe,
     summarise,
 )
-from multibox.runtime.contract import DEFAULT_THRESHOLD
 from multibox.runtime.protocol import Runtime
 from multibox.runtime.torch_runtime import TorchRuntime
-from multibox.structures import Detections, Image
+from multibox.structures import DEFAULT_THRESHOLD, Detections, Image
 from multibox.wording import counted
 
 if TYPE_CHECKING:

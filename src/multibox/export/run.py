@@ -29,12 +29,12 @@ from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.openvino_graph import write_graph
-from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.runtime.protocol import Runtime
 from multibox.runtime.torch_runtime import runtime_of
+from multibox.structures import shown_from
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -254,7 +254,7 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": checkpoint.meta.get("threshold") or contract.DEFAULT_THRESHOLD,
+            "threshold": shown_from(None, checkpoint.meta.get("threshold"))[0],
             "score_threshold": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,

@@ -17,8 +17,7 @@ from multibox.evaluate.intervals import RESAMPLES, Intervals, ap_intervals
 from multibox.evaluate.object_size import SizeRange, ap_by_size
 from multibox.evaluate.record import RecordedEvaluation
 from multibox.evaluate.run import Metrics, measure
-from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.structures import Detections
+from multibox.structures import Detections, shown_from
 
 MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
 """From so many on, 200 draws have to do: 1,000 would take minutes."""
@@ -64,7 +63,7 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
         return None
     matches = match(detections, data)
     counts = thresholds.count(matches)
-    threshold = thresholds.suggest(counts) or DEFAULT_THRESHOLD
+    threshold, _ = shown_from(None, thresholds.suggest(counts))
     confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
     mistakes = find_mistakes(detections, data, matches)
     num_draws = num_draws_for(detections, data)

@@ -10,9 +10,6 @@ import numpy as np
 
 from multibox.structures import Detections, Image
 
-DEFAULT_THRESHOLD = 0.3
-"""Score from which a detection is shown where neither a user nor the model's file names another one."""
-
 
 class Runtime(Protocol):
     """A detector that is ready to run: label i of a detection is `classes[i]`.
