@@ -40,7 +40,7 @@ OPTIONS = {
     },
     "convert": {"--save-to"},
     "predict": {
-        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file", "--show"),
+        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
         *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
     },
     "bench": {

@@ -160,7 +160,6 @@ def test_if_nothing_can_be_read_nothing_is_written(multibox, model, photos, tmp_
         (["--json", "a", "--csv", "a"], "--csv a: --json writes to this file as well."),
         (["--ann-file", "a.json"], "--ann-file has no effect without --coco"),
         (["--tile-overlap", "0.3"], "--tile-overlap has no effect without --tile"),
-        (["--show"], "--show needs "),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(multibox, model, photos, options, message):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import errors, tracking
-from multibox.commands.options import Flag, Threshold, Tile, TileOverlap, find_template, say, with_tiles
+from multibox.commands.options import Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
 from multibox.wording import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from multibox.predict.result_files import CocoFile, PredictionFile, Run
-    from multibox.predict.run import OnDrawing, Result, Tally
+    from multibox.predict.run import FrameResult, OnDrawing, Tally
     from multibox.predict.sources import Source
     from multibox.runtime.protocol import Runtime
     from multibox.signals import Interruption
@@ -39,7 +39,6 @@ def predict(
     csv: Path | None = None,
     coco: Path | None = None,
     ann_file: Path | None = None,
-    show: Flag = False,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     device: str = "auto",
@@ -61,7 +60,6 @@ def predict(
         csv: CSV file for all detections, a row for each.
         coco: JSON file for all detections in the COCO result format.
         ann_file: COCO annotation file whose ids of images and categories --coco is to use.
-        show: Show detections in a window.
         tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
             a half of the network's input.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
@@ -78,10 +76,6 @@ def predict(
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
-    if show:
-        from multibox.predict.window import require_screen
-
-        require_screen()
     found, problems = find_sources(sources, output_folder=save_to)
     _report(problems, is_all=not found)
     outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
@@ -97,7 +91,7 @@ def predict(
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
     run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, found, run, outputs, stop, show=show)
+        tally = _run(runtime, found, run, outputs, stop)
         if stop.is_set():
             errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
         if stop.exit_code:
@@ -175,23 +169,16 @@ class _Outputs:
             )
 
 
-def _run(
-    runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption, *, show: bool
-) -> Tally:
+def _run(runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption) -> Tally:
     from multibox.predict.frames import Failure
     from multibox.predict.run import predict as run_prediction
 
     with ExitStack() as context:
-        window = None
-        if show:
-            from multibox.predict.window import open_window
-
-            window = context.enter_context(open_window(stop))
         files, save, coco_file = outputs.open(context, run, stop)
-        prints = not (files or save or show)
+        prints = not (files or save)
         with tracking("Predicting", len(sources)) as tracker:
 
-            def on_result(result: Result | Failure) -> None:
+            def on_result(result: FrameResult | Failure) -> None:
                 tracker.advance()
                 if isinstance(result, Failure):
                     if len(sources) > 1:  # the reason why the only source fails is the error of the command
@@ -206,7 +193,6 @@ def _run(
                 stop=stop,
                 files=files,
                 save_drawing=save,
-                show_drawing=None if window is None else window.show,
                 on_open=lambda _, count: tracker.expect(None if count is None else count - 1),
                 on_result=on_result,
             )
@@ -230,9 +216,9 @@ def _report(problems: Sequence[str], *, is_all: bool) -> None:
         raise DataError(problems[-1] if problems else "There is no source to look at.")
 
 
-def _print(result: Result, classes: Sequence[str]) -> None:
+def _print(result: FrameResult, classes: Sequence[str]) -> None:
     """An image with its size, and a line for each object: class, score, box in pixels of the image."""
-    frame, found = result.frame, result.found
+    frame, found = result.frame, result.detections
     say(f"{frame.source.title}: {frame.width}x{frame.height}, {counted(len(found), 'object') if found else 'nothing'}")
     names = [classes[label] for label in found.labels.tolist()]
     longest = max(map(len, names), default=0)
