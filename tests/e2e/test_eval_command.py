@@ -13,7 +13,7 @@ import yaml
 import multibox as package
 from multibox.drawing import save_drawing
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 
 pytestmark = pytest.mark.e2e
 

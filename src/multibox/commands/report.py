@@ -136,7 +136,7 @@ def _runtime(work: WorkDir, run: Run) -> tuple[Path, Runtime]:
 def _check_installed() -> None:
     from importlib.util import find_spec
 
-    missing: Sequence[str] = [name for name in ("matplotlib", "jinja2", "faster_coco_eval") if find_spec(name) is None]
+    missing: Sequence[str] = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
         raise DependencyError(f'A report needs {", ".join(missing)}. Install with: pip install "multibox[report]"')
 

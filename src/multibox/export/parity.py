@@ -18,8 +18,8 @@ from multibox.config import PostprocessConfig, Template
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
+from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.intervals import ap_difference
-from multibox.evaluate.run import Metrics, measure
 from multibox.export.agreement import (
     CANDIDATES_PER_PLACE,
     Comparison,

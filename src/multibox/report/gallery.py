@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from multibox.data import images
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.evaluate.hits import NO_OBJECT, corners_px, overlaps
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, NO_OBJECT
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.report.figures import Findings
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image
@@ -168,7 +168,7 @@ def _false_positives(findings: Findings) -> list[_Case]:
 def _misses(findings: Findings) -> list[_Case]:
     data, size = findings.evaluation.data, findings.evaluation.input_size
     best = [np.full(len(record.labels), -1.0) for record in data.records]
-    for one in findings.matches.classes:
+    for one in findings.hits.classes:
         for place in np.flatnonzero(one.is_hit[IOU_50]).tolist():
             best[int(one.images[place])][int(one.objects[IOU_50, place])] = float(one.scores[place])
     cases = []
@@ -202,7 +202,7 @@ def _confusions(findings: Findings) -> list[_Case]:
 def _best(findings: Findings) -> list[_Case]:
     """Hits, a class after the other in turn, the surest first."""
     ranked: list[tuple[int, int, _Case]] = []
-    for one in findings.matches.classes:
+    for one in findings.hits.classes:
         hits = [place for place in range(len(one.scores)) if one.objects[IOU_50, place] != NO_OBJECT]
         for rank, place in enumerate(hits):
             title = f"{findings.classes[one.label]} {one.scores[place]:.2f}"

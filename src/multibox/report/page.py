@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.hits import IOU_50
 from multibox.evaluate.object_size import sides_px
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.evaluate.run import IOU_50, measure
 from multibox.evaluate.thresholds import THRESHOLDS, Counts
 from multibox.report import deployment, plots, provenance, sentences
 from multibox.report.confusion_table import confusion_table, reduced
@@ -178,11 +179,11 @@ def _ap_of_weights(run: Run, findings: Findings | None) -> float | None:
 def _accuracy(findings: Findings) -> dict[str, Any]:
     per_class = findings.metrics.per_class
     names = findings.classes
-    order = sorted(findings.matches.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
+    order = sorted(findings.hits.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
     is_many = len(names) > SHOWN_CLASSES
     shown = order[:SHOWN_CLASSES] if is_many else list(range(len(names)))
     curves = {
-        label: svg(plots.precision_recall(findings.matches.classes[label].precision()[IOU_50], names[label]))
+        label: svg(plots.precision_recall(findings.hits.classes[label].precision()[IOU_50], names[label]))
         for label in order
     }
     return {
@@ -229,7 +230,7 @@ def _sizes(findings: Findings) -> dict[str, Any]:
 
 
 def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
-    counts, measured = findings.counts, list(findings.matches.measured)
+    counts, measured = findings.counts, list(findings.hits.measured)
     column = sentences.column_of(findings.threshold)
     means = {
         "Precision": counts.precision[measured].mean(axis=0),

@@ -24,7 +24,8 @@ from multibox.data.dataset import Batch, Dataset
 from multibox.data.loader import TrainLoader
 from multibox.errors import TrainingError
 from multibox.evaluate import record, thresholds
-from multibox.evaluate.run import Evaluation, Metrics, detect, measure
+from multibox.evaluate.average_precision import Metrics, measure
+from multibox.evaluate.run import Evaluation, detect
 from multibox.files import write_atomically
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
