@@ -25,7 +25,8 @@ from common import RESULTS, append, circumstances, read  # the module beside thi
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.evaluate import speed
-from multibox.evaluate.run import evaluate, measure
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.run import evaluate
 from multibox.evaluate.speed_networks import open_network
 from multibox.evaluate.speed_table import Precision
 from multibox.runtime.openvino_runtime import OpenVINORuntime

@@ -28,7 +28,7 @@ from multibox.data.coco import CocoData
 from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import speed, speed_table
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess

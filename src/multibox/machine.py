@@ -12,10 +12,7 @@ from typing import Any
 
 from multibox import __version__
 
-LIBRARIES = (
-    *("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime"),
-    "faster-coco-eval",
-)
+LIBRARIES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime")
 """The libraries that compute: results may depend on their versions."""
 
 UNKNOWN_FREE_BYTES = 1 << 30

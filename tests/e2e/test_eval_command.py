@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 
+import multibox as package
+from multibox.drawing import save_drawing
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 
 pytestmark = pytest.mark.e2e
 
@@ -58,6 +61,32 @@ def test_it_writes_metrics_pictures_and_detections(multibox, model, on_val, shap
     names = {image["file_name"] for image in truth["images"]}
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == names
     assert cv2.imread(str(tmp_path / "pictures" / min(names))).shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_pictures_show_what_the_file_recommends_unless_an_option_says_otherwise(
+    multibox, model, on_val, shapes_data, tmp_path, is_chosen
+):
+    name = min(path.name for path in shapes_data.val_root.iterdir())
+    image = cv2.imread(str(shapes_data.val_root / name))
+    scores = package.load(model)(image).scores
+    recommended, chosen = round(float(scores[20]), 3), round(float(scores[5]), 3)
+    # Each of the three, the default too, shows another number of boxes.
+    assert len({int((scores >= threshold).sum()) for threshold in (0.3, recommended, chosen)}) == 3
+    content = torch.load(model, weights_only=True)
+    content["meta"]["threshold"] = recommended
+    torch.save(content, tmp_path / "model.pth")
+    options = ("--threshold", chosen) if is_chosen else ()
+    pictures = tmp_path / "pictures"
+    done = multibox("eval", "--load-weights", tmp_path / "model.pth", *on_val, "--save-output-to", pictures, *options)
+    assert done.returncode == 0, done.stderr
+    expected = chosen if is_chosen else recommended
+    assert f"with detections from a score of {expected:g} on" in " ".join(done.stdout.split())
+
+    detector = package.load(tmp_path / "model.pth")
+    threshold = expected if is_chosen else detector.threshold
+    save_drawing(tmp_path / "again", name, package.draw(image, detector(image), detector.classes, threshold=threshold))
+    np.testing.assert_array_equal(cv2.imread(str(pictures / name)), cv2.imread(str(tmp_path / "again" / name)))
 
 
 def test_classes_in_another_order_are_refused_in_one_line(multibox, model, on_val):

@@ -15,7 +15,7 @@ import pytest
 
 from multibox.commands.report import report
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 
 pytestmark = pytest.mark.e2e
 

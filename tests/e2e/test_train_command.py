@@ -17,7 +17,7 @@ import torch
 
 from multibox import config
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 from multibox.evaluate.thresholds import suggested
 from tests.e2e.conftest import ENVIRONMENT
 

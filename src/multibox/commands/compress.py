@@ -23,15 +23,13 @@ from multibox.commands.options import (
     say,
 )
 from multibox.errors import CheckpointError, OptionError
-from multibox.files import make_folder
+from multibox.files import kind_of, make_folder
 
 if TYPE_CHECKING:
     from multibox.compress.ladder import Plan
     from multibox.compress.result import CompressResult
     from multibox.data.coco import CocoData
     from multibox.weights.checkpoint import Checkpoint
-
-FILES = {".xml", ".bin"}
 
 
 def compress(
@@ -90,7 +88,7 @@ def compress(
     deadline = None if time_budget is None else started_at + 60 * time_budget
     plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
     train_files, val_files = (train_ann_files, train_data_roots), (val_ann_files, val_data_roots)
-    if load_weights.suffix.lower() in FILES:
+    if kind_of(load_weights) == "openvino":
         if resume_from:
             raise OptionError(f"{load_weights}: a file is not trained. --resume-from needs a checkpoint (.pth).")
         result = _of_file(load_weights, train_files, val_files, save_checkpoints_to, plan, classes, skip_bad)
@@ -204,7 +202,7 @@ def _of_file(
 
 def _check_output(weights: Path, output: Path) -> None:
     """Refuse to write over what is being compressed."""
-    result = output / ("model.xml" if weights.suffix.lower() in FILES else "latest.pth")
+    result = output / ("model.xml" if kind_of(weights) == "openvino" else "latest.pth")
     if result.resolve() == weights.with_suffix(result.suffix).resolve():
         raise OptionError(f"{weights}: the result would take its place. Name another folder in --save-checkpoints-to.")
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from multibox.commands.console import console, counting
-from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
+from multibox.commands.options import Flag, Threshold, Tile, TileOverlap, find_template, read_data, say, with_tiles
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record
     from multibox.runtime.contract import ExportInfo
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections, Image
 
 
@@ -28,7 +26,7 @@ def evaluate(
     classes: str = "",
     config: str = "",
     device: str = "auto",
-    threshold: Annotated[float, Parameter(validator=lambda _, v: require(0 <= v <= 1, "from 0 to 1"))] = 0.3,
+    threshold: Threshold = None,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     skip_bad: Flag = False,
@@ -46,7 +44,7 @@ def evaluate(
         classes: Must name the classes of the model, in its order; default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
-        threshold: Score from which a detection is drawn.
+        threshold: Score from which a detection is drawn. Default: what the model's file recommends, else 0.3.
         tile: Look at overlapping tiles of this side in pixels as well, or of auto; see docs/predict.md.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         skip_bad: Leave out images and annotations that cannot be used.
@@ -57,6 +55,7 @@ def evaluate(
     from multibox.evaluate import record as evaluation_record
     from multibox.evaluate import run as evaluation
     from multibox.runtime.opening import open_runtime
+    from multibox.structures import shown_from
 
     template = find_template(config)
     wanted = coco.split_list(classes)
@@ -66,10 +65,12 @@ def evaluate(
     names = evaluation.check_classes(runtime.classes, wanted)
     data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
+    drawn_from, reason = shown_from(threshold, runtime.threshold)
+
     def save_picture(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
             save_drawing(
-                save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=threshold)
+                save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=drawn_from)
             )
 
     with counting("Evaluating", len(data.records)) as progress:
@@ -96,7 +97,7 @@ def evaluate(
         output_files.write_detections(save_detections_to, found.detections, data)
         say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
-        say(f"Pictures: {save_output_to}")
+        say(f"Pictures: {save_output_to}, with detections from a score of {drawn_from:g} on, {reason}.")
     return 0
 
 

@@ -14,13 +14,16 @@ from multibox.errors import DataError, OptionError
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+Threshold = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
+]
 Flag = Annotated[bool, Parameter(negative=())]
 Tile = Annotated[
     int | Literal["auto"] | None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from multibox.data.coco import CocoData
 
-LIBRARIES = ("matplotlib", "jinja2", "faster_coco_eval")
+LIBRARIES = ("matplotlib", "jinja2")
 """Libraries that a report needs and an installation may lack."""
 
 

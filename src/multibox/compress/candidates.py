@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from multibox.errors import CheckpointError
-from multibox.files import sha256
+from multibox.files import model_files, sha256
 from multibox.openvino_graph import read_graph, write_graph
-from multibox.runtime.opening import Runtime, runtime_of
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class CheckpointModel:
     def simulation(self, candidate: Candidate) -> Runtime | None:
         """See `Model`."""
         assert candidate.checkpoint is not None
+        from multibox.runtime.torch_runtime import runtime_of
+
         return runtime_of(candidate.checkpoint, device=self._device)
 
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
@@ -190,8 +192,8 @@ class FileModel:
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
         """See `Model`: `model.xml` and `model.bin`; the facts are in compress.json alone."""
         target = output / "model.xml"
-        for suffix in (".bin", ".xml"):  # weights first: whoever waits for the .xml finds them
-            candidate.xml.with_suffix(suffix).replace(target.with_suffix(suffix))
+        for part in model_files(candidate.xml):
+            part.replace(target.with_suffix(part.suffix))
         return target
 
 

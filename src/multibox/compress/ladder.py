@@ -20,10 +20,11 @@ from multibox.data.coco import CocoData
 from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
 from multibox.errors import DataError
+from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import ap_difference
-from multibox.evaluate.run import Evaluation, Metrics, evaluate
+from multibox.evaluate.run import Evaluation, evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display

@@ -13,8 +13,8 @@ import rich.box
 from rich.table import Table
 
 from multibox.errors import OptionError
+from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import Interval
-from multibox.evaluate.run import Metrics
 from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.wording import NO_VALUE, percent

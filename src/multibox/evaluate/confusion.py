@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, overlaps
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, NO_OBJECT, Hits
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.structures import Detections
 
 IOU = 0.5
@@ -26,7 +26,7 @@ class Confusion:
 
 
 def confusion_matrix(
-    detections: Sequence[Detections], data: CocoData, matches: Matches, *, threshold: float
+    detections: Sequence[Detections], data: CocoData, hits: Hits, *, threshold: float
 ) -> tuple[NDArray[np.int64], tuple[Confusion, ...]]:
     """Counts (K + 1, K + 1): row, what an object is; column, what it is taken for; the last of each is background.
 
@@ -41,7 +41,7 @@ def confusion_matrix(
     table = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
     left_over: list[list[tuple[float, int]]] = [[] for _ in data.records]
     is_hit = [np.zeros(len(record.labels), dtype=bool) for record in data.records]
-    for one in matches.classes:
+    for one in hits.classes:
         for place in np.flatnonzero(one.scores >= threshold).tolist():
             image, item = int(one.images[place]), int(one.objects[IOU_50, place])
             if item != NO_OBJECT:

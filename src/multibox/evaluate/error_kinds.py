@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, match, overlaps
-from multibox.evaluate.run import IOU_50, measure
+from multibox.evaluate.hits import AP50, IOU_50, NO_OBJECT, Hits, find_hits
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.structures import Detections
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
@@ -49,7 +49,7 @@ class KindOfError:
     gain: float
 
 
-def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Matches) -> tuple[Mistake, ...]:
+def find_mistakes(detections: Sequence[Detections], data: CocoData, hits: Hits) -> tuple[Mistake, ...]:
     """Every detection that hits nothing and every object that is missed, with the kind of error.
 
     With o the best IoU with an object of the detection's own class and p that with one of another, the first of these
@@ -59,7 +59,7 @@ def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Mat
     mistakes: list[Mistake] = []
     is_explained = [record.is_crowd.copy() for record in data.records]
     corners = [corners_px(found, record) for found, record in zip(detections, data.records, strict=True)]
-    for one in matches.classes:
+    for one in hits.classes:
         for place in range(len(one.scores)):
             image, row, item = int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place])
             if item != NO_OBJECT:
@@ -76,22 +76,22 @@ def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Mat
 
 
 def gains(
-    detections: Sequence[Detections], data: CocoData, matches: Matches, mistakes: Sequence[Mistake]
+    detections: Sequence[Detections], data: CocoData, hits: Hits, mistakes: Sequence[Mistake]
 ) -> tuple[KindOfError, ...]:
     """Each kind with its number and what fixing it would give, in the order of `KINDS`."""
-    before = _ap50(detections, data, data)
-    found = []
+    before = _ap50(hits, data)
+    kinds = []
     for kind in KINDS:
-        number = sum(one.kind == kind for one in mistakes)
-        gain = _ap50(*fix(detections, data, matches, mistakes, kinds={kind}), data) - before if number else 0.0
-        found.append(KindOfError(kind, number, gain))
-    return tuple(found)
+        number = sum(mistake.kind == kind for mistake in mistakes)
+        fixed = find_hits(*fix(detections, data, hits, mistakes, kinds={kind})) if number else hits
+        kinds.append(KindOfError(kind, number, _ap50(fixed, data) - before))
+    return tuple(kinds)
 
 
 def fix(
     detections: Sequence[Detections],
     data: CocoData,
-    matches: Matches,
+    hits: Hits,
     mistakes: Sequence[Mistake],
     *,
     kinds: Collection[Kind],
@@ -103,7 +103,7 @@ def fix(
     """
     hit_by = {
         (int(one.images[place]), int(one.objects[IOU_50, place])): (float(one.scores[place]), int(one.rows[place]))
-        for one in matches.classes
+        for one in hits.classes
         for place in np.flatnonzero(one.is_hit[IOU_50]).tolist()
     }
     fixed = {(one.image, one.row): one for one in mistakes if one.kind in kinds and one.row is not None}
@@ -174,19 +174,12 @@ def _without(data: CocoData, missed: Collection[tuple[int, int | None]]) -> Coco
     return dataclasses.replace(data, records=tuple(records))
 
 
-def _ap50(detections: Sequence[Detections], data: CocoData, original: CocoData) -> float:
+def _ap50(hits: Hits, original: CocoData) -> float:
     """AP50, 0..1, over the classes that had objects; one whose objects are all taken out has 1 if it has no detection.
 
     Otherwise fixing what is missed would drop a class from the mean instead of mending it.
     """
-    per_class = measure(detections, data).per_class
-    values = []
-    for label, (name, count) in enumerate(zip(original.classes, original.objects_per_class, strict=True)):
-        ap50 = per_class[name].ap50
-        if count:
-            values.append(_of_nothing(detections, data, label) if ap50 is None else ap50)
-    return float(np.mean(values)) if values else 0.0
-
-
-def _of_nothing(detections: Sequence[Detections], data: CocoData, label: int) -> float:
-    return float(not match(detections, data).classes[label].is_counted[IOU_50].any())
+    ap50 = hits.class_aps()[:, AP50]
+    is_clean = [not of_class.is_counted[IOU_50].any() for of_class in hits.classes]
+    had_objects = np.array(original.objects_per_class) > 0
+    return float(np.where(np.isnan(ap50), is_clean, ap50)[had_objects].mean()) if had_objects.any() else 0.0

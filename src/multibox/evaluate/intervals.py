@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
-from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.hits import AP, AP50, Hits, find_hits
 from multibox.structures import Detections
 
 COVERED = (2.5, 97.5)
 """Percentiles between which 95 % of the draws lie."""
-
-AP, AP50 = range(2)
-"""Positions in what `Matches.class_aps` gives."""
 
 RESAMPLES = 200
 """Draws of images; they place the ends of an interval to about a tenth of its width."""
@@ -79,8 +76,8 @@ def ap_differences(
     seed: int = 0,
 ) -> Intervals:
     """The same of AP and AP50, over all classes and for each."""
-    before = _drawn(match(reference, data), data, resamples, seed)
-    after = _drawn(match(other, data), data, resamples, seed)
+    before = _drawn(find_hits(reference, data), data, resamples, seed)
+    after = _drawn(find_hits(other, data), data, resamples, seed)
     return _intervals(100 * (_with_mean(after) - _with_mean(before)))
 
 
@@ -93,15 +90,15 @@ def ap_intervals(
     which AP is a little higher: the intervals are moved by what the mean of the draws is above the figure, else they
     might not even hold it.
     """
-    values = 100 * _with_mean(_drawn(match(detections, data), data, resamples, seed))
+    values = 100 * _with_mean(_drawn(find_hits(detections, data), data, resamples, seed))
     return _intervals(np.concatenate([values[:1], _without_bias(values)]))
 
 
-def _drawn(matches: Matches, data: CocoData, resamples: int, seed: int) -> NDArray[np.float64]:
+def _drawn(hits: Hits, data: CocoData, resamples: int, seed: int) -> NDArray[np.float64]:
     """AP and AP50 of each class (1 + draws, K, 2); first on all images as they are, then on each draw."""
     assert sum(data.objects_per_class), "without objects there is no AP"
     draws = _draws(len(data.records), resamples, seed)
-    return np.stack([matches.class_aps(), *(matches.class_aps(weights) for weights in draws)])
+    return np.stack([hits.class_aps(), *(hits.class_aps(weights) for weights in draws)])
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.run import ap_by_area
+from multibox.evaluate.average_precision import ap_by_area
 from multibox.structures import Detections
 
 EDGES_PX = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 100000.0)

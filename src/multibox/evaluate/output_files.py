@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multibox.errors import OptionError
-from multibox.evaluate.run import Metrics
+from multibox.evaluate.average_precision import Metrics
 from multibox.files import sha256, write_atomically
 from multibox.structures import Detections
 

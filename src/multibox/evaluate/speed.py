@@ -26,10 +26,12 @@ from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.speed_networks import Part, Setting, open_network
 from multibox.evaluate.speed_table import Precision, ProcessorTime, Result, Row, Speed, Spread
+from multibox.files import kind_of, model_files
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
-from multibox.runtime.opening import Runtime, open_runtime
+from multibox.runtime.opening import open_runtime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Image
 from multibox.threads import ahead
 
@@ -130,7 +132,7 @@ def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
     chosen = list(available) if not wanted else [name.upper() for name in wanted]
     for name in chosen:
         if name != "AUTO" and name not in {known for device in available for known in (device, device.split(".")[0])}:
-            raise OptionError(f"--devices {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
+            raise OptionError(f"--device {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
     return chosen
 
 
@@ -149,7 +151,7 @@ def _settings(
 ) -> list[Setting]:
     settings: list[Setting] = []
     for path in map(Path, paths):
-        if path.suffix.lower() in {".xml", ".bin"}:
+        if kind_of(path) == "openvino":
             settings += [(path, device, precision) for device in devices for precision in precisions]
         else:
             settings.append((path, "CPU", "f32"))
@@ -247,7 +249,7 @@ class _Contestant:
         alone, whole = statistics.median(self.alone.processor_ms), statistics.median(self.whole.processor_ms)
         return Row(
             file=str(self.path),
-            size_mb=sum(path.stat().st_size for path in _files(self.path)) / 1e6,
+            size_mb=sum(path.stat().st_size for path in model_files(self.path)) / 1e6,
             device=self.device,
             precision_hint=self.precision,
             computes_in=self.computes_in,
@@ -323,13 +325,9 @@ class _WholeWay:
 
 def _open(setting: Setting, template: Template | None, classes: Sequence[str] | None) -> Runtime:
     path, device, precision = setting
-    if path.suffix.lower() in {".xml", ".bin"}:
+    if kind_of(path) == "openvino":
         return OpenVINORuntime(path, classes=classes, device=device, precision="f32" if precision == "f32" else None)
     return open_runtime(path, template=template, classes=classes, device="cpu")
-
-
-def _files(path: Path) -> list[Path]:
-    return [path.with_suffix(".xml"), path.with_suffix(".bin")] if path.suffix.lower() in {".xml", ".bin"} else [path]
 
 
 def _middle_size(pictures: Sequence[Path]) -> tuple[int, int]:

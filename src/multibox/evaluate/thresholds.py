@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
-from multibox.evaluate.hits import Matches, match
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, Hits, find_hits
 from multibox.structures import Detections
 
 THRESHOLDS = np.round(np.arange(2, 100) / 100, 2)
@@ -47,12 +46,12 @@ class Counts:
         return _divided(2 * self.hits, self.shown + self.num_objects[:, None], default=0.0)
 
 
-def count(matches: Matches) -> Counts:
+def count(hits: Hits) -> Counts:
     """How many detections hit, and how many there are, from each threshold on."""
-    hits = np.stack([_from_each(one.scores, one.is_hit[IOU_50]) for one in matches.classes])
-    shown = np.stack([_from_each(one.scores, one.is_counted[IOU_50]) for one in matches.classes])
-    num_objects = np.array([one.num_objects.sum() for one in matches.classes], dtype=np.int64)
-    return Counts(hits, shown, num_objects)
+    num_hits = np.stack([_from_each(one.scores, one.is_hit[IOU_50]) for one in hits.classes])
+    shown = np.stack([_from_each(one.scores, one.is_counted[IOU_50]) for one in hits.classes])
+    num_objects = np.array([one.num_objects.sum() for one in hits.classes], dtype=np.int64)
+    return Counts(num_hits, shown, num_objects)
 
 
 def suggest(counts: Counts) -> float | None:
@@ -71,7 +70,7 @@ def suggest_per_class(counts: Counts) -> tuple[float | None, ...]:
 
 def suggested(detections: Sequence[Detections], data: CocoData) -> float | None:
     """The threshold to choose for detections that pair up with the records of a data set."""
-    return suggest(count(match(detections, data)))
+    return suggest(count(find_hits(detections, data)))
 
 
 def _from_each(scores: NDArray[np.float32], values: NDArray[np.bool_]) -> NDArray[np.int64]:

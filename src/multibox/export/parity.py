@@ -15,8 +15,8 @@ from multibox.config import PostprocessConfig, Template
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
+from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.intervals import ap_difference
-from multibox.evaluate.run import Metrics, measure
 from multibox.export.agreement import (
     CANDIDATES_PER_PLACE,
     Comparison,
@@ -26,9 +26,9 @@ from multibox.export.agreement import (
     describe,
     summarise,
 )
-from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.runtime.opening import Runtime, TorchRuntime
-from multibox.structures import Detections, Image
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import TorchRuntime
+from multibox.structures import DEFAULT_THRESHOLD, Detections, Image
 from multibox.wording import counted
 
 if TYPE_CHECKING:

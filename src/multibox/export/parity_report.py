@@ -16,7 +16,7 @@ from multibox.export.agreement import Comparison, Tolerance
 from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, ParityRow
 from multibox.files import write_atomically
 from multibox.machine import provenance
-from multibox.runtime.contract import DEFAULT_THRESHOLD
+from multibox.structures import DEFAULT_THRESHOLD
 from multibox.wording import NO_VALUE, percent
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")

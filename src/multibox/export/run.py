@@ -24,18 +24,19 @@ from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.export.timing import median_ms
-from multibox.files import sha256
+from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model import ssd
 from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.openvino_graph import write_graph
-from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
-from multibox.runtime.opening import Runtime, runtime_of
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import runtime_of
+from multibox.structures import shown_from
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -86,7 +87,7 @@ class ExportedFile:
     @property
     def parts(self) -> tuple[Path, ...]:
         """The files that it consists of, the one to open last."""
-        return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+        return model_files(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> 
 
 def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
     """The runtimes of a file, each with the name of its row and the arithmetic that it computes in."""
-    if file.path.suffix == ".onnx":
+    if kind_of(file.path) == "onnx":
         yield OnnxRuntime(file.path), file.name, "float32"
         return
     yield OpenVINORuntime(file.path, precision="f32"), file.name, "float32"
@@ -300,7 +301,7 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": checkpoint.meta.get("threshold") or contract.DEFAULT_THRESHOLD,
+            "threshold": shown_from(None, checkpoint.meta.get("threshold"))[0],
             "score_threshold": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,

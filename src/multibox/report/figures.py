@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
 from multibox.evaluate import thresholds
+from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.confusion import Confusion, confusion_matrix
 from multibox.evaluate.error_kinds import KindOfError, Mistake, find_mistakes, gains
-from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.hits import Hits, find_hits
 from multibox.evaluate.intervals import RESAMPLES, Intervals, ap_intervals
 from multibox.evaluate.object_size import SizeRange, ap_by_size
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.evaluate.run import Metrics, measure
-from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.structures import Detections
+from multibox.structures import Detections, shown_from
 
 MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
 """Numbers of detections and of classes from which 200 draws have to do: 1,000 would take minutes."""
@@ -34,7 +33,7 @@ class Figures:
 
     evaluation: RecordedEvaluation
     metrics: Metrics
-    matches: Matches
+    hits: Hits
     intervals: Intervals
     num_draws: int
     counts: thresholds.Counts
@@ -63,16 +62,16 @@ def figures_of(evaluation: RecordedEvaluation) -> Figures | None:
     data, detections = evaluation.data, evaluation.detections
     if not sum(data.objects_per_class):
         return None
-    matches = match(detections, data)
-    counts = thresholds.count(matches)
-    threshold = thresholds.suggest(counts) or DEFAULT_THRESHOLD
-    confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
-    mistakes = find_mistakes(detections, data, matches)
+    hits = find_hits(detections, data)
+    counts = thresholds.count(hits)
+    threshold, _ = shown_from(None, thresholds.suggest(counts))
+    confusion, confusions = confusion_matrix(detections, data, hits, threshold=threshold)
+    mistakes = find_mistakes(detections, data, hits)
     num_draws = num_draws_for(detections, data)
     return Figures(
         evaluation=evaluation,
         metrics=measure(detections, data),
-        matches=matches,
+        hits=hits,
         intervals=ap_intervals(detections, data, resamples=num_draws),
         num_draws=num_draws,
         counts=counts,
@@ -81,7 +80,7 @@ def figures_of(evaluation: RecordedEvaluation) -> Figures | None:
         confusion=confusion,
         confusions=confusions,
         mistakes=mistakes,
-        kinds=gains(detections, data, matches, mistakes),
+        kinds=gains(detections, data, hits, mistakes),
         sizes=ap_by_size(detections, data, input_size=evaluation.input_size),
     )
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from multibox.data import images
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.evaluate.hits import NO_OBJECT, corners_px, overlaps
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, NO_OBJECT
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.report.figures import Figures
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image
@@ -170,7 +170,7 @@ def _false_positives(figures: Figures) -> list[_Case]:
 def _misses(figures: Figures) -> list[_Case]:
     data, size = figures.evaluation.data, figures.evaluation.input_size
     best = [np.full(len(record.labels), -1.0) for record in data.records]
-    for of_class in figures.matches.classes:
+    for of_class in figures.hits.classes:
         for place in np.flatnonzero(of_class.is_hit[IOU_50]).tolist():
             best[int(of_class.images[place])][int(of_class.objects[IOU_50, place])] = float(of_class.scores[place])
     cases = []
@@ -204,7 +204,7 @@ def _confusions(figures: Figures) -> list[_Case]:
 def _best(figures: Figures) -> list[_Case]:
     """Hits, a class after the other in turn, the surest first."""
     ranked: list[tuple[int, int, _Case]] = []
-    for of_class in figures.matches.classes:
+    for of_class in figures.hits.classes:
         hits = [place for place in range(len(of_class.scores)) if of_class.objects[IOU_50, place] != NO_OBJECT]
         for rank, place in enumerate(hits):
             title = f"{figures.classes[of_class.label]} {of_class.scores[place]:.2f}"

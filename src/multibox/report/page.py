@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.hits import IOU_50
 from multibox.evaluate.object_size import sides_px
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.evaluate.run import IOU_50, measure
 from multibox.evaluate.thresholds import THRESHOLDS, Counts
 from multibox.report import deployment, plots, provenance, sentences
 from multibox.report.confusion_table import confusion_table, reduced
@@ -184,11 +185,11 @@ def _ap_of_weights(run: Run, figures: Figures | None) -> float | None:
 def _accuracy(figures: Figures) -> dict[str, Any]:
     per_class = figures.metrics.per_class
     names = figures.classes
-    order = sorted(figures.matches.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
+    order = sorted(figures.hits.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
     is_many = len(names) > SHOWN_CLASSES
     shown = order[:SHOWN_CLASSES] if is_many else list(range(len(names)))
     curves = {
-        label: svg(plots.precision_recall(figures.matches.classes[label].precision()[IOU_50], names[label]))
+        label: svg(plots.precision_recall(figures.hits.classes[label].precision()[IOU_50], names[label]))
         for label in order
     }
     return {
@@ -235,7 +236,7 @@ def _sizes(figures: Figures) -> dict[str, Any]:
 
 
 def _thresholds(figures: Figures, work: WorkDir) -> dict[str, Any]:
-    counts, measured = figures.counts, list(figures.matches.measured)
+    counts, measured = figures.counts, list(figures.hits.measured)
     column = sentences.column_of(figures.threshold)
     means = {
         "Precision": counts.precision[measured].mean(axis=0),

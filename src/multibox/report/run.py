@@ -18,7 +18,7 @@ from multibox.report.work_dir import Run, WorkDir, gather
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
 
 Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """What shows the progress of a task of so many parts; what it gives is told how many more are done."""

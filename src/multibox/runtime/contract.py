@@ -17,9 +17,6 @@ from multibox.errors import CheckpointError
 SECTION = "multibox"
 MODEL_API_SECTION = "model_info"
 
-DEFAULT_THRESHOLD = 0.3
-"""Score from which a detection is drawn and counted by clients, unless a better one is known."""
-
 Form = Literal["boxes_labels", "detection_output", "raw"]
 
 

@@ -16,7 +16,7 @@ from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.runtime import contract, outputs
 from multibox.runtime.contract import ExportInfo
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
 from multibox.wording import listed
 
@@ -29,7 +29,7 @@ MAX_WAITING = 2
 """Batches that a stream has handed over and not yet given back: one runs while the next is there already."""
 
 
-class OnnxRuntime(OneOrMany):
+class OnnxRuntime(CheckedRuntime):
     """A detector in an ONNX file: one of ours, in either form, or one with the same outputs `boxes` and `labels`.
 
     Its input is a square image, planar RGB divided by 255; `classes` names those of a file that does not. Any number of

@@ -18,7 +18,7 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.openvino_graph import core, read_graph
 from multibox.runtime import contract, outputs
 from multibox.runtime.contract import ExportInfo, Form
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
 from multibox.weights.origin import known_classes
 
@@ -35,7 +35,7 @@ NUM_WAITING = 2
 """Batches that lie ready while as many as the device runs at once are running: it never waits for this thread."""
 
 
-class OpenVINORuntime(OneOrMany):
+class OpenVINORuntime(CheckedRuntime):
     """A detector in an OpenVINO file: one of ours, in any form, of the original, or an SSD of Open Model Zoo.
 
     A file without a description of ours has `DetectionOutput` at its end, or outputs `boxes` and `labels`; it takes a

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from multibox.runtime import tiling
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image, IntArray
 
 if TYPE_CHECKING:
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
 
 DEFAULT_OVERLAP = 0.2
 """Share of a tile's side that neighbours have in common: objects up to this size are whole in one of them."""
@@ -24,7 +24,7 @@ IOU_THRESHOLD = 0.45
 """Overlap from which detections of the same class in different tiles are the same object; the network's own value."""
 
 
-class TilingRuntime(OneOrMany):
+class TilingRuntime(CheckedRuntime):
     """Detections of each picture as a whole and of its tiles, merged; otherwise as the runtime that it is made of.
 
     `tile_px`: the side of a tile in pixels of the picture, by default one and a half of the network's input.

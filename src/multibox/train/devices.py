@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from multibox import machine
-from multibox.runtime.opening import pick_device
+from multibox.runtime.torch_runtime import pick_device
 from multibox.train.distributed import is_launched, meet_again
 
 REMOTE_READERS = 16

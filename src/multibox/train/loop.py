@@ -15,7 +15,7 @@ from torch import Tensor
 
 from multibox.config import MosaicConfig
 from multibox.data.loader import TrainLoader
-from multibox.evaluate.run import Metrics
+from multibox.evaluate.average_precision import Metrics
 from multibox.model.loss import Losses
 from multibox.signals import interruption
 from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps

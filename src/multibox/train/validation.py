@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multibox.data.coco import CocoData
-from multibox.evaluate.run import Evaluation, Metrics, detect, measure
-from multibox.runtime.opening import TorchRuntime
+from multibox.evaluate.average_precision import Metrics, measure
+from multibox.evaluate.run import Evaluation, detect
+from multibox.runtime.torch_runtime import TorchRuntime
 from multibox.structures import Detections
 from multibox.train.distributed import shard, share_state
 from multibox.train.step import Learner

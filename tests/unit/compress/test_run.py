@@ -21,8 +21,8 @@ from multibox.compress.result import Attempt, CompressResult, Measured
 from multibox.compress.run import compress_file
 from multibox.data import coco
 from multibox.errors import DataError, OptionError
+from multibox.evaluate.average_precision import ClassMetrics, Metrics
 from multibox.evaluate.intervals import Interval
-from multibox.evaluate.run import ClassMetrics, Metrics
 from multibox.model import ssd
 from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, to_plain

@@ -8,7 +8,7 @@ import pytest
 
 from multibox.errors import DataError, OptionError
 from multibox.evaluate import record as evaluation_record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 from tests.report_case import dataset, found, random_case, record
 
 

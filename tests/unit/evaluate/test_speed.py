@@ -280,7 +280,7 @@ def test_short_names_tell_files_apart(paths: list[str], expected: list[str]) -> 
 
 
 def test_unknown_device_is_refused_with_those_that_there_are(files: list[Path], pictures: list[Path]) -> None:
-    with pytest.raises(OptionError, match=r"--devices ABACUS: .* only .*CPU"):
+    with pytest.raises(OptionError, match=r"--device ABACUS: .* only .*CPU"):
         bench.measure(files, pictures=pictures, devices=["abacus"], seconds=TINY)
 
 

@@ -26,7 +26,8 @@ from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.layers import InvertedResidual
 from multibox.model.quantized import Scale
-from multibox.runtime.opening import open_runtime, runtime_of
+from multibox.runtime.opening import open_runtime
+from multibox.runtime.torch_runtime import runtime_of
 from multibox.structures import Detections
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint

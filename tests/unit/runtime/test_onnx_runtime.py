@@ -20,7 +20,7 @@ from multibox.model import ssd
 from multibox.model.folding import fold
 from multibox.runtime.contract import ExportInfo, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
-from multibox.runtime.opening import TorchRuntime
+from multibox.runtime.torch_runtime import TorchRuntime
 from multibox.structures import Detections
 
 CLASSES = ("square", "circle", "red, tiny triangle")
