@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from multibox import config
 from multibox.config import bundled_templates
-from multibox.files import sha256
+from multibox.files import kind_of, sha256
 
 # SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
 # Source: the model.yml files of Open Model Zoo 2022.1.
@@ -50,7 +50,7 @@ def origin_of(path: str | os.PathLike[str], *, recorded: Mapping[str, Any] | Non
         OSError: the file cannot be read.
     """
     file = Path(path)
-    weights = file.with_suffix(".bin") if file.suffix.lower() in {".xml", ".bin"} else file
+    weights = file.with_suffix(".bin") if kind_of(file) == "openvino" else file
     digest = sha256(weights)
     source, licence = "unknown", UNKNOWN_LICENCE
     if weights.suffix == ".bin" and known_classes(file) is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from multibox.config import Template
 from multibox.data.coco import CocoData
+from multibox.files import kind_of
 from multibox.model.anchors import LevelSizes
 from multibox.weights import bundled, checkpoint, from_classifier
 from multibox.weights.from_openvino import read_ir
@@ -53,7 +54,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     """
     if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == bundled.SUFFIX:
         return _of_starting_weights(path, template)
-    if Path(path).suffix.lower() in {".xml", ".bin"}:
+    if kind_of(path) == "openvino":
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
         return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
