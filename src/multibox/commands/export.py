@@ -109,7 +109,7 @@ def export(
             parity = exporting.prove(checkpoint, files, data or pictures, progress=progress)
         console.print(parity_report.table(parity, width=console.width))
         published = exporting.publish(files, save_model_to, is_rejected=not parity.passed)
-    threshold = files[0].info.threshold
+    threshold = files[0].info.suggested_threshold
     parity_report.write(
         save_model_to, parity, checkpoint=load_weights.name, images=_what_images(data), threshold=threshold
     )
