@@ -66,7 +66,7 @@ def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     public = arguments.public / name / "FP16" / f"{name}.xml"
     with tempfile.TemporaryDirectory() as work:
         files = [copy(public, Path(work) / "public"), *export(public, model, Path(work))]
-        result = speed.measure(
+        result = speed.compare_speed(
             files,
             pictures=speed.find_pictures(arguments.pictures),
             devices=["CPU"],

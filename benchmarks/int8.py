@@ -97,7 +97,7 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> list[dict[str,
             run(["export", "--load-weights", weights, "--save-model-to", folder / kind, "--no-onnx"])
         public = copy(arguments.public / name / "FP16-INT8" / f"{name}.xml", folder / "public")
         files = [folder / "FP32" / ALTERNATIVE, folder / "INT8" / ALTERNATIVE, public]
-        result = speed.measure(
+        result = speed.compare_speed(
             files,
             pictures=speed.find_pictures(arguments.images / "val"),
             devices=["CPU"],

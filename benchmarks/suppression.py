@@ -132,7 +132,9 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
             subprocess.run([sys.executable, "-m", "multibox", *command], check=True, capture_output=True)
         for form in ("model.xml", "alt_ssd_export/model.xml"):
             files = [place / form for place in places]
-            measured = speed.measure(files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10)
+            measured = speed.compare_speed(
+                files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10
+            )
             for row in speed_table.to_plain(measured)["rows"][1:]:
                 ratio = row["network"]["latency_ratio"]
                 cells = [folder.resolve().name, str(size), places[1].name, form, row["precision_hint"]]

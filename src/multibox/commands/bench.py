@@ -49,7 +49,7 @@ def bench(
     from multibox.evaluate import speed_table
 
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
-        result = benchmark.measure(
+        result = benchmark.compare_speed(
             models,
             pictures=benchmark.find_pictures(pictures),
             devices=coco.split_list(device) or None,

@@ -18,7 +18,7 @@ from multibox.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multibox.predict.result_files import CocoFile, PredictionFile, Run
+    from multibox.predict.result_files import CocoFile, PredictionFile, RunFacts
     from multibox.predict.run import FrameResult, OnDrawing, Tally
     from multibox.predict.sources import Source
     from multibox.runtime.protocol import Runtime
@@ -68,7 +68,7 @@ def predict(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
     from multibox.data.coco import split_list
-    from multibox.predict.result_files import Run
+    from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
     from multibox.runtime.opening import open_runtime
     from multibox.signals import interruption
@@ -89,7 +89,7 @@ def predict(
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
-    run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
+    run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
         tally = _run(runtime, found, run, outputs, stop)
         if stop.is_set():
@@ -131,7 +131,7 @@ class _Outputs:
         return {} if self.save_to is None else saved_drawings.plan(self.sources, self.save_to)
 
     def open(
-        self, context: ExitStack, run: Run, stop: Interruption
+        self, context: ExitStack, run: RunFacts, stop: Interruption
     ) -> tuple[list[PredictionFile], OnDrawing | None, CocoFile | None]:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
@@ -169,7 +169,7 @@ class _Outputs:
             )
 
 
-def _run(runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption) -> Tally:
+def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _Outputs, stop: Interruption) -> Tally:
     from multibox.predict.frames import Failure
     from multibox.predict.run import predict as run_prediction
 

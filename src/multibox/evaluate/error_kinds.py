@@ -83,12 +83,12 @@ def gains(
     kinds = []
     for kind in KINDS:
         number = sum(mistake.kind == kind for mistake in mistakes)
-        fixed = find_hits(*fix(detections, data, hits, mistakes, kinds={kind})) if number else hits
+        fixed = find_hits(*fix_mistakes(detections, data, hits, mistakes, kinds={kind})) if number else hits
         kinds.append(KindOfError(kind, number, _ap50(fixed, data) - before))
     return tuple(kinds)
 
 
-def fix(
+def fix_mistakes(
     detections: Sequence[Detections],
     data: CocoData,
     hits: Hits,

@@ -25,7 +25,7 @@ from multibox.data import images
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.speed_networks import Part, Setting, open_network
-from multibox.evaluate.speed_table import Precision, ProcessorTime, Result, Row, Speed, Spread
+from multibox.evaluate.speed_table import Precision, ProcessorTime, SpeedResult, SpeedRow, Spread, Timing
 from multibox.files import kind_of, model_files
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
@@ -56,7 +56,7 @@ PRECISIONS: tuple[Precision, ...] = ("f32", "default")
 """What OpenVINO can be asked to compute in: float32, or what the device takes by itself."""
 
 
-def measure(
+def compare_speed(
     paths: Sequence[str | os.PathLike[str]],
     *,
     pictures: Sequence[Path],
@@ -67,7 +67,7 @@ def measure(
     template: Template | None = None,
     classes: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Result:
+) -> SpeedResult:
     """The speed of models on pictures (see `find_pictures`), in `seconds` for each row of the result.
 
     `devices`: OpenVINO's names; by default all that it finds. An IR gets a row for each device and each of
@@ -100,7 +100,7 @@ def measure(
             progress(1)
     references = [_reference(settings, index) for index in range(len(settings))]
     rows = tuple(one.row(contestants[index], index) for one, index in zip(contestants, references, strict=True))
-    return Result(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
+    return SpeedResult(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
 
 
 def num_rounds(seconds: float) -> int:
@@ -242,12 +242,12 @@ class _Contestant:
             self.reading_ms.append(1e3 * (middle - start))
             self.resizing_ms.append(1e3 * (time.thread_time() - middle))
 
-    def row(self, other: _Contestant, compared_with: int) -> Row:
+    def row(self, other: _Contestant, compared_with: int) -> SpeedRow:
         """The result, with the ratios to another contestant of the same rounds."""
         shares = [whole / alone for whole, alone in zip(self.whole.rates, self.alone.rates, strict=True)]
         reading, resizing = statistics.fmean(self.reading_ms), statistics.fmean(self.resizing_ms)
         alone, whole = statistics.median(self.alone.processor_ms), statistics.median(self.whole.processor_ms)
-        return Row(
+        return SpeedRow(
             file=str(self.path),
             size_mb=sum(path.stat().st_size for path in model_files(self.path)) / 1e6,
             device=self.device,
@@ -278,11 +278,11 @@ def _one_round(contestants: Sequence[_Contestant], number: int, slice_seconds: f
         one.time_preparation(number)
 
 
-def _speed(samples: _Samples, other: _Samples) -> Speed:
+def _speed(samples: _Samples, other: _Samples) -> Timing:
     times = [time for turn in samples.latencies_ms for time in turn]
     own, others = ([statistics.median(turn) for turn in one.latencies_ms] for one in (samples, other))
     p50, p95 = np.percentile(times, [50, 95])
-    return Speed(
+    return Timing(
         p50_ms=float(p50),
         p95_ms=float(p95),
         images_per_second=statistics.median(samples.rates),

@@ -119,7 +119,7 @@ def _detection_output(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, A
         "code_type": "caffe.PriorBoxParameter.CENTER_SIZE",
         "share_location": True,
         "nms_threshold": info.iou_threshold,
-        "confidence_threshold": info.score_threshold,
+        "confidence_threshold": info.min_score,
         "clip_after_nms": False,
         # Open Model Zoo's have False. Boxes over the border would then suppress others than they do everywhere else in
         # multibox (docs/decisions/0005), and reach out of 0..1.
@@ -145,7 +145,7 @@ def _boxes_labels(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, Any]:
         ops.transpose(of_classes, [0, 2, 1]),
         sort_result_type="score",
         output_type="i64",
-        score_threshold=info.score_threshold,
+        score_threshold=info.min_score,
         iou_threshold=info.iou_threshold,
         nms_top_k=info.max_per_class,
         keep_top_k=info.max_detections,

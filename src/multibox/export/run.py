@@ -301,8 +301,8 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": shown_from(None, checkpoint.meta.get("threshold"))[0],
-            "score_threshold": after.score_threshold,
+            "suggested_threshold": shown_from(None, checkpoint.meta.get("threshold"))[0],
+            "min_score": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,
             "max_detections": after.max_detections,

@@ -27,7 +27,7 @@ COLUMNS = ("source", "frame", "time_s", "width", "height", "class", "label", "sc
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunFacts:
     """What a file says of the run that it is from. `tile_px` is None where pictures are not cut into tiles."""
 
     model: str
@@ -49,7 +49,9 @@ class PredictionFile(Protocol):
 
 
 @contextmanager
-def open_json(path: str | os.PathLike[str], run: Run, *, was_stopped: Callable[[], bool]) -> Iterator[PredictionFile]:
+def open_json(
+    path: str | os.PathLike[str], run: RunFacts, *, was_stopped: Callable[[], bool]
+) -> Iterator[PredictionFile]:
     """One JSON object: the run, then `sources`, each with its `detections`, its `frames`, or the `error` instead.
 
     At its end stands whether the run was `interrupted`.
@@ -63,7 +65,7 @@ def open_json(path: str | os.PathLike[str], run: Run, *, was_stopped: Callable[[
 
 
 @contextmanager
-def open_json_lines(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]:
+def open_json_lines(path: str | os.PathLike[str], run: RunFacts) -> Iterator[PredictionFile]:
     """One JSON object a line, for a frame, an image or a failure; every line is on disk when the next is begun."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with Path(path).open("w", encoding="utf-8", newline="\n") as text:
@@ -71,7 +73,7 @@ def open_json_lines(path: str | os.PathLike[str], run: Run) -> Iterator[Predicti
 
 
 @contextmanager
-def open_csv(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]:
+def open_csv(path: str | os.PathLike[str], run: RunFacts) -> Iterator[PredictionFile]:
     """A row for each detection, under the names of `COLUMNS`; a picture without any has no row."""
     with _text_file(path) as text:
         rows = csv.writer(text, lineterminator="\n")
@@ -80,7 +82,7 @@ def open_csv(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]
 
 
 @contextmanager
-def open_coco(path: str | os.PathLike[str], run: Run, known: KnownImages | None) -> Iterator[CocoFile]:
+def open_coco(path: str | os.PathLike[str], run: RunFacts, known: KnownImages | None) -> Iterator[CocoFile]:
     """COCO results: a list of detections with `image_id`, `category_id`, `bbox` (x, y, width, height) and `score`.
 
     With `known`, ids are those of an annotation file. Without, images, and frames of videos, count from 1, categories
@@ -225,7 +227,7 @@ class _CsvFile:
 class CocoFile:
     """See `open_coco`."""
 
-    def __init__(self, text: TextIO, run: Run, *, known: KnownImages | None, images: TextIO | None) -> None:
+    def __init__(self, text: TextIO, run: RunFacts, *, known: KnownImages | None, images: TextIO | None) -> None:
         self._text = text
         self._known = known
         self._images = images

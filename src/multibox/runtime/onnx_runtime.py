@@ -51,7 +51,7 @@ class OnnxRuntime(CheckedRuntime):
         self._path = Path(path)
         self._session = _open(self._path)
         self.info = _read_info(self._session, self._path)
-        self.threshold = self.info.threshold if self.info else None
+        self.threshold = self.info.suggested_threshold if self.info else None
         self.classes = _classes(self.info, classes, self._path)
         self._outputs = _check_outputs(self._session, self.info, self._path)
         self._input, images_per_call, self.input_size = _check_input(self._session, self._path)

@@ -65,7 +65,7 @@ class OpenVINORuntime(CheckedRuntime):
         self._path = Path(path)
         model = read_graph(self._path)
         self.info = contract.read_from_ir(model, source=str(path))
-        self.threshold = self.info.threshold if self.info else None
+        self.threshold = self.info.suggested_threshold if self.info else None
         batch, self.input_size = _check_input(model, self._path)
         # Where any number goes, one by one: what runs side by side are requests, not images of a batch.
         self._batch = batch or 1

@@ -50,7 +50,7 @@ def read_raw(deltas: FloatArray, scores: FloatArray, info: ExportInfo) -> list[D
     Anchors and thresholds are those of the file's description.
     """
     config = PostprocessConfig(
-        score_threshold=info.score_threshold,
+        score_threshold=info.min_score,
         iou_threshold=info.iou_threshold,
         max_per_class=info.max_per_class,
         max_detections=info.max_detections,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from multibox.evaluate.average_precision import measure
-from multibox.evaluate.error_kinds import KINDS, find_mistakes, fix, gains
+from multibox.evaluate.error_kinds import KINDS, find_mistakes, fix_mistakes, gains
 from multibox.evaluate.hits import find_hits
 from tests.report_case import dataset, found, random_case, record
 
@@ -78,7 +78,7 @@ def test_a_fix_of_an_object_that_has_a_better_detection_makes_no_duplicate():
     detections = [found([BOX, BESIDE], [0.9, 0.8])]
     hits = find_hits(detections, data)
     some = find_mistakes(detections, data, hits)
-    changed, _ = fix(detections, data, hits, some, kinds={"localisation"})
+    changed, _ = fix_mistakes(detections, data, hits, some, kinds={"localisation"})
     assert changed[0].scores.tolist() == pytest.approx([0.9])
     assert kinds_of(data, detections)["localisation"].gain == 0  # the hit came first anyway
 
@@ -96,7 +96,7 @@ def test_with_all_errors_fixed_nothing_is_wrong(seed):
     data, detections = random_case(seed)
     hits = find_hits(detections, data)
     some = find_mistakes(detections, data, hits)
-    changed, reduced = fix(detections, data, hits, some, kinds=KINDS)
+    changed, reduced = fix_mistakes(detections, data, hits, some, kinds=KINDS)
     assert measure(changed, reduced).ap50 == pytest.approx(1)
     assert all(one.gain >= -1e-9 for one in gains(detections, data, hits, some))
 
