@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from multibox.compress.ladder import Plan
     from multibox.compress.result import CompressResult
     from multibox.data.coco import CocoData
+    from multibox.data.reading import DataFiles
     from multibox.weights.checkpoint import Checkpoint
 
 
@@ -87,13 +89,17 @@ def compress(
 
     deadline = None if time_budget is None else started_at + 60 * time_budget
     plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
-    train_files, val_files = (train_ann_files, train_data_roots), (val_ann_files, val_data_roots)
+    from multibox.data.reading import DataFiles
+
+    train_files, val_files = DataFiles(train_ann_files, train_data_roots), DataFiles(val_ann_files, val_data_roots)
     if kind_of(load_weights) == "openvino":
         if resume_from:
             raise OptionError(f"{load_weights}: a file is not trained. --resume-from needs a checkpoint (.pth).")
-        result = _of_file(load_weights, train_files, val_files, save_checkpoints_to, plan, classes, skip_bad)
+        result = _compress_file(
+            load_weights, train_files, val_files, save_checkpoints_to, plan, classes=classes, skip_bad=skip_bad
+        )
     else:
-        result = _of_checkpoint(
+        result = _compress_checkpoint(
             load_weights,
             train_files,
             val_files,
@@ -109,10 +115,10 @@ def compress(
     return _report(result, save_checkpoints_to, time.monotonic() - started_at)
 
 
-def _of_checkpoint(
+def _compress_checkpoint(
     path: Path,
-    train_files: tuple[str, str],
-    val_files: tuple[str, str],
+    train_files: DataFiles,
+    val_files: DataFiles,
     output: Path,
     plan: Plan,
     *,
@@ -135,14 +141,8 @@ def _of_checkpoint(
             "a training in 8 bits that was stopped goes on with --resume-from."
         )
     resume = _resumed(Path(resume_from), checkpoint, output) if resume_from else None
-    if train_files[0]:
-        train_data: CocoData | None = read_data(*train_files, names, skip_bad, allow_missing_classes=True)
-    else:
-        train_data = recorded_data(checkpoint, "train_data")
-    if val_files[0]:
-        val_data: CocoData | None = read_data(*val_files, names, skip_bad, allow_missing_classes=True)
-    else:
-        val_data = recorded_data(checkpoint, "val_data")
+    train_data = _read(train_files, names, skip_bad) or recorded_data(checkpoint, "train_data")
+    val_data = _read(val_files, names, skip_bad) or recorded_data(checkpoint, "val_data")
     if train_data is None:
         raise OptionError(
             f"{path}: it is not known where the training images are. Name them with --train-ann-files "
@@ -168,12 +168,13 @@ def _of_checkpoint(
         )
 
 
-def _of_file(
+def _compress_file(
     path: Path,
-    train_files: tuple[str, str],
-    val_files: tuple[str, str],
+    train_files: DataFiles,
+    val_files: DataFiles,
     output: Path,
     plan: Plan,
+    *,
     classes: str,
     skip_bad: bool,
 ) -> CompressResult:
@@ -184,20 +185,27 @@ def _of_file(
     wanted = coco.split_list(classes)
     names = OpenVINORuntime(path, classes=wanted or None).classes
     evaluate.check_classes(names, wanted)
-    if not train_files[0]:
+    # Nothing is learnt from them: of which classes the objects are does not matter.
+    train_data = _read(train_files, None, skip_bad)
+    if train_data is None:
         raise OptionError(
             f"{path}: a file does not know its training images. Name them with --train-ann-files and "
             "--train-data-roots."
         )
-    # Nothing is learnt from them: of which classes the objects are does not matter.
-    train_data = read_data(*train_files, None, skip_bad)
-    val_data = read_data(*val_files, names, skip_bad, allow_missing_classes=True) if val_files[0] else None
+    val_data = _read(val_files, names, skip_bad)
     make_folder(output)
 
     from multibox.compress.run import compress_file as run
 
     with TrainingDisplay() as display:
         return run(path, train_data, val_data, output, plan=plan, display=display, classes=names)
+
+
+def _read(files: DataFiles, classes: Sequence[str] | None, skip_bad: bool) -> CocoData | None:
+    """The data of these files, with these classes or, if None, with all that occur; None where no file is named."""
+    if not files.annotations:
+        return None
+    return read_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
 
 
 def _check_output(weights: Path, output: Path) -> None:

@@ -128,7 +128,7 @@ def export(
         files = write_files(checkpoint, source, folder, request)
         compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
         paths = publish(files, output, is_rejected=not compared.passed)
-    threshold = files[0].info.threshold
+    threshold = files[0].info.suggested_threshold
     parity_report.write(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
     return Export(paths, compared, threshold)
 
