@@ -75,7 +75,7 @@ def evaluation(model: Path, folder: Path, precision: Precision, num_images: int,
         for path, size in itertools.islice(itertools.cycle(zip(pictures, sizes, strict=True)), num_images)
     ]
     data = CocoData(tuple(records), runtime.classes, (1,) * len(runtime.classes), 0, (), "")
-    squares = [images.resize(images.read(path), runtime.input_size) for path in pictures[:4]]
+    squares = [images.resize(images.read_image(path), runtime.input_size) for path in pictures[:4]]
     network, computes_in = open_network((model, "CPU", precision), runtime, squares)
     alone, whole = [], []
     for number in range(rounds + 1):

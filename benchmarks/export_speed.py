@@ -78,7 +78,7 @@ def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def rows_of(result: Result, files: Sequence[Path], names: Sequence[str], facts: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each file and precision of a run. `names` are those of the files, `facts` what all rows have."""
-    plain = speed_table.to_plain(result)
+    plain = speed_table.speeds_to_plain(result)
     machine, versions = plain["machine"], plain["versions"]
     facts = {
         "date": plain["date"],
@@ -105,7 +105,7 @@ def copy(xml: Path, folder: Path) -> Path:
 def export(public: Path, model: str, work: Path) -> list[Path]:
     """Our files with the weights and anchors of a public IR: alternative FP16, alternative FP32, default FP32."""
     imported = read_ir(public)
-    template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+    template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
     assert imported.input_size == template.input.size
     template = config.changed(
         template, {"model.anchors_px": imported.anchors_px, "model.box_variances": imported.box_variances}

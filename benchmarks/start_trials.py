@@ -55,7 +55,7 @@ def run_once(folder: Path, model: str, kind: str, *, seed: int, steps: int) -> N
     data = folder.resolve().name
 
     def measure() -> dict[str, Any]:
-        template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+        template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
         train_file, train_root = annotations(folder, "train")
         val_file, val_root = annotations(folder, "val")
         val_data = coco.read([val_file], [val_root]).evenly(MAX_IMAGES)

@@ -75,7 +75,7 @@ def first_step(folder: Path) -> float:
     from multibox import config
     from multibox.config import bundled_templates
 
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     batch_size = template.hyper_parameters.basic.batch_size
     changed = config.changed(template, {"train.schedule.min_steps_per_epoch": 1})
     file, root = annotations(folder, "train")

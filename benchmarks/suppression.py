@@ -121,7 +121,7 @@ def soft(detections: Detections, count: int) -> Detections:
 def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
     """Time files that are the same but for the number of candidates, in turns."""
     size = checkpoint.template.input.size
-    bundled = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+    bundled = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
     with tempfile.TemporaryDirectory() as work:
         places = []
         for count in (200, bundled.postprocess.max_per_class):
@@ -135,7 +135,7 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
             measured = speed.compare_speed(
                 files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10
             )
-            for row in speed_table.to_plain(measured)["rows"][1:]:
+            for row in speed_table.speeds_to_plain(measured)["rows"][1:]:
                 ratio = row["network"]["latency_ratio"]
                 cells = [folder.resolve().name, str(size), places[1].name, form, row["precision_hint"]]
                 cells += [f"{row['network']['p50_ms']:.2f}"]

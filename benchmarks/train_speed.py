@@ -183,7 +183,7 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     from multibox.weights.transfer import transfer
 
     logging.disable(logging.WARNING)
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     template = config.changed(
         template,
         {
@@ -195,7 +195,7 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     )
     file, root = annotations(arguments.folder, "train")
     data = coco.read([file], [root])
-    model = ssd.build(template, num_classes=len(data.classes))
+    model = ssd.build_ssd(template, num_classes=len(data.classes))
     start = open_starting_point(arguments.start, template)
     transfer(model, data.classes, start.weights, start.classes)
     dataset = Dataset(
@@ -238,7 +238,7 @@ def measure_loader(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from multibox.data.dataset import Dataset
     from multibox.data.loader import TrainLoader
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     file, root = annotations(arguments.folder, "train")
     data = coco.read([file], [root])
     speeds: dict[str, list[float]] = {}
@@ -276,7 +276,7 @@ def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
     from multibox import config
     from multibox.config import bundled_templates
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     template = config.changed(
         template,
         {
@@ -317,7 +317,7 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
     from multibox.model.matching import pad
     from multibox.structures import Targets
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     size = template.input.size
     annotation_file, root = annotations(folder, "train")
     data = coco.read([annotation_file], [root])
@@ -353,7 +353,7 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
         return torch.stack([image for image, _ in samples]), [targets for _, targets in samples]
 
     loader = DataLoader(Pictures(), batch_size, num_workers=2, collate_fn=collate)
-    model = ssd.build(template, num_classes=len(data.classes)).train()
+    model = ssd.build_ssd(template, num_classes=len(data.classes)).train()
     anchors = torch.from_numpy(make_anchors(template.model.anchors_px, ssd.strides(model), size))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=0.0005)
     started_at = 0.0
@@ -385,7 +385,7 @@ def measure_parts(rounds: int) -> None:
     from multibox.config import bundled_templates
     from multibox.model import ssd
     from multibox.model.depthwise import DepthwiseConv2d
-    from multibox.train.frozen import frozen_stages, to_input
+    from multibox.train.frozen import bytes_to_input, frozen_stages
 
     def gradient_of(convolution: nn.Module, channels: int, side: int) -> Callable[[], None]:
         x = torch.rand(16, channels, side, side, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
@@ -401,15 +401,15 @@ def measure_parts(rounds: int) -> None:
         ours = DepthwiseConv2d(channels, stride=2).bfloat16()
         pair = [gradient_of(each, channels, side) for each in (ordinary, ours)]
         compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
-    template = config.load(bundled_templates()[MODEL])
-    model = ssd.build(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    template = config.load_template(bundled_templates()[MODEL])
+    model = ssd.build_ssd(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     pictures = torch.randint(256, (16, 256, 256, 3), dtype=torch.uint8)
     by_openvino = frozen_stages(model, 8, input_size=256, device=torch.device("cpu"), precision=torch.bfloat16)
     stages = nn.Sequential(*model.blocks_up_to(8))
 
     def by_torch() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            stages(to_input(pictures))
+            stages(bytes_to_input(pictures))
 
     compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(pictures)], rounds)
 

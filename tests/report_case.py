@@ -112,7 +112,7 @@ def work_dir(folder: Path, classes: tuple[str, ...], *, seed: int = 0, num_image
     scores: list[dict[str, Any]] = [{"ap": 0.1, "ap50": 0.2}, {"ap": None, "ap50": None}, {"ap": 0.3, "ap50": 0.5}]
     epochs = [json.dumps({**line, **more}) for line, more in zip(lines, scores, strict=True)]
     (outputs / "metrics.jsonl").write_text("".join(f"{line}\n" for line in epochs))
-    evaluation_record.write(
+    evaluation_record.write_record(
         outputs / evaluation_record.NAME, results, data, model=outputs / "best.pth", input_size=INPUT_SIZE
     )
     return data

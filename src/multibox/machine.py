@@ -67,7 +67,7 @@ def _container_free_bytes() -> list[int]:
     return free
 
 
-def describe() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The system, the processor by its name, how many cores there are and how many may be used."""
     return {
         "platform": platform.platform(),

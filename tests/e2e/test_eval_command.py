@@ -28,7 +28,7 @@ def model(shapes_data, tiny_template_file, tmp_path_factory):
 
     data = coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)
     output = tmp_path_factory.mktemp("a model")
-    train(config.load(tiny_template_file), data, output, display=Silent(), device="cpu")
+    train(config.load_template(tiny_template_file), data, output, display=Silent(), device="cpu")
     return output / "latest.pth"
 
 
@@ -50,7 +50,7 @@ def test_it_writes_metrics_pictures_and_detections(multibox, model, on_val, shap
     full = json.loads((tmp_path / "deep/er/metrics.json").read_text())["metrics"]
     assert written["metrics"][2]["value"] == pytest.approx(100 * full["ap"], abs=0.06)
     assert set(full["per_class"]) == set(shapes_data.classes)
-    recorded = record.read(tmp_path / "deep/er/metrics.evaluation.json")
+    recorded = record.read_record(tmp_path / "deep/er/metrics.evaluation.json")
     assert len(recorded.data.records) == 8
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(full["ap"], abs=1e-6)
 

@@ -32,7 +32,7 @@ def data(shapes_data):
 
 
 def small(tiny_template_file: Path, *, epochs: int, steps: int, batch_size: int, rate: float) -> config.Template:
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     basic = config.replace(
         template.hyper_parameters.basic, epochs=epochs, batch_size=batch_size, base_learning_rate=rate
     )

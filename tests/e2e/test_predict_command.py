@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, ti
         last.weight.data *= 10
         last.bias.data.unflatten(0, (-1, len(CLASSES) + 1))[:, -1] += 10
     folder = tmp_path_factory.mktemp("a model")
-    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load(tiny_template_file))
+    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load_template(tiny_template_file))
     save(folder / "latest.pth", checkpoint)
     write_files(checkpoint, folder / "latest.pth", folder, Request(onnx=False))
     return folder / "model.xml"

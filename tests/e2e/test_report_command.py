@@ -127,7 +127,7 @@ def test_only_our_script_may_run(tab: Any) -> None:
 
 
 def test_the_page_is_small_and_has_the_figures_of_the_training(work: Path, page: Path) -> None:
-    recorded = record.read(work / "outputs" / record.NAME)
+    recorded = record.read_record(work / "outputs" / record.NAME)
     best = max(json.loads(line)["ap"] for line in (work / "outputs/metrics.jsonl").read_text().splitlines())
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best, abs=1e-6)
     text = page.read_text(encoding="utf-8")

@@ -57,12 +57,12 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     assert content["meta"]["libraries"]["torch"]
     made_of = json.loads((output / "run.json").read_text())
     assert {key: content["meta"][key] for key in made_of} == made_of
-    resolved = config.load(output / "template.yaml")
+    resolved = config.load_template(output / "template.yaml")
     assert config.from_plain(content["meta"]["template"], source="checkpoint") == resolved
     assert [line["epoch"] for line in scalars(output)] == [1, 2]
     assert scalars(output)[-1]["ap"] is not None
     assert content["meta"]["start_origin"]["licence"]
-    recorded = record.read(output / "evaluation.json")
+    recorded = record.read_record(output / "evaluation.json")
     best = torch.load(output / "best.pth", weights_only=True)["meta"]
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best["metrics"]["ap"], abs=1e-6)
     assert best["threshold"] == suggested(recorded.detections, recorded.data)
@@ -98,7 +98,7 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> No
 def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(
     multibox, train_arguments, tiny_template_file, tmp_path
 ):
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     mosaic = config.MosaicConfig(share=0.5, until=0.7, max_images=100)
     augment = config.replace(template.train.augment, mosaic=mosaic)
     template = config.replace(template, train=config.replace(template.train, augment=augment))
@@ -185,7 +185,7 @@ def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_p
 def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_template(
     multibox, train_arguments, tiny_template_file, tmp_path
 ):
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     clustering = config.replace(template.train.anchor_clustering, enabled=True, min_boxes=1, min_gain=0.5)
     fitting = config.replace(template, train=config.replace(template.train, anchor_clustering=clustering))
     tiny_anchors = tuple(tuple((2.0, 2.0) for _ in level) for level in template.model.anchors_px)
@@ -198,7 +198,7 @@ def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_templat
     done = multibox(*second, "--save-checkpoints-to", tmp_path / "second")
     assert done.returncode == 0, done.stderr
     assert "Anchors of the template taken: 0.0% of the boxes meet a given one at IoU 0.4, " in done.stdout
-    used = config.load(tmp_path / "second/template.yaml").model.anchors_px
+    used = config.load_template(tmp_path / "second/template.yaml").model.anchors_px
     assert used == template.model.anchors_px
 
 

@@ -41,7 +41,7 @@ BOX_TOLERANCE_PX = 2.0
 def checkpoint(shared: Path) -> Checkpoint:
     weights = read_ir(shared / f"pretrained/{PUBLIC}/FP16/{PUBLIC}.xml")
     root = Path(__file__).parents[2]
-    template = config.load(root / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+    template = config.load_template(root / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
     template = config.changed(
         template, {"model.anchors_px": weights.anchors_px, "model.box_variances": weights.box_variances}
     )

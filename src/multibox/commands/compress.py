@@ -17,7 +17,7 @@ from multibox.commands.options import (
     PositiveFloat,
     command_line,
     find_template,
-    read_data,
+    read_named_data,
     recorded_data,
     require,
     require_together,
@@ -205,7 +205,7 @@ def _read(files: DataFiles, classes: Sequence[str] | None, skip_bad: bool) -> Co
     """The data of these files, with these classes or, if None, with all that occur; None where no file is named."""
     if not files.annotations:
         return None
-    return read_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
+    return read_named_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
 
 
 def _check_output(weights: Path, output: Path) -> None:
@@ -242,7 +242,7 @@ def _device(gpu_num: int | None) -> str:
 def _report(result: CompressResult, output: Path, seconds: float) -> int:
     from multibox.compress import result as compress_report
 
-    console.print(compress_report.table(result, width=console.width))
+    console.print(compress_report.attempts_table(result, width=console.width))
     for line in (*compress_report.notes(result), compress_report.verdict(result)):
         say(line)
     if result.is_interrupted:

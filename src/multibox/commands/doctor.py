@@ -51,7 +51,7 @@ def doctor(
     """
     from multibox.data import coco
     from multibox.doctor import run
-    from multibox.doctor.tables import tables
+    from multibox.doctor.tables import doctor_tables
 
     with ExitStack() as stack:
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
@@ -60,7 +60,7 @@ def doctor(
         is_timed = _can_time(no_timing)
         with console.status("Examining", spinner="line") as status:
             examination = run.doctor(data, is_timed=is_timed, parts=splits, report=status.update)
-        console.print(tables(examination))
+        console.print(doctor_tables(examination))
         if save_mosaic is not None:
             _save_contact_sheet(save_mosaic, data)
         if json is not None:
@@ -70,7 +70,7 @@ def doctor(
 
             json.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(
-                json, msgspec.json.format(msgspec.json.encode(run.to_plain(examination)), indent=2) + b"\n"
+                json, msgspec.json.format(msgspec.json.encode(run.examination_to_plain(examination)), indent=2) + b"\n"
             )
             say(f"All of this: {json}")
         if fix is not None:

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multibox.commands.console import console, counting
-from multibox.commands.options import Flag, Threshold, Tile, TileOverlap, find_template, read_data, say, with_tiles
+from multibox.commands.options import (
+    Flag,
+    Threshold,
+    Tile,
+    TileOverlap,
+    find_template,
+    read_named_data,
+    say,
+    with_tiles,
+)
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record
@@ -63,7 +72,7 @@ def evaluate(
         open_runtime(load_weights, template=template, classes=wanted or None, device=device), tile, tile_overlap
     )
     names = evaluation.check_classes(runtime.classes, wanted)
-    data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
+    data = read_named_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
     drawn_from, reason = shown_from(threshold, runtime.threshold)
 
@@ -75,7 +84,7 @@ def evaluate(
 
     with counting("Evaluating", len(data.records)) as progress:
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(output_files.table(found.metrics))
+    console.print(output_files.metrics_table(found.metrics))
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
         for path, write in (
@@ -90,7 +99,9 @@ def evaluate(
                 complexity_gflops=complexity,
             )
         recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
-        evaluation_record.write(recorded, found.detections, data, model=load_weights, input_size=runtime.input_size)
+        evaluation_record.write_record(
+            recorded, found.detections, data, model=load_weights, input_size=runtime.input_size
+        )
         beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
         say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
@@ -111,11 +122,11 @@ def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, 
     from multibox.config import bundled_templates
     from multibox.model.complexity import complexity_gflops, size_mp
 
-    template = config.load(next(iter(bundled_templates().values())))
+    template = config.load_template(next(iter(bundled_templates().values())))
     try:
         from multibox.model import ssd
     except ModuleNotFoundError:
         say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
         return None, None
-    network = ssd.build(template, num_classes=len(runtime.classes))
+    network = ssd.build_ssd(template, num_classes=len(runtime.classes))
     return size_mp(network), complexity_gflops(network, runtime.input_size)

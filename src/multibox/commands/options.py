@@ -60,13 +60,13 @@ def find_template(name: str) -> Template | None:
 
     bundled = bundled_templates()
     if name in bundled:
-        return config.load(bundled[name])
+        return config.load_template(bundled[name])
     if name or Path(TEMPLATE_NAME).exists():
-        return config.load(name or TEMPLATE_NAME)
+        return config.load_template(name or TEMPLATE_NAME)
     return None
 
 
-def read_data(
+def read_named_data(
     annotation_files: str,
     data_roots: str,
     classes: Sequence[str] | None,

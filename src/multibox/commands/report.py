@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import counting
-from multibox.commands.options import data_of_record, read_data, require_together, say
+from multibox.commands.options import data_of_record, read_named_data, require_together, say
 from multibox.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def report(
     from multibox.report import run
 
     def named(classes: Sequence[str]) -> CocoData:
-        return read_data(val_ann_files, val_data_roots, classes, skip_bad=True, allow_missing_classes=True)
+        return read_named_data(val_ann_files, val_data_roots, classes, skip_bad=True, allow_missing_classes=True)
 
     sources = run.DataSources(named if val_ann_files else None, data_of_record)
     page = run.report(work_dirs, save_to=save_to, sources=sources, say=say, count=counting)

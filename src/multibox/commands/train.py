@@ -26,7 +26,7 @@ from multibox.errors import OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.train.loop import Result
+    from multibox.train.loop import TrainingResult
 
 
 def train(
@@ -132,7 +132,7 @@ def _warn(splits: Mapping[str, CocoData]) -> None:
         say("`multibox doctor` tells more of this.")
 
 
-def _report(result: Result, seconds: float) -> None:
+def _report(result: TrainingResult, seconds: float) -> None:
     took = f"{result.epochs} epochs, {result.steps} steps in {duration(seconds)}"
     if result.is_interrupted:
         say(f"Stopped after {took}. Go on with --resume-from {shlex.quote(str(result.latest))}.")

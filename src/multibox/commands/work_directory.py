@@ -45,7 +45,7 @@ def instantiate(
         TemplateError: there is no such template, it is wrong, or a file that it depends on is missing.
     """
     source = _find_template(template)
-    dependencies = config.load(source).dependencies
+    dependencies = config.load_template(source).dependencies
     folder = Path(output)
     targets = {dependency: _inside(folder, dependency.destination, source) for dependency in dependencies}
     try:

@@ -22,7 +22,7 @@ from multibox.runtime.protocol import Runtime
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
-    from multibox.train.loop import Result
+    from multibox.train.loop import TrainingResult
     from multibox.weights.checkpoint import Checkpoint
 
 Squares = Sequence[Image]
@@ -92,22 +92,24 @@ class CheckpointModel:
         """See `Model`."""
         from multibox.compress import nncf
         from multibox.model.folding import unfold
-        from multibox.model.quantized import to_plain
+        from multibox.model.quantized import scales_to_plain
 
         info = self._info
         images = _Inputs(squares, info.channel_order, info.input_maximum)
         quantised = nncf.quantize(self._converted, images, count=len(squares), thorough=thorough)
-        corrected, scales = nncf.read(quantised, self._folded, info)
+        corrected, scales = nncf.read_scales(quantised, self._folded, info)
         made = dataclasses.replace(
             self._checkpoint,
             state_dict=unfold(corrected, self._checkpoint.template),
-            quantization=to_plain(scales),
+            quantization=scales_to_plain(scales),
             meta={**self._checkpoint.meta, "nncf_enable_compression": True, "nncf_version": version("nncf")},
             training=None,
         )
         return Candidate(self._export(made), len(squares), made)
 
-    def train(self, start: Candidate, train: Callable[[Checkpoint], Result], *, num_images: int) -> Candidate | None:
+    def train(
+        self, start: Candidate, train: Callable[[Checkpoint], TrainingResult], *, num_images: int
+    ) -> Candidate | None:
         """A candidate trained on, on a training set of `num_images`; None if the training was interrupted."""
         from multibox.weights import checkpoint
 

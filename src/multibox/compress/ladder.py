@@ -154,7 +154,7 @@ class Ladder:
         self._candidates.append(candidate)
         if self._best == len(self._attempts) - 1:
             self._path = self._model.publish(candidate, self._output, self._facts())
-        result.write(
+        result.write_result(
             self._output,
             self._result(),
             source=self._model.source.name,

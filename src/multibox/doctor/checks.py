@@ -178,7 +178,7 @@ def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
 @cache
 def largest_input() -> int:
     """Side in pixels of the largest network input of all templates."""
-    return max(config.load(path).input.size for path in bundled_templates().values())
+    return max(config.load_template(path).input.size for path in bundled_templates().values())
 
 
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
@@ -213,7 +213,7 @@ def _corner(record: Record, row: int) -> str:
 def _read_seconds(records: Sequence[Record], min_size: tuple[int, int] | None) -> float:
     started_at = time.perf_counter()
     for record in records:
-        images.read(record.path, expected_size=(record.width, record.height), min_size=min_size)
+        images.read_image(record.path, expected_size=(record.width, record.height), min_size=min_size)
     return (time.perf_counter() - started_at) / len(records)
 
 

@@ -59,7 +59,7 @@ def choose(data: CocoData, count: int) -> list[Record]:
 
 def _sample(record: Record) -> Image:
     """The image with its boxes, as large as a cell allows."""
-    full = images.read(record.path, expected_size=(record.width, record.height), min_size=CELL)
+    full = images.read_image(record.path, expected_size=(record.width, record.height), min_size=CELL)
     room = (CELL[0] - 2 * MARGIN_PX, CELL[1] - 2 * MARGIN_PX)
     scale = min(room[0] / full.shape[1], room[1] / full.shape[0])
     size = (max(1, round(full.shape[1] * scale)), max(1, round(full.shape[0] * scale)))

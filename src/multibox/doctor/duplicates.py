@@ -144,7 +144,7 @@ def _differences(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _look(record: Record) -> _Look | None:
     try:
-        image = images.read(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
+        image = images.read_image(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
         file_hash = hashlib.sha256(record.path.read_bytes()).hexdigest()
     except (DataError, OSError):  # it was there a moment ago; reading the set says so if it never was
         return None

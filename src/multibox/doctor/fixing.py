@@ -211,7 +211,7 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     if orientation is None or orientation.value == 1:
         shutil.copy2(source, target)
         return None
-    pixels = images.read(source, expected_size=(image["width"], image["height"]))
+    pixels = images.read_image(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     target.write_bytes(encoded.tobytes())
     return "saved as its boxes see it", f"EXIF orientation {orientation.value}"

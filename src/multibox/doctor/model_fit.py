@@ -85,11 +85,11 @@ class Speed:
     validation_seconds: float
 
 
-def fit(data: CocoData, template: Template, *, num_val_images: int, is_timed: bool) -> TemplateFit:
+def fit_template(data: CocoData, template: Template, *, num_val_images: int, is_timed: bool) -> TemplateFit:
     """Say how a data set with at least one object suits a template."""
     from multibox.model import ssd
 
-    strides = ssd.strides(ssd.build(template, num_classes=len(data.classes)))
+    strides = ssd.strides(ssd.build_ssd(template, num_classes=len(data.classes)))
     boxes = np.concatenate([record.targets.boxes for record in data.records])
     labels = np.concatenate([record.targets.labels for record in data.records])
     size, threshold = template.input.size, template.train.loss.match_iou_threshold
@@ -169,7 +169,7 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
         template,
         {"hyper_parameters.basic.batch_size": batch_size, "train.anchor_clustering.enabled": False},
     )
-    weights = ssd.build(timed, num_classes=len(data.classes)).state_dict()
+    weights = ssd.build_ssd(timed, num_classes=len(data.classes)).state_dict()
     start = StartingPoint(weights, None, template.model.anchors_px, False, "random numbers")
     with brief_training(timed, data, steps=TIMED_STEPS, start=start) as result:
         runtime = open_runtime(result.latest)
@@ -177,7 +177,7 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
         seconds = []
         for _ in range(2):  # the first call pays for memory
             started_at = time.perf_counter()
-            runtime([images.read(record.path, expected_size=(record.width, record.height)) for record in shown])
+            runtime([images.read_image(record.path, expected_size=(record.width, record.height)) for record in shown])
             seconds.append((time.perf_counter() - started_at) / len(shown))
     return Speed(result.images_per_second, min(seconds))
 

@@ -16,7 +16,7 @@ from multibox.doctor import checks, duplicates, orientation
 from multibox.doctor.checks import SEVERITIES, Finding
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.duplicates import Twins
-from multibox.doctor.model_fit import Advice, TemplateFit, advise, fit
+from multibox.doctor.model_fit import Advice, TemplateFit, advise, fit_template
 
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
 
@@ -70,9 +70,9 @@ def doctor(
     if sum(train.objects_per_class) and find_spec("torch") is not None:
         num_val_images = len(splits["val"].records) if "val" in splits else 0
         for path in bundled_templates().values():
-            template = config.load(path)
+            template = config.load_template(path)
             report(f"{'Timing' if is_timed else 'Fitting'} {template.input.size} px")
-            fits[template.input.size] = fit(train, template, num_val_images=num_val_images, is_timed=is_timed)
+            fits[template.input.size] = fit_template(train, template, num_val_images=num_val_images, is_timed=is_timed)
     return Examination(
         contents={split: contents(data) for split, data in splits.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
@@ -82,7 +82,7 @@ def doctor(
     )
 
 
-def to_plain(examination: Examination) -> dict[str, Any]:
+def examination_to_plain(examination: Examination) -> dict[str, Any]:
     """Turn an examination into dictionaries and numbers, ready for JSON."""
     return {
         "contents": {split: dataclasses.asdict(held) for split, held in examination.contents.items()},

@@ -28,7 +28,7 @@ FITS = (
 MINUTES = "Measured here, by training for a few steps: minutes of all epochs of the template, validations included."
 
 
-def tables(examination: Examination) -> RenderableType:
+def doctor_tables(examination: Examination) -> RenderableType:
     """Show an examination: contents of each split, findings, how it suits each input size, and the advice."""
     parts: list[RenderableType] = [_contents_table(split, contents) for split, contents in examination.contents.items()]
     parts += [Text(SIDES, style="dim"), Text(), *_findings(examination.findings)]

@@ -113,7 +113,7 @@ def write_detections(path: str | os.PathLike[str], detections: Sequence[Detectio
     _write(Path(path), msgspec.json.encode(detections_to_coco(detections, data)))
 
 
-def table(metrics: Metrics) -> Table:
+def metrics_table(metrics: Metrics) -> Table:
     """The metrics for a console: all classes together, then each; percent, and a dash where there is no object."""
     result = Table(caption=f"percent, on {metrics.num_images} images; - means: no such object", caption_justify="left")
     result.add_column("class")

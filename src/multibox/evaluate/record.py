@@ -78,7 +78,7 @@ class RecordedEvaluation:
     made_by: dict[str, Any]
 
 
-def write(
+def write_record(
     path: str | os.PathLike[str],
     detections: Sequence[Detections],
     data: CocoData,
@@ -109,7 +109,7 @@ def write(
         raise OptionError(f"{error.filename or target}: cannot be read or written: {error.strerror}.") from error
 
 
-def read(path: str | os.PathLike[str]) -> RecordedEvaluation:
+def read_record(path: str | os.PathLike[str]) -> RecordedEvaluation:
     """The evaluation in a file of `write`. Its images need not be there any more.
 
     Raises:

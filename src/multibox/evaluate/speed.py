@@ -141,7 +141,7 @@ def read_ahead(paths: Iterable[Path], *, size: int, num_threads: int) -> Iterato
 
     def read(path: Path) -> Image:
         # Resizing belongs to the thread that decodes: the picture is still in the cache of its core.
-        return images.resize(images.read(path, min_size=(size, size)), size)
+        return images.resize(images.read_image(path, min_size=(size, size)), size)
 
     return ahead(read, paths, num_threads=num_threads)
 
@@ -220,7 +220,7 @@ class _Contestant:
         self.path, self.device, self.precision = setting
         self.feed = feed
         self.input_size = runtime.input_size
-        squares = [images.resize(images.read(path), self.input_size) for path in feed.pictures[:NUM_TENSORS]]
+        squares = [images.resize(images.read_image(path), self.input_size) for path in feed.pictures[:NUM_TENSORS]]
         self.network, self.computes_in = open_network(setting, runtime, squares)
         self.whole_way = _WholeWay(runtime, feed)
         self.forget()
@@ -236,7 +236,7 @@ class _Contestant:
         size = self.input_size
         for path in islice(self.feed.paths(turn), NUM_TENSORS):
             start = time.thread_time()
-            image = images.read(path, min_size=(size, size))
+            image = images.read_image(path, min_size=(size, size))
             middle = time.thread_time()
             images.resize(image, size)
             self.reading_ms.append(1e3 * (middle - start))
@@ -306,7 +306,7 @@ class _WholeWay:
     def one_by_one(self, turn: int) -> Generator[int, None, None]:
         size = self._runtime.input_size
         for path in self._feed.paths(turn):
-            self._runtime([images.read(path, min_size=(size, size))])
+            self._runtime([images.read_image(path, min_size=(size, size))])
             yield 1
 
     def kept_busy(self, turn: int) -> Generator[int, None, None]:

@@ -90,13 +90,13 @@ class SpeedResult:
     decode_threads: int
 
 
-def to_plain(result: SpeedResult) -> dict[str, Any]:
+def speeds_to_plain(result: SpeedResult) -> dict[str, Any]:
     """The same as dictionaries, lists and numbers, ready for JSON, with date, machine and versions."""
     plain = dataclasses.asdict(result)
     rows = plain.pop("rows")
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": machine.describe(),
+        "machine": machine.describe_machine(),
         "versions": {
             "python": platform.python_version(),
             "multibox": __version__,

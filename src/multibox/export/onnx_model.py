@@ -46,7 +46,7 @@ Input = str | float | Sequence[float] | NDArray[Any]
 """Input of a node: the name of a value, or a constant."""
 
 
-def build(folded: nn.Module, info: ExportInfo) -> Any:
+def build_onnx_model(folded: nn.Module, info: ExportInfo) -> Any:
     """The `onnx.ModelProto` of a folded network, quantised or not, in the form that `info` says, which it carries.
 
     Its input is RGB divided by 255. Equal weights and `info` give equal bytes.

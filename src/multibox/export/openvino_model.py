@@ -26,15 +26,15 @@ from multibox.runtime.contract import ExportInfo
 NAME = "multibox"
 
 
-def build(folded: SSD, info: ExportInfo) -> Any:
+def build_openvino_model(folded: SSD, info: ExportInfo) -> Any:
     """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
 
     The model carries `info` in its `rt_info`.
     """
-    return finish(convert(folded, info), info)
+    return finish(convert_network(folded, info), info)
 
 
-def convert(folded: SSD, info: ExportInfo) -> Any:
+def convert_network(folded: SSD, info: ExportInfo) -> Any:
     """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1).
 
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for

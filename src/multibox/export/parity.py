@@ -23,7 +23,7 @@ from multibox.export.agreement import (
     ImageComparison,
     Tolerance,
     compare,
-    describe,
+    describe_disagreement,
     summarise,
 )
 from multibox.runtime.protocol import Runtime
@@ -120,7 +120,7 @@ class Parity:
         }
 
 
-def check(
+def check_parity(
     forms: Sequence[ComparedForm],
     detections: Iterable[Mapping[str, Detections]],
     *,
@@ -306,7 +306,7 @@ def _faults(
         where = counted(comparison.num_differing_images, "image")
         faults.append(
             f"{counted(comparison.num_unexplained, 'detection')} out of tolerance in {where}, most in {worst}: "
-            f"{describe(comparison.worst_difference, classes)}."
+            f"{describe_disagreement(comparison.worst_difference, classes)}."
         )
     elif comparison.num_undecided > comparison.max_undecided and not form.tolerance.only_ap:
         faults.append(
@@ -326,4 +326,4 @@ def _batches(data: CocoData | Sequence[Path], batch_size: int, num_workers: int)
             yield batch
     else:
         for path in data:
-            yield [images.read(path)]
+            yield [images.read_image(path)]

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from multibox import config
 from multibox.data.coco import CocoData
-from multibox.data.images import read
+from multibox.data.images import read_image
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
@@ -129,7 +129,7 @@ def export(
         compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
         paths = publish(files, output, is_rejected=not compared.passed)
     threshold = files[0].info.suggested_threshold
-    parity_report.write(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
+    parity_report.write_report(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
     return Export(paths, compared, threshold)
 
 
@@ -153,7 +153,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         forms = {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
         forms |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
         infos = {name: describe.ir(form, request) for name, form in forms.items()}
-        converted = openvino_model.convert(network, next(iter(infos.values())))
+        converted = openvino_model.convert_network(network, next(iter(infos.values())))
         for name, info in infos.items():
             path = folder / name
             write_graph(openvino_model.finish(converted, info), path, half_precision=request.precision == "FP16")
@@ -166,7 +166,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         for name, form in forms.items():
             info = describe.onnx(form, request)
             path = folder / name
-            _write(path, onnx_model.build(network, info).SerializeToString(deterministic=True))
+            _write(path, onnx_model.build_onnx_model(network, info).SerializeToString(deterministic=True))
             files.append(ExportedFile(name, path, info))
     return tuple(files)
 
@@ -226,7 +226,7 @@ def prove(
     data = images if isinstance(images, CocoData) else None
     paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
     shown = {form.name: runtimes[form.name] for form in forms}
-    return parity.check(
+    return parity.check_parity(
         forms,
         parity.collect(runtimes, images, progress=progress),
         image_names=[path.name for path in paths],
@@ -234,7 +234,7 @@ def prove(
         classes=classes,
         rules=template.postprocess,
         input_size=template.input.size,
-        median_ms=median_ms(shown, read(paths[0])),
+        median_ms=median_ms(shown, read_image(paths[0])),
     )
 
 

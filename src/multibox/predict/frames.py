@@ -109,7 +109,7 @@ def _images(sources: Sequence[Source]) -> Iterator[Item]:
 
 def _read_image(source: Source) -> Item:
     try:
-        image = images.read(str(source.address))
+        image = images.read_image(str(source.address))
     except DataError as error:
         return Failure(source, str(error))
     return Frame(source, width=image.shape[1], height=image.shape[0]), image

@@ -140,7 +140,7 @@ class _Reader:
 
     def _read(self, index: int, record: Record) -> Image | None:
         try:
-            image = images.read(record.path, expected_size=(record.width, record.height))
+            image = images.read_image(record.path, expected_size=(record.width, record.height))
         except DataError:
             self.unreadable.add(index)
             return None

@@ -18,14 +18,14 @@ from multibox.report.confusion_table import confusion_table, reduced
 from multibox.report.figures import Figures
 from multibox.report.gallery import galleries
 from multibox.report.rendering import as_json, render, svg
-from multibox.report.work_dir import Run, WorkDir
+from multibox.report.work_dir import RecordedRun, WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
 
 SHOWN_CLASSES = 12
 """Largest number of classes that are shown at once; of more, the weakest are, and the others can be unfolded."""
 
 
-def build(work: WorkDir, evaluation: RecordedEvaluation | None, figures: Figures | None, *, how: str = "") -> str:
+def report_page(work: WorkDir, evaluation: RecordedEvaluation | None, figures: Figures | None, *, how: str = "") -> str:
     """The page, as HTML. `figures` are those of `evaluation`; `how` says where that came from.
 
     Raises:
@@ -74,7 +74,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, title) for name, title, is_there in known if is_there]
 
 
-def _classes(evaluation: RecordedEvaluation | None, run: Run | None) -> tuple[str, ...]:
+def _classes(evaluation: RecordedEvaluation | None, run: RecordedRun | None) -> tuple[str, ...]:
     if evaluation is not None:
         return evaluation.data.classes
     recorded = run.facts.get("train_data") or {} if run is not None else {}
@@ -98,7 +98,7 @@ def _no_figures(evaluation: RecordedEvaluation | None) -> str:
     return "The detector has not been measured on annotated images yet, so this report cannot say how good it is."
 
 
-def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Sequence[str]) -> dict[str, Any]:
+def _data(evaluation: RecordedEvaluation | None, run: RecordedRun | None, classes: Sequence[str]) -> dict[str, Any]:
     train = run.facts.get("train_data") or {} if run is not None else {}
     in_training = train.get("objects_per_class") or {}
     in_val = evaluation.data.objects_per_class if evaluation is not None else None
@@ -161,7 +161,7 @@ def _data_sentence(train: Mapping[str, Any], evaluation: RecordedEvaluation | No
     return f"{', '.join(parts)}." if parts else ""
 
 
-def _training(run: Run | None, figures: Figures | None) -> dict[str, Any] | None:
+def _training(run: RecordedRun | None, figures: Figures | None) -> dict[str, Any] | None:
     epochs = run.epochs if run is not None else ()
     if run is None or not epochs:
         return None
@@ -174,7 +174,7 @@ def _training(run: Run | None, figures: Figures | None) -> dict[str, Any] | None
     }
 
 
-def _ap_of_weights(run: Run, figures: Figures | None) -> float | None:
+def _ap_of_weights(run: RecordedRun, figures: Figures | None) -> float | None:
     """The AP of the run's weights on its own validation images, if that is what was measured."""
     if figures is None or figures.evaluation.model.sha256 != run.weights_sha256:
         return None

@@ -78,7 +78,7 @@ KIND_NAMES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PlotFrame:
     """Where the axes of a plot from 0 to 1 lie in its SVG: the ends in units of the drawing, y downwards."""
 
     left: float
@@ -91,7 +91,7 @@ class Frame:
 class _Drawing:
     axes: Any
     svg: str = ""
-    frame: Frame | None = None
+    frame: PlotFrame | None = None
 
 
 def losses(epochs: Sequence[Mapping[str, Any]]) -> str:
@@ -194,7 +194,7 @@ def object_sides(sides_px: NDArray[np.float64]) -> str:
     return drawing.svg
 
 
-def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> tuple[str, Frame]:
+def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> tuple[str, PlotFrame]:
     """Precision, recall and F1 against the threshold, with a line at one of them, and where the axes lie.
 
     The page moves the line, whose class is `chosen`, and redraws the curves, `precision`, `recall`, `f1`.
@@ -259,7 +259,7 @@ def _figure(
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         box = axes.get_position()
         size_px = figure.get_size_inches() * 72
-        drawing.frame = Frame(
+        drawing.frame = PlotFrame(
             left=float(box.x0 * size_px[0]),
             right=float(box.x1 * size_px[0]),
             bottom=float((1 - box.y0) * size_px[1]),

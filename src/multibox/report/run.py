@@ -14,7 +14,7 @@ from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.files import sha256, write_atomically
 from multibox.report import page, several
 from multibox.report.figures import MANY_DETECTIONS, figures_of
-from multibox.report.work_dir import Run, WorkDir, gather
+from multibox.report.work_dir import RecordedRun, WorkDir, gather
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -61,11 +61,15 @@ def report(
         say(f"Looking into {num_detections:,} detections; this takes a minute.")
     if len(works) > 1:
         target = save_to or Path("comparison.html")
-        html = several.build([(work, evaluation) for work, (evaluation, _) in zip(works, judged, strict=True)])
+        html = several.comparison_page(
+            [(work, evaluation) for work, (evaluation, _) in zip(works, judged, strict=True)]
+        )
     else:
         target = save_to or work_dirs[0] / "report.html"
         evaluation, how = judged[0]
-        html = page.build(works[0], evaluation, figures_of(evaluation) if evaluation is not None else None, how=how)
+        html = page.report_page(
+            works[0], evaluation, figures_of(evaluation) if evaluation is not None else None, how=how
+        )
     _write(target, html)
     return target
 
@@ -119,7 +123,7 @@ def _measured_now(work: WorkDir, sources: DataSources, count: Counting) -> Recor
     return RecordedEvaluation(run.folder, model, data, evaluation.detections, runtime.input_size, dict(run.facts))
 
 
-def _runtime(work: WorkDir, run: Run) -> tuple[Path, Runtime]:
+def _runtime(work: WorkDir, run: RecordedRun) -> tuple[Path, Runtime]:
     """The exported file of the weights, which is quick and needs no PyTorch, or else the weights themselves."""
     from multibox.runtime.opening import open_runtime
     from multibox.runtime.openvino_runtime import OpenVINORuntime

@@ -33,7 +33,7 @@ class Answer:
     differences: Intervals | None
 
 
-def build(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
+def comparison_page(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
     """Build the page of a comparison with the first run, as HTML.
 
     Raises:
@@ -45,7 +45,7 @@ def build(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
         for name, (work, evaluation) in zip(names, judged, strict=True)
     ]
     first, *others = runs
-    answers = [compare(first, other) for other in others]
+    answers = [compare_detectors(first, other) for other in others]
     classes = first.figures.classes if first.figures is not None else ()
     plotted = [(answer, svg(_plot(answer, classes))) for answer in answers if answer.differences is not None]
     context = {
@@ -65,7 +65,7 @@ def build(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
     return render("comparison.html.j2", context)
 
 
-def compare(first: Contender, other: Contender) -> Answer:
+def compare_detectors(first: Contender, other: Contender) -> Answer:
     """Answer for one run, from a paired bootstrap over the images that both were measured on."""
     why_not = _why_not(first, other)
     if why_not is not None:
@@ -74,10 +74,10 @@ def compare(first: Contender, other: Contender) -> Answer:
     base, second = first.figures.evaluation, other.figures.evaluation
     draws = num_draws_for((*base.detections, *second.detections), base.data)
     differences = ap_differences(base.detections, second.detections, base.data, resamples=draws)
-    return Answer(other.name, verdict(first.name, other.name, differences.ap), differences)
+    return Answer(other.name, difference_verdict(first.name, other.name, differences.ap), differences)
 
 
-def verdict(first: str, other: str, difference: Interval) -> str:
+def difference_verdict(first: str, other: str, difference: Interval) -> str:
     """Say in a sentence whether the other is better; only if 95 % of the draws agree."""
     low, high = (f"{end:+.1f}" for end in (difference.low, difference.high))
     if difference.low > 0:

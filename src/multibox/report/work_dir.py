@@ -25,7 +25,7 @@ Plain = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """A training: `facts` is its run.json, `epochs` the lines of its metrics.jsonl."""
 
     folder: Path
@@ -70,7 +70,7 @@ class WorkDir:
     """
 
     path: Path
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     evaluations: tuple[RecordedEvaluation, ...]
     exports: tuple[ResultFile, ...]
     compressions: tuple[ResultFile, ...]
@@ -78,7 +78,7 @@ class WorkDir:
     problems: tuple[str, ...]
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RecordedRun | None:
         """The training that the report is about: the newest that is not in 8 bits."""
         return next((run for run in self.runs if not run.is_quantised), None)
 
@@ -104,7 +104,7 @@ def gather(folder: Path) -> WorkDir:
     if not folder.is_dir():
         raise OptionError(f"{folder}: there is no such folder. Name a work directory.")
     problems: list[str] = []
-    runs: list[Run] = []
+    runs: list[RecordedRun] = []
     evaluations: list[RecordedEvaluation] = []
     exports: list[ResultFile] = []
     compressions: list[ResultFile] = []
@@ -112,7 +112,7 @@ def gather(folder: Path) -> WorkDir:
     for path in sorted(_json_files(folder), key=_age):
         if path.name.endswith(record.NAME):
             try:
-                evaluations.append(record.read(path))
+                evaluations.append(record.read_record(path))
             except DataError as error:
                 problems.append(str(error))
             continue
@@ -120,7 +120,7 @@ def gather(folder: Path) -> WorkDir:
         if content is None:
             continue
         if path.name == "run.json" and "train_data" in content:
-            runs.append(Run(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
+            runs.append(RecordedRun(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
         elif "checkpoint" in content and "rows" in content:
             exports.append(ResultFile(path, content))
         elif "rungs" in content:

@@ -10,7 +10,7 @@ from pathlib import Path
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.train.loop import Result
+from multibox.train.loop import TrainingResult
 from multibox.train.run import train, without_mosaics
 from multibox.weights.start import StartingPoint
 
@@ -25,7 +25,7 @@ def brief_training(
     val_data: CocoData | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> Iterator[Result]:
+) -> Iterator[TrainingResult]:
     """One epoch of at least so many steps, with its own warm-up and decay; its files are there within.
 
     Raises:

@@ -50,7 +50,7 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """Where a run ended. `metrics` are those of the last validation; None without validation data."""
 
     latest: Path
@@ -65,7 +65,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """All that `fit` needs; only `counters`, the pace in `length` and what `learner` holds change on the way.
 
     `log` is None but in the main process. With `judges_start`, the starting weights are measured and saved first: a
@@ -94,7 +94,7 @@ class Run:
         return self.learner.template.train.augment.mosaic if self.loader.dataset.mosaic_share else None
 
 
-def fit(run: Run) -> Result:
+def fit(run: TrainingRun) -> TrainingResult:
     """Train until the epochs, the time or the patience are over, or a signal comes.
 
     Raises:
@@ -181,7 +181,7 @@ class MeanLosses:
 class Shown:
     """What the display shows of a run, not more often than somebody can read; the main process alone speaks."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         self._run = run
         self._shown_at = -math.inf
 
@@ -203,7 +203,7 @@ class Shown:
         )
 
 
-def _judge_start(run: Run) -> Validation | None:
+def _judge_start(run: TrainingRun) -> Validation | None:
     """Measure and save the weights as they are."""
     if run.validator is None:
         return None
@@ -215,7 +215,7 @@ def _judge_start(run: Run) -> Validation | None:
     return validation
 
 
-def _end_epoch(run: Run, losses: MeanLosses, num_steps: int, *, rate: float, speed: float) -> Validation | None:
+def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: float, speed: float) -> Validation | None:
     """Validate if it is time to, and record the epoch; the validation, if there was one."""
     counters, pace, processes = run.counters, run.length.pace, run.learner.processes
     run.learner.check.settle()
@@ -238,18 +238,18 @@ def _end_epoch(run: Run, losses: MeanLosses, num_steps: int, *, rate: float, spe
     return validation
 
 
-def _validate(run: Run, validator: Validator) -> Validation:
+def _validate(run: TrainingRun, validator: Validator) -> Validation:
     began_at = run.clock()
     validation = validator.validate()
     run.length.pace.count_validation(run.clock() - began_at)
     return validation
 
 
-def _is_done(run: Run, num_steps: int) -> bool:
+def _is_done(run: TrainingRun, num_steps: int) -> bool:
     return _has_lost_patience(run, num_steps) or run.length.steps_left(run.counters.step) < 1
 
 
-def _has_lost_patience(run: Run, num_steps: int) -> bool:
+def _has_lost_patience(run: TrainingRun, num_steps: int) -> bool:
     return has_lost_patience(
         run.counters,
         steps_per_epoch=run.loader.steps_per_epoch,
@@ -267,9 +267,9 @@ def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | N
     return text
 
 
-def _result(run: Run, validation: Validation | None, *, is_interrupted: bool) -> Result:
+def _result(run: TrainingRun, validation: Validation | None, *, is_interrupted: bool) -> TrainingResult:
     counters, pace = run.counters, run.length.pace
-    return Result(
+    return TrainingResult(
         latest=run.folder.latest,
         best=None if counters.best_ap is None else run.folder.best,
         metrics=validation.metrics if validation else None,

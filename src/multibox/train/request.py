@@ -14,7 +14,7 @@ from multibox.data.reading import DataFiles, read_data
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder, write_atomically
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
-from multibox.train.loop import Display, Result
+from multibox.train.loop import Display, TrainingResult
 from multibox.train.run import train
 from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
@@ -55,7 +55,7 @@ class TrainingRequest:
 
 def train_as_requested(
     request: TrainingRequest, display: Display, *, check: Callable[[Mapping[str, CocoData]], None]
-) -> Result:
+) -> TrainingResult:
     """Read the data, find what to start from, and train; everything worth knowing is a line on the display.
 
     `check` is called with the data of each split ("train", "val") before anything slow begins.

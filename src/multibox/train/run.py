@@ -21,7 +21,7 @@ from multibox.machine import free_memory_bytes, provenance
 from multibox.model import ssd
 from multibox.train.devices import connect, num_readers, processes_here
 from multibox.train.distributed import Processes, run_id
-from multibox.train.loop import Display, Result, Run, fit
+from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
 from multibox.train.pace import Pace
 from multibox.train.progress import Counters, RunLength
 from multibox.train.saving import RunFolder, RunLog, restore
@@ -66,7 +66,7 @@ def train(
     tensorboard_dir: Path | None = None,
     command: str = "",
     clock: Callable[[], float] = time.monotonic,
-) -> Result:
+) -> TrainingResult:
     """Train the template's model and write its checkpoints and records to `output`.
 
     `latest.pth` holds the run, `best.pth` the weights of the best validation, `template.yaml` the resolved template,
@@ -97,7 +97,7 @@ def train(
         template = without_mosaics(template)
     output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
-    model = ssd.build(template, num_classes=len(train_data.classes))
+    model = ssd.build_ssd(template, num_classes=len(train_data.classes))
     if resume is not None and resume.training is not None:
         model.load_state_dict(resume.training["model"])
     elif start is not None:
@@ -147,7 +147,7 @@ def train_quantised(
     device: str = "auto",
     deadline: float | None = None,
     command: str = "",
-) -> Result:
+) -> TrainingResult:
     """Train a network on that computes in 8 bits, and write what `train` does to `output`.
 
     `start` is a checkpoint with quantisation: its scales stay, its weights learn to live with them, for the epochs and
@@ -220,7 +220,7 @@ def _assemble(
     judges_start: bool = False,
     tensorboard_dir: Path | None = None,
     quantization: Mapping[str, Any] | None = None,
-) -> Run:
+) -> TrainingRun:
     """The run, ready for its first step, from a model that has its starting weights; run.json is written."""
     basic = template.hyper_parameters.basic
     processes = Processes.of(fabric.global_rank, fabric.world_size, fabric.device)
@@ -249,7 +249,7 @@ def _assemble(
         folder.begin()
         log = RunLog(output, tensorboard_dir, first_epoch=counters.epoch + 1)
     length = RunLength(pace, epoch_steps=basic.epochs * loader.steps_per_epoch, is_limited=is_limited)
-    return Run(learner, loader, counters, length, folder, validator, display, log, judges_start, pace.clock)
+    return TrainingRun(learner, loader, counters, length, folder, validator, display, log, judges_start, pace.clock)
 
 
 def _resumed(counters: Counters, resume: Checkpoint, meta: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ class RunFolder:
     def _record_best(self, validation: Validation | None) -> None:
         """What the best weights find, for reports."""
         if validation is not None and validation.evaluation is not None and self.validator is not None:
-            record.write(
+            record.write_record(
                 self.path / record.NAME,
                 validation.evaluation.detections,
                 self.validator.data,

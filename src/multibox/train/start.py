@@ -49,7 +49,7 @@ def with_anchors(
         choice = choose_anchors(
             boxes,
             offered,
-            ssd.strides(ssd.build(template, num_classes=1)),
+            ssd.strides(ssd.build_ssd(template, num_classes=1)),
             template.input.size,
             iou_threshold=threshold,
             min_gain=clustering.min_gain,

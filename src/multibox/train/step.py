@@ -21,7 +21,7 @@ from multibox.structures import RawOutput
 from multibox.train.average import WeightAverage
 from multibox.train.batch_norm import synchronise_batch_norm
 from multibox.train.distributed import Processes
-from multibox.train.frozen import TrainedStages, freeze, frozen_stages, to_input
+from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
 from multibox.train.progress import Counters
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _where(counters: Counters) -> str:
 def _forward(learner: Learner, batch: Batch) -> RawOutput:
     images = torch.from_numpy(batch.images)
     if learner.run_frozen is None:
-        inputs = to_input(images.to(learner.fabric.device, non_blocking=True))
+        inputs = bytes_to_input(images.to(learner.fabric.device, non_blocking=True))
     else:
         inputs = learner.run_frozen(images)
     raw: RawOutput = learner.network(inputs)

@@ -52,11 +52,11 @@ class Checkpoint:
         model = self.build_float()
         if self.quantization is None:
             return model
-        return quantized.apply(fold(model), quantized.from_plain(self.quantization)).eval()
+        return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
 
     def build_float(self) -> ssd.SSD:
         """The network with these weights, in evaluation mode, in floating point whatever becomes of it."""
-        model = ssd.build(self.template, num_classes=len(self.classes))
+        model = ssd.build_ssd(self.template, num_classes=len(self.classes))
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
@@ -108,7 +108,7 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
         )
     num_classes = _count_classes(path, weights, template)
     classes = _classes(path, meta.pop("CLASSES", None), num_classes)
-    expected = ssd.build(template, num_classes=num_classes).state_dict()
+    expected = ssd.build_ssd(template, num_classes=num_classes).state_dict()
     _check_weights(path, weights, expected)
     weights = {key: weights.get(key, value) for key, value in expected.items()}
     found = Checkpoint(weights, classes, template, meta, content.get("training"), content.get("quantization"))

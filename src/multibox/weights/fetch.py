@@ -30,7 +30,7 @@ class NotFetchedError(Exception):
     """The file at an address cannot be had; the message says why in a few words."""
 
 
-def is_remote(source: str) -> bool:
+def is_address(source: str) -> bool:
     """Whether a source is an address, not a path."""
     # A Windows drive letter looks like a scheme of one character.
     return len(urlsplit(source).scheme) > 1
@@ -48,7 +48,7 @@ def fetch(dependency: Dependency, folder: Path, target: Path, *, progress: Progr
         NotFetchedError: it is out of reach, or not the file that the dependency describes.
     """
     source = dependency.source
-    address = source if is_remote(source) else (folder / source).resolve().as_uri()
+    address = source if is_address(source) else (folder / source).resolve().as_uri()
     try:
         # The temporary file goes whenever something fails, so a damaged file never lies about.
         with atomic_path(target) as temporary:
@@ -62,7 +62,7 @@ def fetch(dependency: Dependency, folder: Path, target: Path, *, progress: Progr
 
 def are_initial_weights(dependency: Dependency) -> bool:
     """Whether a file that a template depends on is one to start from; such a file may fail to come."""
-    return dependency.destination == SNAPSHOT or is_remote(dependency.source)
+    return dependency.destination == SNAPSHOT or is_address(dependency.source)
 
 
 def bring(
@@ -121,7 +121,7 @@ def _bring_all(targets: Targets, beside: Path, *, offline: bool, progress: Progr
                 else f"{target} is kept; it is not the published file ({problem})."
             )
             continue
-        if offline and is_remote(dependency.source):
+        if offline and is_address(dependency.source):
             return lines, f"{target} is not there, and --offline leaves the network alone."
         try:
             fetch(dependency, beside, target, progress=progress)

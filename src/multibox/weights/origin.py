@@ -85,5 +85,5 @@ def known_classes(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
 
 def _published(digest: str) -> str | None:
     """The address that a template of ours names for a file of this hash."""
-    files = (file for path in bundled_templates().values() for file in config.load(path).dependencies)
+    files = (file for path in bundled_templates().values() for file in config.load_template(path).dependencies)
     return next((file.source for file in files if file.sha256 == digest), None)

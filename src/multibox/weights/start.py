@@ -73,7 +73,7 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
         kind = BUNDLED_KINDS[name]
         path = bundled.bundled_file(kind, size)
         name = f"bundled-{kind} ({path.name})"
-    found = bundled.read(path)
+    found = bundled.read_bundled(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
     ours = [file for kind in bundled.KINDS for file in bundled.bundled_files(kind).values()]
     is_ours = Path(path).resolve() in {file.resolve() for file in ours}

@@ -23,9 +23,9 @@ from multibox.doctor.contact_sheet import CELL, choose, contact_sheet
 from multibox.doctor.contents import contents
 from multibox.doctor.fixing import fix
 from multibox.doctor.model_fit import Speed, TemplateFit, advise, minutes
-from multibox.doctor.model_fit import fit as fit_of
-from multibox.doctor.run import Examination, doctor, to_plain
-from multibox.doctor.tables import tables
+from multibox.doctor.model_fit import fit_template as fit_of
+from multibox.doctor.run import Examination, doctor, examination_to_plain
+from multibox.doctor.tables import doctor_tables
 from multibox.errors import OptionError
 from tests.conftest import set_orientation
 
@@ -185,7 +185,7 @@ def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
 def test_shares_and_recall_by_hand(tmp_path):
     # At 256 px: 3.2 x 3.2, 12.8 x 12.8, 64 x 64 and 128 x 128 px.
     boxes = [[("cat", [50, 30, side * 120, side * 80])] for side in (0.0125, 0.05, 0.25, 0.5)]
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     found = fit_of(read(dataset(tmp_path, boxes)), template, num_val_images=0, is_timed=False)
     assert found.small == (0.25, 0.5, 0.5)
     assert (found.finest_cell_px, found.under_cell) == (16, 0.5)
@@ -215,13 +215,13 @@ def test_advice_is_the_smallest_input_that_serves(smalls, worsts, chosen):
 
 def test_speed_is_measured(tmp_path, tiny_template_file):
     data = read(dataset(tmp_path, GOOD[:4]))
-    found = fit_of(data, config.load(tiny_template_file), num_val_images=10, is_timed=True)
+    found = fit_of(data, config.load_template(tiny_template_file), num_val_images=10, is_timed=True)
     # 2 epochs of 2 steps of 4 images, and of 10 images to validate on
     assert found.minutes > 2 * 8 / found.images_per_second / 60 > 0
 
 
 def test_minutes_by_hand():
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     # 15 epochs of 1000 images at 50 a second and 100 at a tenth of a second: 15 * (20 + 10) s
     assert minutes(template, 1000, 100, Speed(50.0, 0.1)) == pytest.approx(7.5)
 
@@ -244,7 +244,7 @@ def test_examination_of_a_good_set_is_clean_and_plain(tmp_path):
     found = doctor({"train": train, "val": val}, is_timed=False)
     assert found.findings == ()
     assert found.exit_code == 0
-    assert json.loads(json.dumps(to_plain(found)))["fits"][2]["input_size"] == 512
+    assert json.loads(json.dumps(examination_to_plain(found)))["fits"][2]["input_size"] == 512
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_a_corrected_copy_overwrites_nothing_and_leaves_nothing_half(tmp_path):
 def test_json_names_every_case_and_the_console_three(tmp_path):
     data = read(dataset(tmp_path, [[("cat", [10, 10, 2, 20])]] * 5))
     found = doctor({"train": data}, is_timed=False)
-    (tiny,) = (one for one in to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
+    (tiny,) = (one for one in examination_to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
     assert [line.split(":")[0] for line in tiny["examples"]] == [f'"picture {i}.jpg"' for i in range(5)]
     console = Console(width=120, file=io.StringIO())
-    console.print(tables(found))
+    console.print(doctor_tables(found))
     assert console.file.getvalue().count("2 x 20 px") == 3
     assert "and 2 more" in console.file.getvalue()

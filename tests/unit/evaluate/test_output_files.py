@@ -20,7 +20,7 @@ from multibox.evaluate import output_files
 from multibox.evaluate.average_precision import ClassMetrics, Metrics, measure
 from multibox.evaluate.output_files import (
     detections_to_coco,
-    table,
+    metrics_table,
     write_detections,
     write_metrics_json,
     write_metrics_yaml,
@@ -227,7 +227,7 @@ def test_written_detections_measure_the_same(tmp_path: Path) -> None:
 
 def test_table_shows_percent_and_a_dash_where_nothing_was_measured() -> None:
     console = Console(file=io.StringIO(), width=120)
-    console.print(table(some_metrics()))
+    console.print(metrics_table(some_metrics()))
     lines = [line.replace("│", " ").split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert ["all", "34.5", "50.0", "25.0", "-", "12.5", "50.0", "40.0", "7"] in lines
     assert ["cat", "34.5", "50.0", "40.0", "7"] in lines

@@ -188,8 +188,8 @@ def test_checkpoint_is_measured_beside_an_ir(
     from multibox.weights import checkpoint
 
     torch.set_num_threads(1)
-    template = config.load(tiny_template_file)
-    model = ssd.build(template, num_classes=1)
+    template = config.load_template(tiny_template_file)
+    model = ssd.build_ssd(template, num_classes=1)
     saved = folder / "model.pth"
     checkpoint.save(saved, checkpoint.Checkpoint(model.state_dict(), ("square",), template))
 
@@ -243,7 +243,7 @@ def test_progress_counts_the_rounds(files: list[Path], pictures: list[Path]) -> 
 
 
 def test_result_survives_json(result: SpeedResult) -> None:
-    plain = speed_table.to_plain(result)
+    plain = speed_table.speeds_to_plain(result)
 
     assert json.loads(json.dumps(plain)) == plain
     assert len(plain["rows"]) == 4

@@ -155,13 +155,13 @@ def test_raw_outputs_are_those_of_the_network():
 
 @pytest.fixture(scope="module")
 def network(tiny_template_file, tiny_model):
-    return config.load(tiny_template_file), fold(tiny_model)
+    return config.load_template(tiny_template_file), fold(tiny_model)
 
 
 @pytest.fixture(scope="module")
 def converted(network):
     template, folded = network
-    return openvino_model.convert(folded, contract("raw", anchors_px=template.model.anchors_px))
+    return openvino_model.convert_network(folded, contract("raw", anchors_px=template.model.anchors_px))
 
 
 def test_the_network_has_the_layers_of_the_public_models_and_no_others(converted):

@@ -14,7 +14,7 @@ from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.report.confusion_table import reduced
 from multibox.report.figures import figures_of
 from multibox.report.gallery import MAX_BYTES, galleries
-from multibox.report.page import _images, build
+from multibox.report.page import _images, report_page
 from multibox.report.work_dir import gather
 from tests.report_case import dataset, found, record, work_dir
 
@@ -25,7 +25,7 @@ QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'
 def page_of(folder):
     work = gather(folder)
     evaluation = work.evaluation
-    return build(work, evaluation, figures_of(evaluation) if evaluation is not None else None)
+    return report_page(work, evaluation, figures_of(evaluation) if evaluation is not None else None)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def evaluation(data, detections):
 
 def test_without_any_detection_there_is_a_page(tmp_path):
     one = evaluation(dataset(record([[10, 10, 60, 60]])), [found([], [])])
-    assert "<h2>Errors</h2>" in build(gather(tmp_path), one, figures_of(one))
+    assert "<h2>Errors</h2>" in report_page(gather(tmp_path), one, figures_of(one))
 
 
 def test_what_is_right_and_fills_the_image_has_no_worst_kind():
@@ -131,7 +131,7 @@ def test_what_is_right_and_fills_the_image_has_no_worst_kind():
 def test_data_without_objects_have_no_findings(tmp_path):
     one = evaluation(dataset(record([])), [found([[1, 1, 50, 50]], [0.9])])
     assert figures_of(one) is None
-    assert "have no object" in build(gather(tmp_path), one, None)
+    assert "have no object" in report_page(gather(tmp_path), one, None)
 
 
 def test_crops_stay_within_their_budget_and_show_the_boxes(tmp_path):

@@ -22,8 +22,8 @@ from multibox.structures import Detections, Image
 def runtime(tiny_template_file: Path) -> TorchRuntime:
     """A network of random weights, whose scores are near enough to chance for it to find something everywhere."""
     torch.manual_seed(0)
-    template = config.load(tiny_template_file)
-    return TorchRuntime(ssd.build(template, num_classes=2).eval(), template, ["a", "b"])
+    template = config.load_template(tiny_template_file)
+    return TorchRuntime(ssd.build_ssd(template, num_classes=2).eval(), template, ["a", "b"])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from multibox.train.step import Learner, make_learner
 def learner(tiny_template_file: Path) -> Learner:
     """A fresh network of the tiny template for two classes, on a processor."""
     torch.manual_seed(0)
-    template = config.changed(config.load(tiny_template_file), {"train.frozen_stride": 0})
-    model = ssd.build(template, num_classes=2)
+    template = config.changed(config.load_template(tiny_template_file), {"train.frozen_stride": 0})
+    model = ssd.build_ssd(template, num_classes=2)
     fabric = connect("cpu", "float32")
     return make_learner(fabric, Processes(), template, model, start_share=0.0, name_of_rate="--base-learning-rate")

@@ -12,7 +12,7 @@ import torch
 from multibox import config
 from multibox.config import Template
 from multibox.data import coco
-from multibox.train.loop import SAVE_EVERY_SECONDS, Result
+from multibox.train.loop import SAVE_EVERY_SECONDS, TrainingResult
 from multibox.train.run import train
 
 
@@ -55,10 +55,10 @@ def template(tiny_template_file) -> Template:
         "train.augment.photometric": None,
         "train.augment.crop": None,
     }
-    return config.changed(config.load(tiny_template_file), changes)
+    return config.changed(config.load_template(tiny_template_file), changes)
 
 
-def run(template: Template, data, folder: Path, display: Display, **options) -> Result:
+def run(template: Template, data, folder: Path, display: Display, **options) -> TrainingResult:
     return train(template, data, folder, display=display, device="cpu", **options)
 
 

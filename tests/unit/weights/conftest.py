@@ -17,13 +17,13 @@ LAST_LAYERS = ("bbox_head.cls_convs.0.3", "bbox_head.cls_convs.1.3")
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    return config.load(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+    return config.load_template(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
 
 
 def random_weights(template: Template, num_classes: int) -> dict[str, torch.Tensor]:
     """No two values of a class layer are equal, biases included."""
     torch.manual_seed(num_classes)
-    model = ssd.build(template, num_classes=num_classes)
+    model = ssd.build_ssd(template, num_classes=num_classes)
     for key, value in model.state_dict().items():
         if key.startswith(LAST_LAYERS):
             value.copy_(torch.randn(value.shape))

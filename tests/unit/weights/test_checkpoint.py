@@ -281,7 +281,7 @@ def compressed(template, three) -> Checkpoint:
         ("backbone.features.stage1", "output"): Scale(torch.tensor([0.125]), -128, 127),
     }
     meta = {"nncf_enable_compression": True, "nncf_version": "3.4.0"}
-    return Checkpoint(three, COLOURS, template, meta, quantization=quantized.to_plain(scales))
+    return Checkpoint(three, COLOURS, template, meta, quantization=quantized.scales_to_plain(scales))
 
 
 def test_a_compressed_model_is_the_quantised_one_again(tmp_path, compressed):
@@ -292,7 +292,9 @@ def test_a_compressed_model_is_the_quantised_one_again(tmp_path, compressed):
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         one, two, plain = (model(images).deltas for model in (compressed.build(), found.build(), found.build_float()))
-        expected = quantized.apply(fold(found.build_float()), quantized.from_plain(compressed.quantization))(images)
+        expected = quantized.apply(fold(found.build_float()), quantized.scales_from_plain(compressed.quantization))(
+            images
+        )
     assert torch.equal(one, two) and torch.equal(one, expected.deltas)
     assert not torch.equal(one, plain)
     assert not found.build().training and not quantized.is_quantized(found.build_float())

@@ -14,7 +14,7 @@ from multibox.weights.resolve import BUNDLED, default_starts, model_file, named_
 
 @pytest.fixture
 def tiny(tiny_template_file):
-    return config.load(tiny_template_file)
+    return config.load_template(tiny_template_file)
 
 
 @pytest.fixture

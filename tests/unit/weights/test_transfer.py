@@ -24,7 +24,7 @@ def moved(
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], str]:
     """The weights of a model of `classes` before and after the transfer, and the report."""
     torch.manual_seed(99)
-    model = ssd.build(template, num_classes=len(classes))
+    model = ssd.build_ssd(template, num_classes=len(classes))
     for key, value in model.state_dict().items():
         if key.startswith(LAST_LAYERS):
             value.copy_(torch.randn(value.shape))
@@ -112,6 +112,6 @@ def test_a_transfer_leaves_its_source_as_it_is(template, three):
 
 
 def test_a_model_goes_on_learning_after_a_transfer(template, three):
-    model = ssd.build(template, num_classes=2)
+    model = ssd.build_ssd(template, num_classes=2)
     transfer(model, ("blue", "pink"), three, COLOURS)
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
