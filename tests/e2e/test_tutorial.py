@@ -46,6 +46,9 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch, template_file: Path) 
 @pytest.mark.e2e
 @pytest.mark.filterwarnings("ignore")  # of libraries, as for a user
 def test_every_command_of_the_tutorial_runs_and_leaves_what_the_page_says(tmp_path, tiny_template_file, monkeypatch):
+    import torch
+
+    torch.set_num_threads(1)  # two that wait for each other take ten times as long on a busy machine
     (tmp_path / "data").mkdir()
     shutil.copytree(ROOT / "data" / "airport", tmp_path / "data" / "airport")
     monkeypatch.chdir(tmp_path)
