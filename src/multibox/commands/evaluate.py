@@ -76,15 +76,15 @@ def evaluate(
 
     drawn_from, reason = shown_from(threshold, runtime.threshold)
 
-    def save_picture(record: Record, image: Image, detections: Detections) -> None:
+    def save_image(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
             save_drawing(
                 save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=drawn_from)
             )
 
     with counting("Evaluating", len(data.records)) as progress:
-        found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(output_files.metrics_table(found.metrics))
+        result = evaluation.evaluate(runtime, data, progress=progress, on_image=save_image)
+    console.print(output_files.metrics_table(result.metrics))
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
         for path, write in (
@@ -94,18 +94,18 @@ def evaluate(
             write(
                 path,
                 weights_path=load_weights,
-                metrics=found.metrics,
+                metrics=result.metrics,
                 size_mp=size,
                 complexity_gflops=complexity,
             )
         recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
         evaluation_record.write_record(
-            recorded, found.detections, data, model=load_weights, input_size=runtime.input_size
+            recorded, result.detections, data, model=load_weights, input_size=runtime.input_size
         )
         beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
         say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
-        output_files.write_detections(save_detections_to, found.detections, data)
+        output_files.write_detections(save_detections_to, result.detections, data)
         say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
         say(f"Pictures: {save_output_to}, with detections from a score of {drawn_from:g} on, {reason}.")

@@ -76,9 +76,9 @@ def predict(
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
-    found, problems = find_sources(sources, output_folder=save_to)
-    _report(problems, is_all=not found)
-    outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
+    all_sources, problems = find_sources(sources, output_folder=save_to)
+    _report(problems, is_all=not all_sources)
+    outputs = _Outputs(all_sources, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
     outputs.refuse_overwriting(load_weights)
 
     runtime = with_tiles(
@@ -91,7 +91,7 @@ def predict(
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
     run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, found, run, outputs, stop)
+        tally = _run(runtime, all_sources, run, outputs, stop)
         if stop.is_set():
             errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
         if stop.exit_code:
@@ -218,11 +218,13 @@ def _report(problems: Sequence[str], *, is_all: bool) -> None:
 
 def _print(result: FrameResult, classes: Sequence[str]) -> None:
     """An image with its size, and a line for each object: class, score, box in pixels of the image."""
-    frame, found = result.frame, result.detections
-    say(f"{frame.source.title}: {frame.width}x{frame.height}, {counted(len(found), 'object') if found else 'nothing'}")
-    names = [classes[label] for label in found.labels.tolist()]
+    frame, detected = result.frame, result.detections
+    objects = counted(len(detected), "object") if detected else "nothing"
+    say(f"{frame.source.title}: {frame.width}x{frame.height}, {objects}")
+    names = [classes[label] for label in detected.labels.tolist()]
     longest = max(map(len, names), default=0)
-    rows = zip(names, found.scores.tolist(), found.boxes_px(frame.width, frame.height).round().tolist(), strict=True)
+    boxes_px = detected.boxes_px(frame.width, frame.height).round().tolist()
+    rows = zip(names, detected.scores.tolist(), boxes_px, strict=True)
     for name, score, box in rows:
         say(f"  {name:<{longest}}  {score:.2f}  " + " ".join(f"{value:5.0f}" for value in box))
 

@@ -58,16 +58,20 @@ def find_mistakes(detections: Sequence[Detections], data: CocoData, hits: Hits) 
     """
     mistakes: list[Mistake] = []
     is_explained = [record.is_crowd.copy() for record in data.records]
-    corners = [corners_px(found, record) for found, record in zip(detections, data.records, strict=True)]
-    for one in hits.classes:
-        for place in range(len(one.scores)):
-            image, row, item = int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place])
+    corners = [corners_px(detected, record) for detected, record in zip(detections, data.records, strict=True)]
+    for of_class in hits.classes:
+        for place in range(len(of_class.scores)):
+            image, row, item = (
+                int(of_class.images[place]),
+                int(of_class.rows[place]),
+                int(of_class.objects[IOU_50, place]),
+            )
             if item != NO_OBJECT:
                 is_explained[image][item] = True
-            elif one.is_counted[IOU_50, place]:
-                kind, item = _kind(corners[image][row], data.records[image], one.label)
+            elif of_class.is_counted[IOU_50, place]:
+                kind, item = _kind(corners[image][row], data.records[image], of_class.label)
                 meant = None if item == NO_OBJECT else item
-                mistakes.append(Mistake(kind, image, row, meant, float(one.scores[place])))
+                mistakes.append(Mistake(kind, image, row, meant, float(of_class.scores[place])))
                 if meant is not None:
                     is_explained[image][meant] = True
     for image, explained in enumerate(is_explained):
@@ -101,18 +105,18 @@ def fix_mistakes(
     A wrong class becomes that of the object, a wrong place its box; if the object has a detection already, the better
     one of them stays. Both, duplicates and those on background go. Missed objects are taken out of the data.
     """
-    hit_by = {
-        (int(one.images[place]), int(one.objects[IOU_50, place])): (float(one.scores[place]), int(one.rows[place]))
-        for one in hits.classes
-        for place in np.flatnonzero(one.is_hit[IOU_50]).tolist()
+    hit_by = _holders(hits)
+    fixed = {
+        (mistake.image, mistake.row): mistake
+        for mistake in mistakes
+        if mistake.kind in kinds and mistake.row is not None
     }
-    fixed = {(one.image, one.row): one for one in mistakes if one.kind in kinds and one.row is not None}
     rivals: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
     gone: dict[int, set[int]] = defaultdict(set)
-    for (image, row), one in fixed.items():
+    for (image, row), mistake in fixed.items():
         assert row is not None
-        if one.kind in {"class", "localisation"} and one.item is not None:
-            rivals[image, one.item].append((one.score, row))
+        if mistake.kind in {"class", "localisation"} and mistake.item is not None:
+            rivals[image, mistake.item].append((mistake.score, row))
         else:
             gone[image].add(row)
     for (image, item), claims in rivals.items():
@@ -121,14 +125,24 @@ def fix_mistakes(
         _, *losers = sorted([*holder, *claims], key=lambda claim: -claim[0])
         gone[image].update(row for _, row in losers)
     by_image: dict[int, dict[int, Mistake]] = defaultdict(dict)
-    for (image, row), one in fixed.items():
+    for (image, row), mistake in fixed.items():
         assert row is not None
-        by_image[image][row] = one
+        by_image[image][row] = mistake
     changed = list(detections)
     for image in by_image.keys() | gone.keys():
         changed[image] = _fixed(detections[image], data.records[image], by_image[image], gone[image])
-    missed = {(one.image, one.item) for one in mistakes if one.kind == "missed" and "missed" in kinds}
+    missed = {(mistake.image, mistake.item) for mistake in mistakes if mistake.kind == "missed" and "missed" in kinds}
     return tuple(changed), _without(data, missed)
+
+
+def _holders(hits: Hits) -> dict[tuple[int, int], tuple[float, int]]:
+    """Score and row of the detection that hits each object; the keys are image and item."""
+    holders = {}
+    for of_class in hits.classes:
+        for place in np.flatnonzero(of_class.is_hit[IOU_50]).tolist():
+            key = int(of_class.images[place]), int(of_class.objects[IOU_50, place])
+            holders[key] = float(of_class.scores[place]), int(of_class.rows[place])
+    return holders
 
 
 def _kind(box_px: NDArray[np.float64], record: Record, label: int) -> tuple[Kind, int]:
@@ -146,17 +160,17 @@ def _kind(box_px: NDArray[np.float64], record: Record, label: int) -> tuple[Kind
     return ("background" if best_other < BACKGROUND_IOU else "both"), NO_OBJECT
 
 
-def _fixed(found: Detections, record: Record, mistakes: Mapping[int, Mistake], gone: Collection[int]) -> Detections:
-    boxes, labels = found.boxes.copy(), found.labels.copy()
+def _fixed(detected: Detections, record: Record, mistakes: Mapping[int, Mistake], gone: Collection[int]) -> Detections:
+    boxes, labels = detected.boxes.copy(), detected.labels.copy()
     scale = np.array([record.width, record.height, record.width, record.height], dtype=np.float64)
-    for row, one in mistakes.items():
-        if one.item is None:
+    for row, mistake in mistakes.items():
+        if mistake.item is None:
             continue
-        labels[row] = record.labels[one.item]
-        if one.kind == "localisation":
-            boxes[row] = record.boxes_px[one.item] / scale
-    keep = np.array([row not in gone for row in range(len(found))], dtype=bool)
-    return Detections(boxes[keep], found.scores[keep], labels[keep])
+        labels[row] = record.labels[mistake.item]
+        if mistake.kind == "localisation":
+            boxes[row] = record.boxes_px[mistake.item] / scale
+    keep = np.array([row not in gone for row in range(len(detected))], dtype=bool)
+    return Detections(boxes[keep], detected.scores[keep], labels[keep])
 
 
 def _without(data: CocoData, missed: Collection[tuple[int, int | None]]) -> CocoData:

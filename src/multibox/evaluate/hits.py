@@ -36,7 +36,7 @@ MAX_DETECTIONS_PER_CLASS = 100
 """Number of detections of a class that count in an image; the limit of the COCO challenge."""
 
 NO_OBJECT = -1
-"""What stands in the place of an object that a detection does not hit."""
+"""Number in the place of an object where a detection hits none."""
 
 EVERY_AREA = (0.0, np.inf)
 """The range that holds objects of every area."""

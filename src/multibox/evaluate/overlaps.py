@@ -77,7 +77,7 @@ def sorted_detections(detections: Sequence[Detections], data: CocoData, *, max_p
     """The detections by class, then image, then score, the best first; at most `max_per_class` of a class and image."""
     corners = [corners_px(each, record) for each, record in zip(detections, data.records, strict=True)]
     boxes_px = np.concatenate([np.zeros((0, 4)), *corners])
-    found = BoxColumns(
+    columns = BoxColumns(
         labels=_joined([each.labels for each in detections], np.int64),
         images=np.repeat(np.arange(len(detections)), [len(each) for each in detections]),
         rows=_joined([np.arange(len(each)) for each in detections], np.int64),
@@ -86,8 +86,8 @@ def sorted_detections(detections: Sequence[Detections], data: CocoData, *, max_p
         scores=_joined([each.scores for each in detections], np.float32),
         is_crowd=np.zeros(len(boxes_px), dtype=bool),
     )
-    found = found.take(np.lexsort((-found.scores, found.images, found.labels)))
-    return found.take(np.flatnonzero(_ranks(found.groups(len(detections))) < max_per_class))
+    columns = columns.take(np.lexsort((-columns.scores, columns.images, columns.labels)))
+    return columns.take(np.flatnonzero(_ranks(columns.groups(len(detections))) < max_per_class))
 
 
 def sorted_objects(data: CocoData) -> BoxColumns:

@@ -60,8 +60,10 @@ def detect(
         for indices in cut(records):
             ours = [records[index] for index in indices]
             part = itertools.islice(images, len(ours))
-            for found in runtime.stream(part) if on_image is None else _detect_and_draw(runtime, ours, part, on_image):
-                detections.append(found)
+            for detected in (
+                runtime.stream(part) if on_image is None else _detect_and_draw(runtime, ours, part, on_image)
+            ):
+                detections.append(detected)
                 if progress is not None:
                     progress(1)
     return detections
@@ -98,9 +100,9 @@ def _detect_and_draw(
             yield image
 
     with in_a_thread(on_image) as draw:
-        for record, found in zip(records, runtime.stream(keep()), strict=True):
-            draw(record, kept.popleft(), found)
-            yield found
+        for record, detected in zip(records, runtime.stream(keep()), strict=True):
+            draw(record, kept.popleft(), detected)
+            yield detected
 
 
 def _difference(classes: tuple[str, ...], requested: Sequence[str]) -> str:

@@ -42,13 +42,13 @@ LEAD_IN_SECONDS = 0.05
 """How long a turn is kept busy before its clock starts, so that every queue is filled."""
 
 MAX_PICTURES = 48
-"""Pictures taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
+"""Number of pictures taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
 
 NUM_TENSORS = 4
-"""Pictures that the network alone is given: how long suppression takes depends on what is to be seen."""
+"""Number of pictures that the network alone is given: how long suppression takes depends on what is to be seen."""
 
 NUM_TURNS = 4
-"""Of each model in a round: latency and throughput, alone and on the whole way."""
+"""Number of turns of each model in a round: latency and throughput, alone and on the whole way."""
 
 PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp"}
 
@@ -99,7 +99,9 @@ def compare_speed(
         if progress is not None:
             progress(1)
     references = [_reference(settings, index) for index in range(len(settings))]
-    rows = tuple(one.row(contestants[index], index) for one, index in zip(contestants, references, strict=True))
+    rows = tuple(
+        contestant.row(contestants[index], index) for contestant, index in zip(contestants, references, strict=True)
+    )
     return SpeedResult(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
 
 
@@ -116,10 +118,10 @@ def find_pictures(folder: str | os.PathLike[str] | None = None) -> list[Path]:
     """
     if folder is None:
         return builtin_pictures()
-    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
-    if not found:
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+    if not paths:
         raise OptionError(f"{folder}: there is no picture ({', '.join(sorted(PICTURE_ENDINGS))}) in this folder.")
-    return found[:: -(-len(found) // MAX_PICTURES)]
+    return paths[:: -(-len(paths) // MAX_PICTURES)]
 
 
 def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
@@ -267,20 +269,20 @@ def _one_round(contestants: Sequence[_Contestant], number: int, slice_seconds: f
     start = number % len(contestants)
     order = [*contestants[start:], *contestants[:start]]
     # What is compared with each other is measured one right after the other.
-    for one in order:
-        one.alone.add_latencies(one.network, number, slice_seconds)
-    for one in order:
-        one.whole.add_latencies(one.whole_way, number, slice_seconds)
-    for one in order:
-        one.alone.add_rate(one.network, number, slice_seconds)
-        one.whole.add_rate(one.whole_way, number, slice_seconds)
-    for one in order:
-        one.time_preparation(number)
+    for contestant in order:
+        contestant.alone.add_latencies(contestant.network, number, slice_seconds)
+    for contestant in order:
+        contestant.whole.add_latencies(contestant.whole_way, number, slice_seconds)
+    for contestant in order:
+        contestant.alone.add_rate(contestant.network, number, slice_seconds)
+        contestant.whole.add_rate(contestant.whole_way, number, slice_seconds)
+    for contestant in order:
+        contestant.time_preparation(number)
 
 
 def _speed(samples: _Samples, other: _Samples) -> Timing:
     times = [time for turn in samples.latencies_ms for time in turn]
-    own, others = ([statistics.median(turn) for turn in one.latencies_ms] for one in (samples, other))
+    own, others = ([statistics.median(turn) for turn in measured.latencies_ms] for measured in (samples, other))
     p50, p95 = np.percentile(times, [50, 95])
     return Timing(
         p50_ms=float(p50),

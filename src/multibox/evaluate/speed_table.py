@@ -91,7 +91,7 @@ class SpeedResult:
 
 
 def speeds_to_plain(result: SpeedResult) -> dict[str, Any]:
-    """The same as dictionaries, lists and numbers, ready for JSON, with date, machine and versions."""
+    """A measurement as dictionaries, lists and numbers, ready for JSON, with date, machine and versions."""
     plain = dataclasses.asdict(result)
     rows = plain.pop("rows")
     return {
@@ -124,7 +124,7 @@ def _files(result: SpeedResult) -> Table:
         table.add_column(name, justify="right" if name in {"#", "MB", "input"} else "left", overflow="fold")
     for number, row in enumerate(result.rows, start=1):
         facts = (f"{row.size_mb:.1f}", f"{row.input_size} px", row.device, row.precision_hint, row.computes_in)
-        table.add_row(str(number), escape(short_name(row.file, [one.file for one in result.rows])), *facts)
+        table.add_row(str(number), escape(short_name(row.file, [other.file for other in result.rows])), *facts)
     return table
 
 

@@ -13,10 +13,10 @@ from multibox.evaluate.hits import IOU_50, Hits, find_hits
 from multibox.structures import Detections
 
 THRESHOLDS = np.round(np.arange(2, 100) / 100, 2)
-"""0.02 to 0.99; below the first, the postprocessing of the templates keeps nothing."""
+"""Scores from which detections may count, 0.02 to 0.99; below, the postprocessing of the templates keeps nothing."""
 
 PLATEAU = 0.02
-"""F1 that is as good as the best: on a hundred images it varies by about as much, and the very best is an accident."""
+"""Loss of F1 that counts as none: on a hundred images F1 varies by about as much, and the very best is an accident."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +48,9 @@ class Counts:
 
 def count(hits: Hits) -> Counts:
     """How many detections hit, and how many there are, from each threshold on."""
-    num_hits = np.stack([_from_each(one.scores, one.is_hit[IOU_50]) for one in hits.classes])
-    shown = np.stack([_from_each(one.scores, one.is_counted[IOU_50]) for one in hits.classes])
-    num_objects = np.array([one.num_objects.sum() for one in hits.classes], dtype=np.int64)
+    num_hits = np.stack([_from_each(of_class.scores, of_class.is_hit[IOU_50]) for of_class in hits.classes])
+    shown = np.stack([_from_each(of_class.scores, of_class.is_counted[IOU_50]) for of_class in hits.classes])
+    num_objects = np.array([of_class.num_objects.sum() for of_class in hits.classes], dtype=np.int64)
     return Counts(num_hits, shown, num_objects)
 
 
@@ -64,7 +64,7 @@ def suggest(counts: Counts) -> float | None:
 
 
 def suggest_per_class(counts: Counts) -> tuple[float | None, ...]:
-    """The same for each class alone."""
+    """The threshold of the best F1 of each class alone; None for a class of which nothing is ever hit."""
     return tuple(_middle_of_best(values) for values in counts.f1)
 
 

@@ -23,10 +23,10 @@ from multibox.wording import listed
 OUTPUTS = {"boxes_labels": ("boxes", "labels"), "raw": ("deltas", "scores")}
 
 MAX_BATCH = 8
-"""Images per call of a file that takes any number: more need memory and are no faster."""
+"""Number of images per call of a file that takes any number: more need memory and are no faster."""
 
 MAX_WAITING = 2
-"""Batches that a stream has handed over and not yet given back: one runs while the next is there already."""
+"""Number of batches that a stream has handed over and not yet given back: one runs while the next is there already."""
 
 
 class OnnxRuntime(CheckedRuntime):
@@ -64,7 +64,7 @@ class OnnxRuntime(CheckedRuntime):
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, as many at a time as the file takes."""
-        return [found for chunk in _chunks(images, self._chunk) for found in self._detect(chunk)]
+        return [detections for chunk in _chunks(images, self._chunk) for detections in self._detect(chunk)]
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """Detections of each image, in order, while the next images are being taken from `images`."""

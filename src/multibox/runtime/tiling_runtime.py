@@ -1,4 +1,4 @@
-"""A runtime that looks at large pictures tile by tile, made of one that does not."""
+"""A runtime that looks at large images tile by tile, made of one that does not."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ IOU_THRESHOLD = 0.45
 
 
 class TilingRuntime(CheckedRuntime):
-    """Detections of each picture as a whole and of its tiles, merged; otherwise as the runtime that it is made of.
+    """Detections of each image as a whole and of its tiles, merged; otherwise as the runtime that it is made of.
 
-    `tile_px`: the side of a tile in pixels of the picture, by default one and a half of the network's input.
+    `tile_px`: the side of a tile in pixels of the image, by default one and a half of the network's input.
     """
 
     def __init__(self, runtime: Runtime, *, tile_px: int | None = None, overlap: float = DEFAULT_OVERLAP) -> None:
@@ -57,9 +57,9 @@ class TilingRuntime(CheckedRuntime):
         results = iter(self._runtime.stream(pieces()))
         for first in results:
             tiles, width, height = plans.popleft()
-            found = [first, *islice(results, len(tiles) - 1)]
+            of_tiles = [first, *islice(results, len(tiles) - 1)]
             yield tiling.merge(
-                found,
+                of_tiles,
                 tiles,
                 width=width,
                 height=height,
