@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox import __version__
+from multibox.drawing import colour
 from multibox.report.sentences import interval
 from multibox.wording import percent
 
