@@ -12,15 +12,16 @@ The minutes are those of the whole command: reading, trial of starts, validation
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS  # the modules beside this one
+from common import RESULTS, read  # the modules beside this one
 from trainings import Training, record_once, run_side_by_side, threads_of_each
+
+TABLE = RESULTS / "accuracy.tsv"
 
 USABLE = 0.9  # of the last AP
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -65,18 +66,15 @@ def main() -> int:
 
 def run_once(training: Training, model: str) -> None:
     """Train, and record how it went, unless that is done."""
-    start, data = Path(training.start).stem, training.folder.resolve().name
-    threads = "-one-thread" if training.threads == 1 else ""
-    name = f"accuracy-{data}-{model}-{start}-{training.minutes:g}min{threads}-{training.seed}"
-    record_once(name, lambda: {"model": model, **training.run()})
+    known = {"model": model, "budget": training.minutes, "threads": training.threads}
+    record_once(TABLE, known | training.name, training.run)
 
 
 def results() -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The runs of each set, model, start, length and number of threads."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for path in sorted(RESULTS.glob("*-accuracy-*min*-[0-9].json")):
-        r = json.loads(path.read_text())
-        key = (r["data"], r["model"], r["start"], f"{r['budget']:g}", str(r["threads"]))
+    for r in read(TABLE):
+        key = (r["data"], str(r["model"]), r["start"], f"{r['budget']:g}", str(r["threads"]))
         groups.setdefault(key, []).append(r)
     return dict(sorted(groups.items()))
 

@@ -38,9 +38,9 @@ def main() -> None:
         boxes = np.concatenate([record.targets.boxes for record in data.records])
         num_objects = np.array(data.objects_per_class)
         for size in (256, 384, 512):
-            template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+            template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
             strides, threshold = (
-                ssd.strides(ssd.build(template, num_classes=1)),
+                ssd.strides(ssd.build_ssd(template, num_classes=1)),
                 template.train.loss.match_iou_threshold,
             )
             fitted, _, _ = fit_anchors(boxes, template.model.anchors_px, strides, size, iou_threshold=threshold, seed=0)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -22,15 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from common import RESULTS, machine  # the module beside this one
+from common import RESULTS, append, circumstances, read  # the module beside this one
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.evaluate import speed
-from multibox.evaluate.run import evaluate, measure
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.run import evaluate
 from multibox.evaluate.speed_networks import open_network
 from multibox.evaluate.speed_table import Precision
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections
+
+TABLE = RESULTS / "eval_speed.tsv"
 
 NETWORK_SECONDS = 2.0
 # COCO's val2017 with the most detections that count.
@@ -51,18 +53,14 @@ def main() -> int:
         return 0
     if arguments.model is None or arguments.folder is None:
         parser.error("name an exported model and a folder of images, or --table")
-    result = {
-        "date": date.today().isoformat(),
-        "precisions": {
-            precision: evaluation(arguments.model, arguments.folder, precision, arguments.images, arguments.rounds)
-            for precision in speed.PRECISIONS
-        },
-        "coco_seconds": [round(coco_seconds(seed), 2) for seed in range(3)],
-        "machine": machine(),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    pixels = "x".join(map(str, result["precisions"]["f32"]["pixels"]))
-    (RESULTS / f"{result['date']}-eval-speed-{pixels}.json").write_text(json.dumps(result, indent=2) + "\n")
+    facts = {"date": date.today().isoformat(), **circumstances()}
+    facts["coco_seconds"] = [round(coco_seconds(seed), 2) for seed in range(3)]
+    rows = [
+        {**facts, "precision": precision}
+        | evaluation(arguments.model, arguments.folder, precision, arguments.images, arguments.rounds)
+        for precision in speed.PRECISIONS
+    ]
+    append(rows, TABLE)
     print(table())
     return 0
 
@@ -77,7 +75,7 @@ def evaluation(model: Path, folder: Path, precision: Precision, num_images: int,
         for path, size in itertools.islice(itertools.cycle(zip(pictures, sizes, strict=True)), num_images)
     ]
     data = CocoData(tuple(records), runtime.classes, (1,) * len(runtime.classes), 0, (), "")
-    squares = [images.resize(images.read(path), runtime.input_size) for path in pictures[:4]]
+    squares = [images.resize(images.read_image(path), runtime.input_size) for path in pictures[:4]]
     network, computes_in = open_network((model, "CPU", precision), runtime, squares)
     alone, whole = [], []
     for number in range(rounds + 1):
@@ -94,7 +92,7 @@ def evaluation(model: Path, folder: Path, precision: Precision, num_images: int,
     return {
         "computes_in": computes_in,
         "images": num_images,
-        "pixels": list(sizes[0]),
+        "pixels": "x".join(map(str, sizes[0])),
         "network": [round(value, 1) for value in alone[1:]],  # the first round warms up
         "evaluation": [round(value, 1) for value in whole[1:]],
     }
@@ -171,18 +169,17 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     notes = []
-    for path in sorted(RESULTS.glob("*-eval-speed-*.json")):
-        r = json.loads(path.read_text())
-        for one in r["precisions"].values():
-            shares = sorted(whole / alone for whole, alone in zip(one["evaluation"], one["network"], strict=True))
-            facts = [
-                *(r["date"], str(one["images"]), "x".join(map(str, one["pixels"])), one["computes_in"]),
-                *(f"{statistics.median(one[name]):.0f}" for name in ("network", "evaluation")),
-                f"{statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})",
-            ]
-            rows.append("| " + " | ".join(facts) + " |")
+    for r in read(TABLE):
+        shares = sorted(whole / alone for whole, alone in zip(r["evaluation"], r["network"], strict=True))
+        facts = [
+            *(r["date"], str(r["images"]), r["pixels"], r["computes_in"]),
+            *(f"{statistics.median(r[name]):.0f}" for name in ("network", "evaluation")),
+            f"{statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})",
+        ]
+        rows.append("| " + " | ".join(facts) + " |")
         seconds = statistics.median(r["coco_seconds"])
-        notes.append(f"{r['date']}: AP of 5,000 images x 80 classes x 100 detections in {seconds} s.")
+        if r["precision"] == speed.PRECISIONS[0]:  # once for the rows of a run
+            notes.append(f"{r['date']}: AP of 5,000 images x 80 classes x 100 detections in {seconds} s.")
     return "\n".join([*rows, "", *notes])
 
 

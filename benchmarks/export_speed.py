@@ -11,20 +11,23 @@ first and is what ratios refer to, our alternative IR in FP16 and FP32, and our 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS  # the module beside this one
+from common import RESULTS, append, flat, read  # the module beside this one
 from multibox import config
 from multibox.config import bundled_templates
 from multibox.evaluate import speed, speed_table
+from multibox.evaluate.speed_table import Result
 from multibox.weights import checkpoint
 from multibox.weights.from_openvino import read_ir
+
+TABLE = "export_speed.tsv"
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = ROOT.parent / "shared" / "pretrained"
@@ -45,40 +48,50 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, default=ROOT.parent / "shared" / "data" / "bccd" / "val")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="folder of the public IRs")
     parser.add_argument("--decode-threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the table")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(arguments.results))
         return 0
     for model in arguments.models.split(","):
-        result = measure(model, arguments)
-        arguments.results.mkdir(exist_ok=True)
-        path = arguments.results / f"{result['date'][:10]}-export-speed-{model}.json"
-        path.write_text(json.dumps(result, indent=2) + "\n")
-        print(path)
+        append(measure(model, arguments), arguments.results / TABLE)
     print(table(arguments.results))
     return 0
 
 
-def measure(model: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Export the weights of the public IR of this size, and measure both in one run."""
+def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Export the weights of the public IR of this size, and measure both in one run: a row of each file."""
     name = MODELS[model]
     public = arguments.public / name / "FP16" / f"{name}.xml"
     with tempfile.TemporaryDirectory() as work:
         files = [copy(public, Path(work) / "public"), *export(public, model, Path(work))]
-        result = speed.measure(
+        result = speed.compare_speed(
             files,
             pictures=speed.find_pictures(arguments.pictures),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,
         )
-    plain = speed_table.to_plain(result)
+    return rows_of(result, files, NAMES, {"public": name, "pictures": arguments.pictures.parent.name})
+
+
+def rows_of(result: Result, files: Sequence[Path], names: Sequence[str], facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each file and precision of a run. `names` are those of the files, `facts` what all rows have."""
+    plain = speed_table.speeds_to_plain(result)
+    machine, versions = plain["machine"], plain["versions"]
+    facts = {
+        "date": plain["date"],
+        "machine": f"{machine['processor']}, {machine['usable_cores']} cores",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "settings": plain["settings"],
+        **facts,
+    }
+    rows = []
     for row in plain["rows"]:
-        row["name"] = NAMES[[str(file) for file in files].index(row["file"])]
-        row["file"] = Path(row["file"]).name
-    return {"model": model, "public": name, "pictures": arguments.pictures.parent.name, **plain}
+        name = names[[str(file) for file in files].index(row["file"])]
+        rows.append(flat({**facts, "name": name, **row, "file": Path(row["file"]).name}))
+    return rows
 
 
 def copy(xml: Path, folder: Path) -> Path:
@@ -92,7 +105,7 @@ def copy(xml: Path, folder: Path) -> Path:
 def export(public: Path, model: str, work: Path) -> list[Path]:
     """Our files with the weights and anchors of a public IR: alternative FP16, alternative FP32, default FP32."""
     imported = read_ir(public)
-    template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+    template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
     assert imported.input_size == template.input.size
     template = config.changed(
         template, {"model.anchors_px": imported.anchors_px, "model.box_variances": imported.box_variances}
@@ -113,23 +126,21 @@ def table(results: Path) -> str:
         "| whole way img/s | whole way / network | network's part of processor time |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for path in sorted(results.glob("*-export-speed-*.json")):
-        result = json.loads(path.read_text())
-        for row in result["rows"]:
-            alone, whole = row["network"], row["whole_way"]
-            rows.append(
-                f"| {result['date'][:10]} | {row['input_size']} | {row['name']} | {row['precision_hint']} "
-                f"| {row['computes_in']} | {alone['p50_ms']:.2f} | {spread(alone['latency_ratio'])} "
-                f"| {alone['images_per_second']:.1f} | {spread(alone['throughput_ratio'])} "
-                f"| {whole['images_per_second']:.1f} | {spread(row['whole_way_share'])} "
-                f"| {row['processor_ms']['network'] / sum(row['processor_ms'].values()):.3f} |"
-            )
+    for row in read(results / TABLE):
+        processor_ms = [row[f"processor_ms.{part}"] for part in ("reading", "resizing", "network", "rest")]
+        rows.append(
+            f"| {row['date'][:10]} | {row['input_size']} | {row['name']} | {row['precision_hint']} "
+            f"| {row['computes_in']} | {row['network.p50_ms']:.2f} | {spread(row, 'network.latency_ratio')} "
+            f"| {row['network.images_per_second']:.1f} | {spread(row, 'network.throughput_ratio')} "
+            f"| {row['whole_way.images_per_second']:.1f} | {spread(row, 'whole_way_share')} "
+            f"| {row['processor_ms.network'] / sum(processor_ms):.3f} |"
+        )
     return "\n".join(rows)
 
 
-def spread(ratio: dict[str, float]) -> str:
-    """Median and quartiles."""
-    return f"{ratio['median']:.3f} ({ratio['lower']:.2f}-{ratio['upper']:.2f})"
+def spread(row: dict[str, Any], ratio: str) -> str:
+    """Median and quartiles of a ratio."""
+    return f"{row[f'{ratio}.median']:.3f} ({row[f'{ratio}.lower']:.2f}-{row[f'{ratio}.upper']:.2f})"
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, annotations, machine  # the module beside this one
-from export_speed import MODELS, PUBLIC, copy
+from common import RESULTS, annotations, append, circumstances, flat, read  # the module beside this one
+from export_speed import MODELS, PUBLIC, copy, rows_of, spread
 from multibox.evaluate import speed
-from multibox.evaluate import speed_table as bench_report
 from multibox.weights import checkpoint
+
+ACCURACY, SPEED = "int8_accuracy.tsv", "int8_speed.tsv"
 
 ALTERNATIVE = Path("alt_ssd_export") / "model.xml"
 NAMES = ("ours FP32", "ours INT8", "public FP16-INT8")
@@ -42,18 +43,16 @@ def main() -> int:
     parser.add_argument("--images", type=Path, default=PUBLIC.parent / "data" / "bccd", help="for --speed, as FOLDER")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="folder of the public IRs")
     parser.add_argument("--decode-threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the results")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the tables")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     for pair in arguments.accuracy:
         source, _, folder = pair.partition("=")
         if not folder:
             parser.error(f"--accuracy {pair}: name the folder of the data after a =")
-        result = measure_accuracy(Path(source), Path(folder), arguments)
-        save(result, f"int8-accuracy-{result['data']}-{result['input_size']}", arguments.results)
+        append([measure_accuracy(Path(source), Path(folder), arguments)], arguments.results / ACCURACY)
     for source in arguments.speed:
-        result = measure_speed(Path(source), arguments)
-        save(result, f"int8-speed-{result['input_size']}", arguments.results)
+        append(measure_speed(Path(source), arguments), arguments.results / SPEED)
     print(table(arguments.results))
     return 0
 
@@ -66,8 +65,9 @@ def measure_accuracy(source: Path, folder: Path, arguments: argparse.Namespace) 
         minutes = (time.monotonic() - started_at) / 60
         report = json.loads((Path(work) / "compress.json").read_text())
     (chosen,) = (rung for rung in report["rungs"] if rung["rung"] == report["chosen"])
-    return {
+    facts = {
         "date": date.today().isoformat(),
+        **circumstances(),
         "data": folder.resolve().name,
         "input_size": checkpoint.load(source).template.input.size,
         "num_val_images": report["images"]["validation"]["num_images"],
@@ -80,12 +80,13 @@ def measure_accuracy(source: Path, folder: Path, arguments: argparse.Namespace) 
         "drop": chosen["measured"]["drop"],
         "apart": chosen["measured"]["apart"],
         "minutes": round(minutes, 2),
-        "tried": [{"rung": rung["rung"], "drop": rung["measured"]["drop"]} for rung in report["rungs"]],
-        "machine": machine(),
+        # Every rung with its drop in points, the lower and the upper end of the interval.
+        "tried": [[rung["rung"], *rung["measured"]["drop"].values()] for rung in report["rungs"]],
     }
+    return flat(facts)
 
 
-def measure_speed(source: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_speed(source: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Our FP32 and INT8 file of a checkpoint, and the public one of its size, in one run."""
     size = checkpoint.load(source).template.input.size
     name = MODELS[str(size)]
@@ -96,7 +97,7 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> dict[str, Any]
             run(["export", "--load-weights", weights, "--save-model-to", folder / kind, "--no-onnx"])
         public = copy(arguments.public / name / "FP16-INT8" / f"{name}.xml", folder / "public")
         files = [folder / "FP32" / ALTERNATIVE, folder / "INT8" / ALTERNATIVE, public]
-        result = speed.measure(
+        result = speed.compare_speed(
             files,
             pictures=speed.find_pictures(arguments.images / "val"),
             devices=["CPU"],
@@ -106,12 +107,8 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> dict[str, Any]
         megabytes = {
             kind: (folder / kind / ALTERNATIVE).with_suffix(".bin").stat().st_size / 1e6 for kind in ("FP32", "INT8")
         }
-    plain = bench_report.to_plain(result)
-    for row in plain["rows"]:
-        row["name"] = NAMES[[str(file) for file in files].index(row["file"])]
-        row["file"] = Path(row["file"]).name
-    facts = {"input_size": size, "public": name, "pictures": arguments.images.name, "megabytes": megabytes}
-    return {**facts, **plain, "machine": machine()}
+    facts = {"public": name, "pictures": arguments.images.name, "megabytes": megabytes}
+    return rows_of(result, files, NAMES, facts)
 
 
 def compress(source: Path, data: Path, output: Path, arguments: argparse.Namespace, *options: str) -> None:
@@ -130,14 +127,6 @@ def run(arguments: list[Any]) -> None:
     subprocess.run([sys.executable, "-m", "multibox", *map(str, arguments)], check=True)
 
 
-def save(result: dict[str, Any], name: str, folder: Path) -> None:
-    """Write a result under its date."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['date'][:10]}-{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(path)
-
-
 def table(results: Path) -> str:
     """All recorded results: accuracy, a row for each data set; speed, a row for each file and precision."""
     return f"{accuracy_table(results)}\n\n{speed_table(results)}"
@@ -149,9 +138,8 @@ def accuracy_table(results: Path) -> str:
         "| date | data | input | AP FP32 | AP INT8 | AP torch | drop (95 % of draws) | rung | within | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for path in sorted(results.glob("*-int8-accuracy-*.json")):
-        r = json.loads(path.read_text())
-        drop = f"{r['drop']['value']:+.2f} ({r['drop']['low']:+.2f} to {r['drop']['high']:+.2f})"
+    for r in read(results / ACCURACY):
+        drop = f"{r['drop.value']:+.2f} ({r['drop.low']:+.2f} to {r['drop.high']:+.2f})"
         aps = " | ".join(f"{100 * r[name]:.2f}" for name in ("ap_float", "ap_int8", "ap_torch"))
         within = f"{'yes' if r['is_within_budget'] else 'no'} ({r['max_drop']:g})"
         rows.append(
@@ -168,31 +156,25 @@ def speed_table(results: Path) -> str:
         "| latency, throughput against public |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for path in sorted(results.glob("*-int8-speed-*.json")):
-        result = json.loads(path.read_text())
-        for row in result["rows"]:
-            alone = row["network"]
-            rows.append(
-                f"| {result['date'][:10]} | {result['input_size']} | {row['name']} | {row['precision_hint']} "
-                f"| {row['computes_in']} | {alone['p50_ms']:.2f} | {spread(alone['latency_ratio'])} "
-                f"| {alone['images_per_second']:.1f} | {spread(alone['throughput_ratio'])} "
-                f"| {against_public(row, result['rows'])} |"
-            )
+    measured = read(results / SPEED)
+    for row in measured:
+        run = [other for other in measured if other["date"] == row["date"]]
+        rows.append(
+            f"| {row['date'][:10]} | {row['input_size']} | {row['name']} | {row['precision_hint']} "
+            f"| {row['computes_in']} | {row['network.p50_ms']:.2f} | {spread(row, 'network.latency_ratio')} "
+            f"| {row['network.images_per_second']:.1f} | {spread(row, 'network.throughput_ratio')} "
+            f"| {against_public(row, run)} |"
+        )
     return "\n".join(rows)
 
 
 def against_public(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The ratios of a row by those of the public file with the same hint, of which all are to the same third file."""
-    (public,) = (one for one in rows if one["name"] == NAMES[2] and one["precision_hint"] == row["precision_hint"])
-    own, other = row["network"], public["network"]
-    return ", ".join(
-        f"{own[name]['median'] / other[name]['median']:.2f}" for name in ("latency_ratio", "throughput_ratio")
+    (public,) = (
+        other for other in rows if other["name"] == NAMES[2] and other["precision_hint"] == row["precision_hint"]
     )
-
-
-def spread(ratio: dict[str, float]) -> str:
-    """Median and quartiles."""
-    return f"{ratio['median']:.3f} ({ratio['lower']:.2f}-{ratio['upper']:.2f})"
+    names = ("network.latency_ratio.median", "network.throughput_ratio.median")
+    return ", ".join(f"{row[name] / public[name]:.2f}" for name in names)
 
 
 if __name__ == "__main__":

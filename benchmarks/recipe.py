@@ -14,7 +14,6 @@ again.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -25,9 +24,11 @@ from typing import Any
 
 import yaml
 
-from common import RESULTS, machine  # the modules beside this one
+from common import RESULTS, circumstances, read  # the modules beside this one
 from multibox.config import bundled_templates
 from trainings import Training, record_once, run_side_by_side, threads_of_each
+
+TABLE = RESULTS / "recipe.tsv"
 
 VALIDATIONS = 7
 
@@ -107,19 +108,20 @@ def main() -> int:
 def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespace) -> None:
     """Train, and record how it went, unless that is done."""
     length = f"{arguments.minutes:g}min" if arguments.minutes else f"{arguments.steps}steps"
-    facts = {"variant": variant, "model": arguments.model, "length": length, "changes": VARIANTS[variant]}
+    threads = threads_of_each(arguments.jobs)
 
     def measure() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as work:
             file = Path(work) / "template.yaml"
             file.write_text(yaml.safe_dump(changed_template(arguments, VARIANTS[variant]), sort_keys=False))
-            threads = threads_of_each(arguments.jobs)
-            return facts | Training(folder, str(file), arguments.start, seed, arguments.minutes, threads).run()
+            training = Training(folder, str(file), arguments.start, seed, arguments.minutes, threads)
+            return {"changes": VARIANTS[variant], **training.run()}
 
-    start, data = Path(arguments.start).stem, folder.resolve().name
+    known = {"variant": variant, "model": arguments.model, "length": length, "data": folder.resolve().name}
+    known |= {"start": Path(arguments.start).stem, "seed": seed}
     # Half precision and other sums: a card's results are its own.
-    on = "" if card(machine()) == "CPU" else f"-{card(machine())}".replace(" ", "-")
-    record_once(f"recipe-{data}-{arguments.model}-{start}-{length}-{variant}-{seed}{on}", measure)
+    known |= {"on": card(circumstances()["machine"])}
+    record_once(TABLE, known, measure)
 
 
 def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
@@ -147,28 +149,27 @@ def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> 
 
 def table() -> str:
     """One row per variant and set: means over seeds, and the gain over its base, with its standard error."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-recipe-*.json"))]
     groups: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
-    for r in runs:
-        key = (r["length"], card(r["machine"]), *(r[name] for name in ("model", "start", "data", "variant")))
+    for r in read(TABLE):
+        key = tuple(str(r[name]) for name in ("length", "on", "model", "start", "data", "variant"))
         groups.setdefault(key, {})[r["seed"]] = r
     rows = [
         "| length | on | model | start | data | variant | seeds | AP / AP50 | gain in AP, AP50 (points) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(groups, key=lambda key: (*key[:5], key[5] != "default", key[5])):
-        found = groups[key]
+        by_seed = groups[key]
         # Some were tried on another recipe than the default.
-        base = next(iter(found.values())).get("base", "default")
+        base = next(iter(by_seed.values())).get("base") or "default"
         defaults = groups.get((*key[:5], base), {})
-        shared = sorted(found.keys() & defaults.keys())
+        shared = sorted(by_seed.keys() & defaults.keys())
         gains = [
-            spread([100 * (found[seed][name] - defaults[seed][name]) for seed in shared]) for name in ("ap", "ap50")
+            spread([100 * (by_seed[seed][name] - defaults[seed][name]) for seed in shared]) for name in ("ap", "ap50")
         ]
-        means = [statistics.mean(r[name] for r in found.values()) for name in ("ap", "ap50")]
+        means = [statistics.mean(r[name] for r in by_seed.values()) for name in ("ap", "ap50")]
         facts = [
             *key,
-            str(len(found)),
+            str(len(by_seed)),
             f"{means[0]:.3f} / {means[1]:.3f}",
             "" if key[5] == base or not shared else ", ".join(gains) + ("" if base == "default" else f" over {base}"),
         ]

@@ -11,13 +11,11 @@ recorded is not done again.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, annotations, machine  # the modules beside this one
+from common import RESULTS, annotations, circumstances, read  # the modules beside this one
 from multibox import config
 from multibox.config import bundled_templates
 from multibox.data import coco
@@ -26,6 +24,8 @@ from multibox.train.trial import MAX_IMAGES, STEPS
 from multibox.weights.bundled import KINDS
 from multibox.weights.start import open_starting_point
 from trainings import record_once
+
+TABLE = RESULTS / "start_trials.tsv"
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def run_once(folder: Path, model: str, kind: str, *, seed: int, steps: int) -> N
     data = folder.resolve().name
 
     def measure() -> dict[str, Any]:
-        template = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+        template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
         train_file, train_root = annotations(folder, "train")
         val_file, val_root = annotations(folder, "val")
         val_data = coco.read([val_file], [val_root]).evenly(MAX_IMAGES)
@@ -64,23 +64,21 @@ def run_once(folder: Path, model: str, kind: str, *, seed: int, steps: int) -> N
         with brief_training(template, train_data, steps=steps, start=start, val_data=val_data, seed=seed) as result:
             assert result.metrics is not None
             scores = {"ap": round(result.metrics.ap or 0.0, 4), "ap50": round(result.metrics.ap50 or 0.0, 4)}
-        facts = {"date": date.today().isoformat(), "data": data, "model": model, "kind": kind}
-        return {**facts, "seed": seed, "steps": steps, **scores, "machine": machine()}
+        return scores | circumstances()
 
-    record_once(f"start-trial-{data}-{model}-{kind}-{steps}steps-{seed}", measure)
+    record_once(TABLE, {"data": data, "model": model, "kind": kind, "seed": seed, "steps": steps}, measure)
 
 
 def table() -> str:
     """One row per set, model and length: how often each start was ahead, and by how much."""
-    found: dict[tuple[str, str, int], dict[int, dict[str, dict[str, Any]]]] = {}
-    for path in sorted(RESULTS.glob("*-start-trial-*.json")):
-        r = json.loads(path.read_text())
-        found.setdefault((r["data"], r["model"], r["steps"]), {}).setdefault(r["seed"], {})[r["kind"]] = r
+    trials: dict[tuple[str, str, int], dict[int, dict[str, dict[str, Any]]]] = {}
+    for r in read(TABLE):
+        trials.setdefault((r["data"], str(r["model"]), r["steps"]), {}).setdefault(r["seed"], {})[r["kind"]] = r
     rows = [
         "| data | model | steps | seeds | classifier AP / AP50 | detector AP / AP50 | classifier by AP | by AP50 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for (data, model, steps), seeds in sorted(found.items()):
+    for (data, model, steps), seeds in sorted(trials.items()):
         pairs = [by_kind for by_kind in seeds.values() if len(by_kind) == len(KINDS)]
         means = [
             " / ".join(f"{sum(pair[kind][name] for pair in pairs) / len(pairs):.3f}" for name in ("ap", "ap50"))

@@ -21,9 +21,12 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from common import RESULTS, annotations, machine  # the module beside this one
+from common import RESULTS, annotations, append, circumstances, read  # the module beside this one
+
+TABLE = RESULTS / "start_up.tsv"
 
 MULTIBOX = [sys.executable, "-m", "multibox"]
+BARE = "python -c 'import torch'"
 
 
 def main() -> int:
@@ -41,7 +44,7 @@ def main() -> int:
         parser.error("name an exported model and a COCO set, or --table")
     image = min(Path(annotations(arguments.folder, "val")[1]).glob("*.*"))
     ways: dict[str, Callable[[], float]] = {
-        "python -c 'import torch'": lambda: whole([sys.executable, "-c", "import torch"]),
+        BARE: lambda: whole([sys.executable, "-c", "import torch"]),
         "multibox --help": lambda: whole([*MULTIBOX, "--help"]),
         "multibox predict, one image": lambda: whole(
             [*MULTIBOX, "predict", str(image), "--load-weights", str(arguments.model)]
@@ -52,14 +55,10 @@ def main() -> int:
     for _ in range(arguments.rounds + 1):
         for name, run in ways.items():
             seconds[name].append(run())
-    result = {
-        "date": date.today().isoformat(),
-        # The first round warms up: files of libraries come from the disk.
-        "seconds": {name: [round(value, 3) for value in values[1:]] for name, values in seconds.items()},
-        "machine": machine(),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{result['date']}-start-up.json").write_text(json.dumps(result, indent=2) + "\n")
+    facts = {"date": date.today().isoformat(), **circumstances()}
+    # The first round warms up: files of libraries come from the disk.
+    measured = {name: [round(value, 3) for value in values[1:]] for name, values in seconds.items()}
+    append([{**facts, "what": name, "seconds": values} for name, values in measured.items()], TABLE)
     print(table())
     return 0
 
@@ -76,14 +75,14 @@ def first_step(folder: Path) -> float:
     from multibox import config
     from multibox.config import bundled_templates
 
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     batch_size = template.hyper_parameters.basic.batch_size
     changed = config.changed(template, {"train.schedule.min_steps_per_epoch": 1})
     file, root = annotations(folder, "train")
     content = json.loads(Path(file).read_text())
     content["images"] = content["images"][:batch_size]
     kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
     with tempfile.TemporaryDirectory() as work:
         (Path(work) / "template.yaml").write_text(config.dump(changed))
         (Path(work) / "train.json").write_text(json.dumps(content))
@@ -99,13 +98,13 @@ def first_step(folder: Path) -> float:
 def table() -> str:
     """All recorded results, one row each."""
     rows = ["| date | what | seconds | times `import torch` (of each round) |", "|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*-start-up.json")):
-        r = json.loads(path.read_text())
-        bare = r["seconds"]["python -c 'import torch'"]
-        for name, values in r["seconds"].items():
-            ratios = sorted(value / base for value, base in zip(values, bare, strict=True))
-            spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            rows.append(f"| {r['date']} | `{name}` | {statistics.median(values):.2f} | {spread} |")
+    bare: list[float] = []
+    for r in read(TABLE):
+        if r["what"] == BARE:  # the first row of a run
+            bare = r["seconds"]
+        ratios = sorted(value / base for value, base in zip(r["seconds"], bare, strict=True))
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        rows.append(f"| {r['date']} | `{r['what']}` | {statistics.median(r['seconds']):.2f} | {spread} |")
     return "\n".join(rows)
 
 

@@ -28,7 +28,7 @@ from multibox.data.coco import CocoData
 from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import speed, speed_table
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 from multibox.model import ssd
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess
@@ -121,7 +121,7 @@ def soft(detections: Detections, count: int) -> Detections:
 def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
     """Time files that are the same but for the number of candidates, in turns."""
     size = checkpoint.template.input.size
-    bundled = config.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+    bundled = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
     with tempfile.TemporaryDirectory() as work:
         places = []
         for count in (200, bundled.postprocess.max_per_class):
@@ -132,8 +132,10 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
             subprocess.run([sys.executable, "-m", "multibox", *command], check=True, capture_output=True)
         for form in ("model.xml", "alt_ssd_export/model.xml"):
             files = [place / form for place in places]
-            measured = speed.measure(files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10)
-            for row in speed_table.to_plain(measured)["rows"][1:]:
+            measured = speed.compare_speed(
+                files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10
+            )
+            for row in speed_table.speeds_to_plain(measured)["rows"][1:]:
                 ratio = row["network"]["latency_ratio"]
                 cells = [folder.resolve().name, str(size), places[1].name, form, row["precision_hint"]]
                 cells += [f"{row['network']['p50_ms']:.2f}"]

@@ -28,13 +28,17 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import RESULTS, annotations, machine  # the module beside this one
+from common import RESULTS, annotations, append, circumstances, read  # the module beside this one
 
 if TYPE_CHECKING:
     from multibox.train.loop import TrainingLoop
 
+TABLE = RESULTS / "train_speed.tsv"
+
 MODEL = "mobilenet_v2-2s_ssd-256x256"
 VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
+FIRST_WAYS = (VARIANTS[0], "all")
+SPEED = "images_per_second"
 WARM_UP_STEPS = 4
 
 
@@ -65,28 +69,25 @@ def main() -> int:
     if arguments.plain:
         print(plain_loop(arguments.folder, arguments.batch_size, arguments.steps))
         return 0
-    RESULTS.mkdir(exist_ok=True)
-    facts = {"date": date.today().isoformat(), "data": arguments.folder.resolve().name, "machine": machine()}
-    facts["device"] = arguments.device
+    facts = {"date": date.today().isoformat(), **circumstances(), "device": arguments.device}
     if arguments.loader:
-        name, result = "train-loader", measure_loader(arguments)
+        kind, rows = "loader", measure_loader(arguments)
     elif not arguments.start:
         parser.error("--start: name pretrained weights")
     elif arguments.ceiling:
-        name, result = "train-ceiling", measure_ceiling(arguments)
+        kind, rows = "ceiling", measure_ceiling(arguments)
     elif arguments.cache:
-        name, result = "train-cache", measure_cache(arguments)
+        kind, rows = "cache", measure_cache(arguments)
     else:
-        name, result = "train-speed", measure_trainings(arguments)
-    device = "" if arguments.device == "cpu" else f"-{arguments.device}"
-    file = RESULTS / f"{facts['date']}-{name}{device}-{facts['data']}.json"
-    file.write_text(json.dumps({**facts, **result}, indent=2) + "\n")
+        kind, rows = "trainings", measure_trainings(arguments)
+    facts |= {"kind": kind, "data": arguments.folder.resolve().name, "batch_size": arguments.batch_size}
+    append([facts | row for row in rows], TABLE)
     print(table())
     return 0
 
 
-def measure_trainings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second of each variant in each round."""
+def measure_trainings(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each variant: its images per second in each round."""
     speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     options = ["--batch-size", str(arguments.batch_size), "--steps", str(arguments.steps), "--plain"]
     for _ in range(arguments.rounds):
@@ -97,25 +98,21 @@ def measure_trainings(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, stride in (("all stages train", 0), ("frozen to stride 8", 8)):
             speeds[name].append(real_training(arguments, stride))
         print({name: round(values[-1], 1) for name, values in speeds.items()}, flush=True)
-    return {
-        "batch_size": arguments.batch_size,
-        "images_per_second": {name: [round(value, 2) for value in values] for name, values in speeds.items()},
-    }
+    return [
+        {"way": name, "images_per_second": [round(value, 2) for value in values]} for name, values in speeds.items()
+    ]
 
 
-def measure_ceiling(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second of whole epochs, and of as many steps on one batch that is ready, in turns."""
-    return {
-        "batch_size": arguments.batch_size,
-        "ways": {
-            name: ceiling(arguments, stride) for name, stride in (("all stages train", 0), ("frozen to stride 8", 8))
-        },
-    }
+def measure_ceiling(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images per second of whole epochs, and of as many steps on one batch that is ready, in turns: a row of each."""
+    ways = (("all stages train", 0), ("frozen to stride 8", 8))
+    return [{"way": name, **ceiling(arguments, stride)} for name, stride in ways]
 
 
 def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list[float]]:
-    """Of one run, the first epoch left out."""
-    found: dict[str, list[float]] = {"epoch": [], "steps": []}
+    """Images per second of the epochs of one run and of steps on a ready batch, the first epoch left out."""
+    epochs: list[float] = []
+    steps: list[float] = []
     with training_loop(arguments, frozen_stride, cache_bytes=2 << 30) as loop:
         batch = next(loop.loader.epoch(0))
         for number in range(arguments.rounds + 1):
@@ -127,13 +124,13 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
             num_images = loop.loader.steps_per_epoch * arguments.batch_size
             pure = num_images / (time.perf_counter() - started_at)
             if number:
-                found["epoch"].append(round(whole, 2))
-                found["steps"].append(round(pure, 2))
-    return found
+                epochs.append(round(whole, 2))
+                steps.append(round(pure, 2))
+    return {"images_per_second": epochs, "ready_batch_images_per_second": steps}
 
 
-def measure_cache(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second of epochs in turns, where the memory holds all decoded images, half of them, or none."""
+def measure_cache(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each share of the decoded images that the memory holds: images per second of epochs in turns."""
     # Bytes of all images, as the loop itself announces them.
     with training_loop(arguments, 8, cache_bytes=1 << 40) as loop:
         size = loop.loader.dataset.bytes_in_cache
@@ -148,7 +145,7 @@ def measure_cache(arguments: argparse.Namespace) -> dict[str, Any]:
                 speed = epoch_speed(loop)
                 if number:  # the first one fills the memory
                     speeds[name].append(round(speed, 2))
-    return {"batch_size": arguments.batch_size, "bytes_of_all": size, "images_per_second": speeds}
+    return [{"way": name, "bytes_of_all": size, "images_per_second": values} for name, values in speeds.items()]
 
 
 def epoch_speed(loop: TrainingLoop) -> float:
@@ -182,11 +179,11 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     from multibox.model import ssd
     from multibox.train.loop import TrainingLoop
     from multibox.train.run import connect
-    from multibox.weights.checkpoint import transfer
     from multibox.weights.start import open_starting_point
+    from multibox.weights.transfer import transfer
 
     logging.disable(logging.WARNING)
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     template = config.changed(
         template,
         {
@@ -198,7 +195,7 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     )
     file, root = annotations(arguments.folder, "train")
     data = coco.read([file], [root])
-    model = ssd.build(template, num_classes=len(data.classes))
+    model = ssd.build_ssd(template, num_classes=len(data.classes))
     start = open_starting_point(arguments.start, template)
     transfer(model, data.classes, start.weights, start.classes)
     dataset = Dataset(
@@ -232,8 +229,8 @@ class Silent:
         """See `multibox.train.loop.Display`."""
 
 
-def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second that threads prepare when nothing else runs: images in memory or not, mosaics or not."""
+def measure_loader(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images per second that threads prepare when nothing else runs: rows for memory or disk, mosaics or not."""
     from multibox import config
     from multibox.config import bundled_templates
     from multibox.data import coco
@@ -241,7 +238,7 @@ def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
     from multibox.data.dataset import Dataset
     from multibox.data.loader import TrainLoader
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     file, root = annotations(arguments.folder, "train")
     data = coco.read([file], [root])
     speeds: dict[str, list[float]] = {}
@@ -270,7 +267,8 @@ def measure_loader(arguments: argparse.Namespace) -> dict[str, Any]:
             if number:  # the first round decodes
                 speeds[name].append(round(count / (time.perf_counter() - started_at), 1))
     record = data.records[0]
-    return {"pixels": [record.width, record.height], "images_per_second": speeds}
+    pixels = f"{record.width}x{record.height}"
+    return [{"way": name, "pixels": pixels, "images_per_second": values} for name, values in speeds.items()]
 
 
 def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
@@ -278,7 +276,7 @@ def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
     from multibox import config
     from multibox.config import bundled_templates
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     template = config.changed(
         template,
         {
@@ -319,7 +317,7 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
     from multibox.model.matching import pad
     from multibox.structures import Targets
 
-    template = config.load(bundled_templates()[MODEL])
+    template = config.load_template(bundled_templates()[MODEL])
     size = template.input.size
     annotation_file, root = annotations(folder, "train")
     data = coco.read([annotation_file], [root])
@@ -355,7 +353,7 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
         return torch.stack([image for image, _ in samples]), [targets for _, targets in samples]
 
     loader = DataLoader(Pictures(), batch_size, num_workers=2, collate_fn=collate)
-    model = ssd.build(template, num_classes=len(data.classes)).train()
+    model = ssd.build_ssd(template, num_classes=len(data.classes)).train()
     anchors = torch.from_numpy(make_anchors(template.model.anchors_px, ssd.strides(model), size))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=0.0005)
     started_at = 0.0
@@ -387,7 +385,7 @@ def measure_parts(rounds: int) -> None:
     from multibox.config import bundled_templates
     from multibox.model import ssd
     from multibox.model.depthwise import DepthwiseConv2d
-    from multibox.train.frozen import frozen_stages, to_input
+    from multibox.train.frozen import bytes_to_input, frozen_stages
 
     def gradient_of(convolution: nn.Module, channels: int, side: int) -> Callable[[], None]:
         x = torch.rand(16, channels, side, side, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
@@ -403,15 +401,15 @@ def measure_parts(rounds: int) -> None:
         ours = DepthwiseConv2d(channels, stride=2).bfloat16()
         pair = [gradient_of(each, channels, side) for each in (ordinary, ours)]
         compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
-    template = config.load(bundled_templates()[MODEL])
-    model = ssd.build(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    template = config.load_template(bundled_templates()[MODEL])
+    model = ssd.build_ssd(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     pictures = torch.randint(256, (16, 256, 256, 3), dtype=torch.uint8)
     by_openvino = frozen_stages(model, 8, input_size=256, device=torch.device("cpu"), precision=torch.bfloat16)
     stages = nn.Sequential(*model.blocks_up_to(8))
 
     def by_torch() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            stages(to_input(pictures))
+            stages(bytes_to_input(pictures))
 
     compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(pictures)], rounds)
 
@@ -435,41 +433,39 @@ def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> None:
 def table() -> str:
     """All recorded results, one row each: medians, and the ratios to the plain loop of the same round."""
     rows = ["| date | data | batch | way | img/s | times the plain loop (of each round) |", "|---|---|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*-train-speed-*.json")):
-        r = json.loads(path.read_text())
-        plain = r["images_per_second"]["plain loop"]
-        for name, speeds in r["images_per_second"].items():
-            facts = ratio_to(plain, speeds, 2)
-            median = f"{statistics.median(speeds):.1f}"
-            rows.append("| " + " | ".join([r["date"], r["data"], str(r["batch_size"]), name, median, facts]) + " |")
+    for r, first in measured("trainings"):
+        facts = [r["date"], r["data"], str(r["batch_size"]), r["way"], f"{statistics.median(r[SPEED]):.1f}"]
+        rows.append("| " + " | ".join([*facts, ratio_to(first, r[SPEED], 2)]) + " |")
     rows += ["", "| date | data | batch | way | epoch img/s | ready batch img/s | share of each round |"]
     rows += ["|---|---|---|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*-train-ceiling-*.json")):
-        r = json.loads(path.read_text())
-        for name, found in r["ways"].items():
-            way = name if r.get("device", "cpu") == "cpu" else f"{name}, {r['device']}"
-            facts = [r["date"], r["data"], str(r["batch_size"]), way]
-            facts += [f"{statistics.median(found[key]):.1f}" for key in ("epoch", "steps")]
-            facts.append(ratio_to(found["steps"], found["epoch"], 3))
-            rows.append("| " + " | ".join(facts) + " |")
+    for r, _ in measured("ceiling"):
+        ready = r["ready_batch_images_per_second"]
+        facts = [r["date"], r["data"], str(r["batch_size"])]
+        facts.append(r["way"] if r["device"] == "cpu" else f"{r['way']}, {r['device']}")
+        facts += [f"{statistics.median(values):.1f}" for values in (r[SPEED], ready)]
+        rows.append("| " + " | ".join([*facts, ratio_to(ready, r[SPEED], 3)]) + " |")
     rows += [
         "",
         "| date | data | decoded images in memory | epoch img/s | share of all in memory |",
         "|---|---|---|---|---|",
     ]
-    for path in sorted(RESULTS.glob("*-train-cache-*.json")):
-        r = json.loads(path.read_text())
-        whole = r["images_per_second"]["all"]
-        for name, speeds in r["images_per_second"].items():
-            spread = ratio_to(whole, speeds, 2)
-            rows.append(f"| {r['date']} | {r['data']} | {name} | {statistics.median(speeds):.1f} | {spread} |")
+    for r, first in measured("cache"):
+        spread = ratio_to(first, r[SPEED], 2)
+        rows.append(f"| {r['date']} | {r['data']} | {r['way']} | {statistics.median(r[SPEED]):.1f} | {spread} |")
     rows += ["", "| date | data | pixels | images | img/s of the loader alone |", "|---|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*-train-loader-*.json")):
-        r = json.loads(path.read_text())
-        for name, speeds in r["images_per_second"].items():
-            pixels = "x".join(map(str, r["pixels"]))
-            rows.append(f"| {r['date']} | {r['data']} | {pixels} | {name} | {statistics.median(speeds):.0f} |")
+    for r, _ in measured("loader"):
+        rows.append(f"| {r['date']} | {r['data']} | {r['pixels']} | {r['way']} | {statistics.median(r[SPEED]):.0f} |")
     return "\n".join(rows)
+
+
+def measured(kind: str) -> Iterator[tuple[dict[str, Any], list[float]]]:
+    """The recorded rows of a kind, each with the images per second of the first way of its run."""
+    first: list[float] = []
+    for row in read(TABLE):
+        if row["kind"] == kind:
+            if row["way"] in FIRST_WAYS:
+                first = row[SPEED]
+            yield row, first
 
 
 def ratio_to(bases: list[float], values: list[float], digits: int) -> str:

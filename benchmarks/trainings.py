@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, annotations, machine  # the module beside this one
+from common import annotations, append, circumstances, read  # the module beside this one
 from multibox.machine import usable_cores
 
 
@@ -31,6 +31,11 @@ class Training:
     minutes: float | None
     threads: int
     classes: str = ""
+
+    @property
+    def name(self) -> dict[str, Any]:
+        """The columns of a table that tell this training from others with its settings."""
+        return {"data": self.folder.resolve().name, "start": Path(self.start).stem, "seed": self.seed}
 
     def run(self) -> dict[str, Any]:
         """Train, and say how that went and under what circumstances.
@@ -58,9 +63,10 @@ class Training:
         validated = [line for line in log if line["ap"] is not None]
         best = max(validated, key=lambda line: line["ap"])
         return {
-            **{"date": date.today().isoformat(), "data": self.folder.resolve().name, "start": Path(self.start).stem},
+            **circumstances(),
+            **self.name,
             "tried": [line for line in done.stdout.splitlines() if line.startswith("Tried for")],
-            **{"classes": self.classes, "seed": self.seed, "threads": self.threads, "budget": self.minutes},
+            **{"classes": self.classes, "threads": self.threads, "budget": self.minutes},
             **{"minutes": round(minutes, 1), "steps": log[-1]["step"], "loss": round(log[-1]["loss"], 3)},
             "images_per_second": round(statistics.median(line["images_per_second"] for line in log), 1),
             **{name: round(validated[-1][name], 4) for name in ("ap", "ap50")},
@@ -69,7 +75,6 @@ class Training:
             "curve": [
                 [round(line["seconds"] / 60, 2), round(line["ap"], 4), round(line["ap50"], 4)] for line in validated
             ],
-            "machine": machine(),
         }
 
 
@@ -84,10 +89,12 @@ def run_side_by_side(jobs: int, runs: Iterable[Callable[[], None]]) -> None:
         list(pool.map(lambda run: run(), runs))
 
 
-def record_once(name: str, measure: Callable[[], dict[str, Any]]) -> None:
-    """Write what `measure` returns to a dated file of this name, unless there is one already."""
-    RESULTS.mkdir(exist_ok=True)
-    if not list(RESULTS.glob(f"*-{name}.json")):
-        result = measure()
-        (RESULTS / f"{result['date']}-{name}.json").write_text(json.dumps(result) + "\n")
-        print(f"{name}: AP {result['ap']:.3f} AP50 {result['ap50']:.3f}", flush=True)
+def record_once(table: Path, known: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
+    """Add what `measure` returns to a table, unless it has a row with these values of `known` already."""
+    rows = read(table)
+    # A table does not tell the number 256 from the text.
+    if any(all(value in (row.get(name), str(row.get(name))) for name, value in known.items()) for row in rows):
+        return
+    row = {"date": date.today().isoformat(), **known, **measure()}
+    append([row], table)
+    print(f"{', '.join(map(str, known.values()))}: AP {row['ap']:.3f} AP50 {row['ap50']:.3f}", flush=True)

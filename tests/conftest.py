@@ -142,7 +142,7 @@ def tiny_template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_template() -> config.Template:
     """The 256 template for 96 pixels and two short epochs; it fetches nothing, and shows images one by one."""
-    template = config.load(TEMPLATE_256)
+    template = config.load_template(TEMPLATE_256)
     scale = 96 / template.input.size
     anchors_px = tuple(tuple((w * scale, h * scale) for w, h in level) for level in template.model.anchors_px)
     return config.changed(
@@ -172,7 +172,7 @@ def tiny_model(tiny_template_file: Path) -> Any:
     from multibox.model import ssd
 
     torch.manual_seed(0)
-    model = ssd.build(config.load(tiny_template_file), num_classes=2)
+    model = ssd.build_ssd(config.load_template(tiny_template_file), num_classes=2)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)

@@ -84,7 +84,7 @@ def random_case(seed: int, *, num_images: int = 12, num_classes: int = 3) -> tup
 
 def work_dir(folder: Path, classes: tuple[str, ...], *, seed: int = 0, num_images: int = 12) -> CocoData:
     """Fill a folder with what train (and, in words of a few figures, export, compress and bench) leave; the data."""
-    images = folder / "pictures of val"
+    images = folder / "images of val"
     images.mkdir(parents=True)
     data, results = random_case(seed, num_images=num_images, num_classes=len(classes))
     records = []
@@ -112,7 +112,7 @@ def work_dir(folder: Path, classes: tuple[str, ...], *, seed: int = 0, num_image
     scores: list[dict[str, Any]] = [{"ap": 0.1, "ap50": 0.2}, {"ap": None, "ap50": None}, {"ap": 0.3, "ap50": 0.5}]
     epochs = [json.dumps({**line, **more}) for line, more in zip(lines, scores, strict=True)]
     (outputs / "metrics.jsonl").write_text("".join(f"{line}\n" for line in epochs))
-    evaluation_record.write(
+    evaluation_record.write_record(
         outputs / evaluation_record.NAME, results, data, model=outputs / "best.pth", input_size=INPUT_SIZE
     )
     return data

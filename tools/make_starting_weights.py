@@ -25,7 +25,7 @@ from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.train.run import train, without_mosaics
 from multibox.weights import checkpoint
-from multibox.weights.bundled import KINDS, SUFFIX, write
+from multibox.weights.bundled import KINDS, SUFFIX, write_bundled
 from multibox.weights.start import open_starting_point
 
 TARGET = Path(__file__).parents[1] / "src" / "multibox" / "weights" / "bundled_files"
@@ -54,7 +54,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     """One file of weights, by a run in the folder `work`."""
     name = f"mobilenet_v2-2s_ssd-{arguments.size}x{arguments.size}"
     # A few epochs over many classes are too short to learn from mosaics.
-    template = without_mosaics(config.load(bundled_templates()[name]))
+    template = without_mosaics(config.load_template(bundled_templates()[name]))
     template = config.changed(
         template,
         {"hyper_parameters.basic.epochs": arguments.epochs, "train.frozen_stride": arguments.frozen_stride},
@@ -80,7 +80,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     # Of a network of another size, made by this script: what that one began with.
     ancestor = checkpoint.load(arguments.start).meta["start"] if arguments.start.endswith(".pth") else arguments.start
     origin = f"{Path(ancestor).stem}, trained on by multibox with {', '.join(names)}"
-    write(
+    write_bundled(
         arguments.to / f"{name}-{arguments.kind}{SUFFIX}",
         trained.state_dict,
         anchors_px=trained.template.model.anchors_px,

@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from multibox.drawing import draw
     from multibox.errors import MultiboxError
-    from multibox.runtime.opening import Runtime
     from multibox.runtime.opening import open_runtime as load
+    from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections
 
 __all__ = ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "load"]
@@ -24,7 +24,7 @@ __all__ = ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "loa
 _HOMES = {
     "Detections": ("structures", "Detections"),
     "MultiboxError": ("errors", "MultiboxError"),
-    "Runtime": ("runtime.opening", "Runtime"),
+    "Runtime": ("runtime.protocol", "Runtime"),
     "draw": ("drawing", "draw"),
     "load": ("runtime.opening", "open_runtime"),
 }

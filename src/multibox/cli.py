@@ -45,7 +45,6 @@ EXTRA_OF = {
     "torch": "train",
     "lightning_fabric": "train",
     "tensorboard": "train",
-    "faster_coco_eval": "eval",
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",

@@ -278,7 +278,7 @@ def bundled_templates() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load(path: str | os.PathLike[str]) -> Template:
+def load_template(path: str | os.PathLike[str]) -> Template:
     """The template in a YAML file.
 
     Raises:

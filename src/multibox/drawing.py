@@ -45,8 +45,10 @@ LETTERS = str.maketrans(
 )
 
 
-def draw(image: Image, detections: Detections, classes: Sequence[str], *, threshold: float = 0.3) -> Image:
+def draw(image: Image, detections: Detections, classes: Sequence[str], *, threshold: float | None = None) -> Image:
     """A copy of a BGR image with the detections of at least `threshold` framed and named, the best on top.
+
+    Give the `threshold` of the runtime that found them; None, there and here, is `structures.DEFAULT_THRESHOLD`.
 
     Lines and letters grow with the image. Each label lies inside the image and, where a free place touches the box,
     off the other labels.

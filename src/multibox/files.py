@@ -1,4 +1,4 @@
-"""Files: their hash, and writing them so that a reader, or a run that is stopped half way, never meets half a file."""
+"""Files: what kind of model one holds, its hash, and writing so that nobody, whatever happens, meets half a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
+
+from multibox.errors import OptionError
+
+ModelKind = Literal["checkpoint", "openvino", "onnx"]
+"""Who runs a model's file: PyTorch, OpenVINO or ONNX Runtime."""
+
+MODEL_ENDINGS: dict[str, ModelKind] = {".pth": "checkpoint", ".xml": "openvino", ".bin": "openvino", ".onnx": "onnx"}
+"""The kind of model behind each file ending, in lower case."""
+
+
+def kind_of(path: str | os.PathLike[str]) -> ModelKind | None:
+    """The kind of model that a file holds, by the ending of its name; None for any other file."""
+    return MODEL_ENDINGS.get(Path(path).suffix.lower())
+
+
+def model_files(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """The files that a model consists of: of OpenVINO's the .bin and then the .xml, whichever is named; else the file.
+
+    The file to open is the last: whoever waits for it finds the weights there already.
+    """
+    file = Path(path)
+    return (file.with_suffix(".bin"), file.with_suffix(".xml")) if kind_of(file) == "openvino" else (file,)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -49,3 +72,18 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, early: before hours of work that would be lost.
+
+    Raises:
+        OptionError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot make this folder: {error.strerror}.") from error
+    if not writable:
+        raise OptionError(f"{path}: this folder cannot be written to. Name another one.")

@@ -12,10 +12,7 @@ from typing import Any
 
 from multibox import __version__
 
-LIBRARIES = (
-    *("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime"),
-    "faster-coco-eval",
-)
+LIBRARIES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "openvino", "nncf", "onnx", "onnxruntime")
 """The libraries that compute: results may depend on their versions."""
 
 UNKNOWN_FREE_BYTES = 1 << 30
@@ -70,7 +67,7 @@ def _container_free_bytes() -> list[int]:
     return free
 
 
-def describe() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The system, the processor by its name, how many cores there are and how many may be used."""
     return {
         "platform": platform.platform(),

@@ -17,6 +17,9 @@ IntArray = NDArray[np.int64]
 Image = NDArray[np.uint8]
 """An image (H, W, 3) of any size; the channels are blue, green, red."""
 
+DEFAULT_THRESHOLD = 0.3
+"""Score from which detections are shown where neither a user nor the model's file names another one."""
+
 
 class RawOutput(NamedTuple):
     """What the network returns, in training and in evaluation alike, for B images, A anchors and K classes.
@@ -66,9 +69,12 @@ class Detections:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def above(self, threshold: float) -> Detections:
-        """The detections with a score of at least `threshold`."""
-        keep = self.scores >= threshold
+    def above(self, threshold: float | None) -> Detections:
+        """The detections with a score of at least `threshold`, which is `DEFAULT_THRESHOLD` if it is None.
+
+        A runtime's own `threshold`, which is None where its file recommends none, can be given as it is.
+        """
+        keep = self.scores >= (DEFAULT_THRESHOLD if threshold is None else threshold)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
     def boxes_px(self, width: int, height: int) -> FloatArray:
@@ -79,6 +85,18 @@ class Detections:
         """(N, 4): x, y, width, height in pixels of an image of this size, as COCO has them."""
         corners = self.boxes.astype(np.float64) * [width, height, width, height]
         return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def shown_from(chosen: float | None, recommended: float | None) -> tuple[float, str]:
+    """The score from which detections are shown, and in words where it is from.
+
+    What a user chose comes first, then what the model's file recommends, then `DEFAULT_THRESHOLD`.
+    """
+    if chosen is not None:
+        return chosen, "as given"
+    if recommended is not None:
+        return recommended, "which the model's file recommends"
+    return DEFAULT_THRESHOLD, "the default: the model's file recommends none"
 
 
 def _check_rows(boxes: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -40,7 +40,7 @@ OPTIONS = {
     },
     "convert": {"--save-to"},
     "predict": {
-        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file", "--show"),
+        *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
         *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
     },
     "bench": {
@@ -99,7 +99,7 @@ def imported_by(statement: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.splitlines()}
 
 
-HEAVY = {"torch", "lightning_fabric", "nncf", "faster_coco_eval", "tensorboard"}
+HEAVY = {"torch", "lightning_fabric", "nncf", "tensorboard"}
 
 
 def test_the_command_line_starts_without_heavy_libraries():

@@ -26,7 +26,7 @@ def multibox() -> Run:
     def run(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "ignore", "-m", "multibox", *map(str, arguments)]
         return subprocess.run(
-            command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=900, check=False
         )
 
     return run

@@ -156,7 +156,7 @@ def test_an_interrupted_training_leaves_whole_files_and_says_how_to_go_on(alone,
     assert stopped.training is not None and stopped.quantization is not None
     assert (
         stopped.template.hyper_parameters.basic.base_learning_rate
-        == config.load(
+        == config.load_template(
             Path(config.__file__).parent / "templates/mobilenet_v2-2s_ssd-256x256.yaml"
         ).compress.learning_rate
     )

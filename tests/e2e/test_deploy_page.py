@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, t
         last.weight.data *= 10
         last.bias.data.unflatten(0, (-1, len(CLASSES) + 1))[:, -1] += 10
     folder = tmp_path_factory.mktemp("export")
-    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load(tiny_template_file))
+    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load_template(tiny_template_file))
     save(folder / "latest.pth", checkpoint)
     write_files(checkpoint, folder / "latest.pth", folder, Request(raw=True))
     noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)

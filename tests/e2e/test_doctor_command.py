@@ -81,7 +81,7 @@ def test_convert_says_how_to_train_and_refuses_what_needs_none(multibox, data, t
     (yolo / "data.yaml").write_text("train: images/train\nnames: [shape]\n")
     done = multibox("convert", yolo, "--save-to", tmp_path / "as coco")
     assert done.returncode == 0, done.stderr
-    assert "8 images, 1 objects of 1 classes" in done.stdout
+    assert "8 images, 1 object of 1 class" in done.stdout
     assert "Train with: multibox train --train-ann-files" in done.stdout
     refused = multibox("convert", data, "--save-to", tmp_path / "nothing")
     assert refused.returncode == 2

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 
+import multibox as package
+from multibox.drawing import save_drawing
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +28,7 @@ def model(shapes_data, tiny_template_file, tmp_path_factory):
 
     data = coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)
     output = tmp_path_factory.mktemp("a model")
-    train(config.load(tiny_template_file), data, output, display=Silent(), device="cpu")
+    train(config.load_template(tiny_template_file), data, output, display=Silent(), device="cpu")
     return output / "latest.pth"
 
 
@@ -47,7 +50,7 @@ def test_it_writes_metrics_pictures_and_detections(multibox, model, on_val, shap
     full = json.loads((tmp_path / "deep/er/metrics.json").read_text())["metrics"]
     assert written["metrics"][2]["value"] == pytest.approx(100 * full["ap"], abs=0.06)
     assert set(full["per_class"]) == set(shapes_data.classes)
-    recorded = record.read(tmp_path / "deep/er/metrics.evaluation.json")
+    recorded = record.read_record(tmp_path / "deep/er/metrics.evaluation.json")
     assert len(recorded.data.records) == 8
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(full["ap"], abs=1e-6)
 
@@ -58,6 +61,32 @@ def test_it_writes_metrics_pictures_and_detections(multibox, model, on_val, shap
     names = {image["file_name"] for image in truth["images"]}
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == names
     assert cv2.imread(str(tmp_path / "pictures" / min(names))).shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_pictures_show_what_the_file_recommends_unless_an_option_says_otherwise(
+    multibox, model, on_val, shapes_data, tmp_path, is_chosen
+):
+    name = min(path.name for path in shapes_data.val_root.iterdir())
+    image = cv2.imread(str(shapes_data.val_root / name))
+    scores = package.load(model)(image).scores
+    recommended, chosen = round(float(scores[20]), 3), round(float(scores[5]), 3)
+    # Each of the three, the default too, shows another number of boxes.
+    assert len({int((scores >= threshold).sum()) for threshold in (0.3, recommended, chosen)}) == 3
+    content = torch.load(model, weights_only=True)
+    content["meta"]["threshold"] = recommended
+    torch.save(content, tmp_path / "model.pth")
+    options = ("--threshold", chosen) if is_chosen else ()
+    pictures = tmp_path / "pictures"
+    done = multibox("eval", "--load-weights", tmp_path / "model.pth", *on_val, "--save-output-to", pictures, *options)
+    assert done.returncode == 0, done.stderr
+    expected = chosen if is_chosen else recommended
+    assert f"with detections from a score of {expected:g} on" in " ".join(done.stdout.split())
+
+    detector = package.load(tmp_path / "model.pth")
+    threshold = expected if is_chosen else detector.threshold
+    save_drawing(tmp_path / "again", name, package.draw(image, detector(image), detector.classes, threshold=threshold))
+    np.testing.assert_array_equal(cv2.imread(str(pictures / name)), cv2.imread(str(tmp_path / "again" / name)))
 
 
 def test_classes_in_another_order_are_refused_in_one_line(multibox, model, on_val):

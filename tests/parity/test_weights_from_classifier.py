@@ -54,7 +54,7 @@ def test_features_are_those_of_the_file():
 
 @needs_shared
 def test_a_training_may_start_from_it_with_a_fresh_head():
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     start = open_starting_point(FILE, template)
     assert start.is_folded and start.classes is None and start.anchors_px == template.model.anchors_px
     assert not any(key.startswith("bbox_head") for key in start.weights)

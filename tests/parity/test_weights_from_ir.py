@@ -17,7 +17,7 @@ from multibox.errors import CheckpointError
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import postprocess, softmax
 from multibox.model.ssd import BACKBONES, SSD
-from multibox.train.batch_norm import calibrate_batch_norm
+from multibox.train.batch_norm import estimate_statistics
 from multibox.weights.from_openvino import ImportedWeights, read_ir
 
 ov = pytest.importorskip("openvino")
@@ -336,11 +336,11 @@ def test_calibration_keeps_the_function_and_makes_training_mode_agree_with_it():
         before = model(images)
         folded_in_training = model.train()(images)
         model.load_state_dict(weights.state_dict)
-        calibrate_batch_norm(model, [images[:3], images[3:]])
+        estimate_statistics(model, [images[:3], images[3:]])
         assert model.training
         in_training = model(images)
         model.load_state_dict(weights.state_dict)
-        calibrate_batch_norm(model, [images[:3], images[3:]])
+        estimate_statistics(model, [images[:3], images[3:]])
         after = model.eval()(images)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
     assert (in_training.logits - before.logits).abs().mean() < 1e-3
@@ -353,7 +353,7 @@ def test_calibrated_statistics_are_those_of_all_images_together():
     images = torch.rand(7, 3, 5, 6)
     hidden = model[0](images)
     expected = model(images)
-    calibrate_batch_norm(model, [images[:2], images[2:]])
+    estimate_statistics(model, [images[:2], images[2:]])
     torch.testing.assert_close(model[1].running_mean, hidden.mean((0, 2, 3)))
     torch.testing.assert_close(model[1].running_var, hidden.var((0, 2, 3)))
     torch.testing.assert_close(model(images), expected)
@@ -364,7 +364,7 @@ def test_a_channel_that_never_changes_stays_finite_and_keeps_its_value():
     images = torch.zeros(2, 2, 3, 3)
     images[:, 1] = 1e4
     expected = model(images)
-    calibrate_batch_norm(model, [images])
+    estimate_statistics(model, [images])
     torch.testing.assert_close(model(images), expected)
     torch.testing.assert_close(model.train()(images), expected)
     assert all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
@@ -372,4 +372,4 @@ def test_a_channel_that_never_changes_stays_finite_and_keeps_its_value():
 
 def test_calibrating_without_images_is_an_error():
     with pytest.raises(ValueError, match="there are no images"):
-        calibrate_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), [])
+        estimate_statistics(nn.Sequential(nn.BatchNorm2d(3)), [])

@@ -35,14 +35,14 @@ def test_three_templates_come_with_the_package():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_is_named_after_its_file_and_size(name):
-    template = config.load(TEMPLATES / f"{name}.yaml")
+    template = config.load_template(TEMPLATES / f"{name}.yaml")
     assert template.name == name
     assert name.endswith(f"-{template.input.size}x{template.input.size}")
     assert template.dependencies[0].destination == template.initial_weights
 
 
 def test_anchors_of_the_three_sizes_are_the_same_shares_of_the_input():
-    templates = [config.load(TEMPLATES / f"{name}.yaml") for name in NAMES]
+    templates = [config.load_template(TEMPLATES / f"{name}.yaml") for name in NAMES]
     first = templates[0].model.anchors_px
     assert [len(level) for level in first] == [4, 5]
     for template in templates[1:]:
@@ -54,7 +54,7 @@ def test_anchors_of_the_three_sizes_are_the_same_shares_of_the_input():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_dumped_is_loaded(name):
-    template = config.load(TEMPLATES / f"{name}.yaml")
+    template = config.load_template(TEMPLATES / f"{name}.yaml")
     assert config.loads(config.dump(template), source="dump") == template
 
 
@@ -151,13 +151,13 @@ def test_a_template_of_the_original_is_told_apart():
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(TemplateError, match=r"none\.yaml: cannot read the template: No such file"):
-        config.load(tmp_path / "none.yaml")
+        config.load_template(tmp_path / "none.yaml")
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TemplateError, match=r"a\.yaml: cannot read the template: it is no UTF-8 text"):
-        config.load(tmp_path / "a.yaml")
+        config.load_template(tmp_path / "a.yaml")
 
 
 def test_values_are_changed_by_their_places_and_nothing_else_is():

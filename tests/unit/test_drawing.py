@@ -48,6 +48,7 @@ def test_nothing_below_the_threshold_is_drawn() -> None:
     image = grey(200, 200)
     found = detections((0.1, 0.1, 0.5, 0.5, 0.29, 0))
     assert (draw(image, found, ["cat"]) == image).all()
+    assert (draw(image, found, ["cat"], threshold=None) == image).all()
     assert (draw(image, found, ["cat"], threshold=0.2) != image).any()
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from multibox.files import atomic_path, write_atomically
+from multibox.files import atomic_path, kind_of, model_files, write_atomically
 
 
 def names(folder):
@@ -48,3 +50,19 @@ def test_block_that_writes_nothing_is_an_error(tmp_path):
 def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "absent" / "a.txt", "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "files"),
+    [
+        ("runs/latest.pth", "checkpoint", ["runs/latest.pth"]),
+        ("export/model.xml", "openvino", ["export/model.bin", "export/model.xml"]),
+        ("export/model.bin", "openvino", ["export/model.bin", "export/model.xml"]),
+        ("MODEL.ONNX", "onnx", ["MODEL.ONNX"]),
+        ("weights.safetensors", None, ["weights.safetensors"]),
+        ("pth", None, ["pth"]),
+    ],
+)
+def test_the_ending_of_a_name_says_what_kind_of_model_it_is(name, kind, files):
+    assert kind_of(name) == kind
+    assert model_files(name) == tuple(map(Path, files))

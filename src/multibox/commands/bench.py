@@ -49,7 +49,7 @@ def bench(
     from multibox.evaluate import speed_table
 
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
-        result = benchmark.measure(
+        result = benchmark.compare_speed(
             models,
             pictures=benchmark.find_pictures(pictures),
             devices=coco.split_list(device) or None,
@@ -62,6 +62,6 @@ def bench(
         )
     console.print(speed_table.tables(result))
     if json is not None:
-        write_atomically(json, format_json(encode(speed_table.to_plain(result)), indent=2) + b"\n")
+        write_atomically(json, format_json(encode(speed_table.speeds_to_plain(result)), indent=2) + b"\n")
         say(f"All figures: {json}")
     return 0

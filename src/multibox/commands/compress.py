@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,36 +17,21 @@ from multibox.commands.options import (
     PositiveFloat,
     command_line,
     find_template,
-    make_folder,
-    read_data,
+    read_named_data,
     recorded_data,
     require,
     require_together,
     say,
 )
 from multibox.errors import CheckpointError, OptionError
+from multibox.files import kind_of, make_folder
 
 if TYPE_CHECKING:
     from multibox.compress.ladder import Plan
     from multibox.compress.result import CompressResult
     from multibox.data.coco import CocoData
+    from multibox.data.reading import DataFiles
     from multibox.weights.checkpoint import Checkpoint
-
-OPENVINO = {".xml", ".bin"}
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Annotation files and the folders of their images, as a user names them: lists of paths, empty if not given."""
-
-    ann_files: str
-    roots: str
-
-    def read(self, classes: Sequence[str] | None, *, skip_bad: bool) -> CocoData | None:
-        """Their data, with these classes or, if None, with all that occur; None where no file is named."""
-        if not self.ann_files:
-            return None
-        return read_data(self.ann_files, self.roots, classes, skip_bad, allow_missing_classes=classes is not None)
 
 
 def compress(
@@ -105,8 +89,10 @@ def compress(
 
     deadline = None if time_budget is None else started_at + 60 * time_budget
     plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
-    train_files, val_files = Files(train_ann_files, train_data_roots), Files(val_ann_files, val_data_roots)
-    if load_weights.suffix.lower() in OPENVINO:
+    from multibox.data.reading import DataFiles
+
+    train_files, val_files = DataFiles(train_ann_files, train_data_roots), DataFiles(val_ann_files, val_data_roots)
+    if kind_of(load_weights) == "openvino":
         if resume_from:
             raise OptionError(f"{load_weights}: a file is not trained. --resume-from needs a checkpoint (.pth).")
         result = _compress_file(
@@ -131,8 +117,8 @@ def compress(
 
 def _compress_checkpoint(
     path: Path,
-    train_files: Files,
-    val_files: Files,
+    train_files: DataFiles,
+    val_files: DataFiles,
     output: Path,
     plan: Plan,
     *,
@@ -155,8 +141,8 @@ def _compress_checkpoint(
             "a training in 8 bits that was stopped goes on with --resume-from."
         )
     resume = _resumed(Path(resume_from), checkpoint, output) if resume_from else None
-    train_data = train_files.read(names, skip_bad=skip_bad) or recorded_data(checkpoint, "train_data")
-    val_data = val_files.read(names, skip_bad=skip_bad) or recorded_data(checkpoint, "val_data")
+    train_data = _read(train_files, names, skip_bad) or recorded_data(checkpoint, "train_data")
+    val_data = _read(val_files, names, skip_bad) or recorded_data(checkpoint, "val_data")
     if train_data is None:
         raise OptionError(
             f"{path}: it is not known where the training images are. Name them with --train-ann-files "
@@ -184,8 +170,8 @@ def _compress_checkpoint(
 
 def _compress_file(
     path: Path,
-    train_files: Files,
-    val_files: Files,
+    train_files: DataFiles,
+    val_files: DataFiles,
     output: Path,
     plan: Plan,
     *,
@@ -200,13 +186,13 @@ def _compress_file(
     names = OpenVINORuntime(path, classes=wanted or None).classes
     evaluate.check_classes(names, wanted)
     # Nothing is learnt from them: of which classes the objects are does not matter.
-    train_data = train_files.read(None, skip_bad=skip_bad)
+    train_data = _read(train_files, None, skip_bad)
     if train_data is None:
         raise OptionError(
             f"{path}: a file does not know its training images. Name them with --train-ann-files and "
             "--train-data-roots."
         )
-    val_data = val_files.read(names, skip_bad=skip_bad)
+    val_data = _read(val_files, names, skip_bad)
     make_folder(output)
 
     from multibox.compress.run import compress_file as run
@@ -215,9 +201,16 @@ def _compress_file(
         return run(path, train_data, val_data, output, plan=plan, display=display, classes=names)
 
 
+def _read(files: DataFiles, classes: Sequence[str] | None, skip_bad: bool) -> CocoData | None:
+    """The data of these files, with these classes or, if None, with all that occur; None where no file is named."""
+    if not files.annotations:
+        return None
+    return read_named_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
+
+
 def _check_output(weights: Path, output: Path) -> None:
     """Refuse to write over what is being compressed."""
-    result = output / ("model.xml" if weights.suffix.lower() in OPENVINO else "latest.pth")
+    result = output / ("model.xml" if kind_of(weights) == "openvino" else "latest.pth")
     if result.resolve() == weights.with_suffix(result.suffix).resolve():
         raise OptionError(f"{weights}: the result would take its place. Name another folder in --save-checkpoints-to.")
 
@@ -249,7 +242,7 @@ def _device(gpu_num: int | None) -> str:
 def _report(result: CompressResult, output: Path, seconds: float) -> int:
     from multibox.compress import result as compress_report
 
-    console.print(compress_report.table(result, width=console.width))
+    console.print(compress_report.attempts_table(result, width=console.width))
     for line in (*compress_report.notes(result), compress_report.verdict(result)):
         say(line)
     if result.is_interrupted:

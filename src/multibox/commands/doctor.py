@@ -45,12 +45,13 @@ def doctor(
         val_data_roots: The folder of images of each of these.
         classes: Names of the classes to look at, separated by commas. Default: all.
         json: File for everything that was found.
-        save_mosaic: Picture (.jpg or .png) for samples with their boxes.
+        save_mosaic: Image file (.jpg or .png) for samples with their boxes.
         fix: New folder for a corrected copy, with changes.json; the original is not touched.
         no_timing: Do not measure how fast this machine trains.
     """
     from multibox.data import coco
-    from multibox.doctor.run import examine, tables, to_plain
+    from multibox.doctor import run
+    from multibox.doctor.tables import doctor_tables
 
     with ExitStack() as stack:
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
@@ -58,17 +59,19 @@ def doctor(
         data = {name: _read(parts, wanted) for name, parts in splits.items()}
         is_timed = _can_time(no_timing)
         with console.status("Examining", spinner="line") as status:
-            examination = examine(data, is_timed=is_timed, parts=splits, report=status.update)
-        console.print(tables(examination))
+            examination = run.doctor(data, is_timed=is_timed, parts=splits, report=status.update)
+        console.print(doctor_tables(examination))
         if save_mosaic is not None:
-            _save_mosaic(save_mosaic, data)
+            _save_contact_sheet(save_mosaic, data)
         if json is not None:
             import msgspec
 
             from multibox.files import write_atomically
 
             json.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(json, msgspec.json.format(msgspec.json.encode(to_plain(examination)), indent=2) + b"\n")
+            write_atomically(
+                json, msgspec.json.format(msgspec.json.encode(run.examination_to_plain(examination)), indent=2) + b"\n"
+            )
             say(f"All of this: {json}")
         if fix is not None:
             _fix(source, splits, fix, examination)
@@ -90,14 +93,14 @@ def _splits(
         named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         return {name: _named(files, roots) for name, (files, roots) in named.items() if files}
     layout = find_layout(source)
-    found = layout.splits
+    splits = layout.splits
     if layout.format != "COCO":
-        found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
-    for split in found.values() if layout.format == "COCO" else ():
+    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
+    for split in splits.values() if layout.format == "COCO" else ():
         say(f"{split.annotation_file}, images in {split.root}")
-    return {name: [split] for name, split in found.items()}
+    return {name: [split] for name, split in splits.items()}
 
 
 def _named(files: str, roots: str) -> list[Split]:
@@ -118,25 +121,23 @@ def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
 
 
 def _can_time(no_timing: bool) -> bool:
-    if no_timing:
-        return False
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        say('How fast this machine trains is not measured: that needs PyTorch (pip install "multibox[train]").')
+        say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         return False
-    return True
+    return not no_timing
 
 
-def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
+def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
     import cv2
 
-    from multibox.doctor.contact_sheet import mosaic
+    from multibox.doctor.contact_sheet import contact_sheet
     from multibox.files import write_atomically
 
     if not cv2.haveImageWriter(path.name):
-        raise OptionError(f"{path}: no picture can be written under this name. End it in .jpg or .png.")
-    _, encoded = cv2.imencode(path.suffix, mosaic(data.get("train", next(iter(data.values())))))
+        raise OptionError(f"{path}: no image can be written under this name. End it in .jpg or .png.")
+    _, encoded = cv2.imencode(path.suffix, contact_sheet(data.get("train", next(iter(data.values())))))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, encoded.tobytes())
     say(f"Samples: {path}")
@@ -144,14 +145,14 @@ def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
 
 def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
     from multibox.doctor.fixing import CHANGES
-    from multibox.doctor.fixing import fix as run
+    from multibox.doctor.fixing import fix as write_fixed
     from multibox.wording import counted
 
     if any(len(parts) > 1 for parts in splits.values()):
-        raise OptionError("--fix takes one annotation file for each split. Mend several one after the other.")
+        raise OptionError("--fix takes one annotation file for each split. Fix several one after the other.")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise OptionError(f"{target} lies in {source}, and the original is to stay as it is. Name a folder elsewhere.")
-    changes = run({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
+    changes = write_fixed({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
     for change in changes[:NUM_SHOWN_CHANGES]:
         say(f"{change.split}: {change.what}: {change.why}")
     if len(changes) > NUM_SHOWN_CHANGES:

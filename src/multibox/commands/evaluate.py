@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from multibox.commands.console import console, counting
-from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
+from multibox.commands.options import (
+    Flag,
+    Threshold,
+    Tile,
+    TileOverlap,
+    find_template,
+    read_named_data,
+    say,
+    with_tiles,
+)
 
 if TYPE_CHECKING:
     from multibox.data.coco import Record
     from multibox.runtime.contract import ExportInfo
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections, Image
 
 
@@ -28,7 +35,7 @@ def evaluate(
     classes: str = "",
     config: str = "",
     device: str = "auto",
-    threshold: Annotated[float, Parameter(validator=lambda _, v: require(0 <= v <= 1, "from 0 to 1"))] = 0.3,
+    threshold: Threshold = None,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     skip_bad: Flag = False,
@@ -46,7 +53,7 @@ def evaluate(
         classes: Must name the classes of the model, in its order; default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
-        threshold: Score from which a detection is drawn.
+        threshold: Score from which a detection is drawn. Default: what the model's file recommends, else 0.3.
         tile: Look at overlapping tiles of this side in pixels as well, or of auto; see docs/predict.md.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         skip_bad: Leave out images and annotations that cannot be used.
@@ -57,6 +64,7 @@ def evaluate(
     from multibox.evaluate import record as evaluation_record
     from multibox.evaluate import run as evaluation
     from multibox.runtime.opening import open_runtime
+    from multibox.structures import shown_from
 
     template = find_template(config)
     wanted = coco.split_list(classes)
@@ -64,17 +72,19 @@ def evaluate(
         open_runtime(load_weights, template=template, classes=wanted or None, device=device), tile, tile_overlap
     )
     names = evaluation.check_classes(runtime.classes, wanted)
-    data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
+    data = read_named_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
-    def save_picture(record: Record, image: Image, detections: Detections) -> None:
+    drawn_from, reason = shown_from(threshold, runtime.threshold)
+
+    def save_image(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
             save_drawing(
-                save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=threshold)
+                save_output_to, record.file_name, draw(image, detections, runtime.classes, threshold=drawn_from)
             )
 
     with counting("Evaluating", len(data.records)) as progress:
-        found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
-    console.print(output_files.table(found.metrics))
+        result = evaluation.evaluate(runtime, data, progress=progress, on_image=save_image)
+    console.print(output_files.metrics_table(result.metrics))
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
         for path, write in (
@@ -84,19 +94,21 @@ def evaluate(
             write(
                 path,
                 weights_path=load_weights,
-                metrics=found.metrics,
+                metrics=result.metrics,
                 size_mp=size,
                 complexity_gflops=complexity,
             )
         recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
-        evaluation_record.write(recorded, found.detections, data, model=load_weights, input_size=runtime.input_size)
+        evaluation_record.write_record(
+            recorded, result.detections, data, model=load_weights, input_size=runtime.input_size
+        )
         beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
         say(f"Metrics: {save_metrics_to}, and beside it {beside}")
     if save_detections_to is not None:
-        output_files.write_detections(save_detections_to, found.detections, data)
+        output_files.write_detections(save_detections_to, result.detections, data)
         say(f"Detections: {save_detections_to}")
     if save_output_to is not None:
-        say(f"Pictures: {save_output_to}")
+        say(f"Pictures: {save_output_to}, with detections from a score of {drawn_from:g} on, {reason}.")
     return 0
 
 
@@ -110,11 +122,11 @@ def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, 
     from multibox.config import bundled_templates
     from multibox.model.complexity import complexity_gflops, size_mp
 
-    template = config.load(next(iter(bundled_templates().values())))
+    template = config.load_template(next(iter(bundled_templates().values())))
     try:
         from multibox.model import ssd
     except ModuleNotFoundError:
         say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
         return None, None
-    network = ssd.build(template, num_classes=len(runtime.classes))
+    network = ssd.build_ssd(template, num_classes=len(runtime.classes))
     return size_mp(network), complexity_gflops(network, runtime.input_size)

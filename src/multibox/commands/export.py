@@ -11,14 +11,14 @@ from multibox.commands.console import console, counting
 from multibox.commands.options import (
     Flag,
     find_template,
-    make_folder,
-    read_data,
+    read_named_data,
     recorded_data,
     require,
     require_together,
     say,
 )
 from multibox.errors import OptionError, ParityError
+from multibox.files import make_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -92,7 +92,7 @@ def export(
     if not (request.openvino or request.onnx):
         raise OptionError("Nothing is left to export. Leave out --no-openvino or --no-onnx.")
     if val_ann_files:
-        data: CocoData | None = read_data(
+        data: CocoData | None = read_named_data(
             val_ann_files, val_data_roots, names, skip_bad=False, allow_missing_classes=True
         )
     else:
@@ -102,7 +102,7 @@ def export(
         say("There is no validation set: the files are compared on pictures that come with multibox, without AP.")
     with counting("Comparing", len(builtin_pictures() if data is None else data.records)) as progress:
         result = run(checkpoint, load_weights, save_model_to, request, data=data, progress=progress)
-    console.print(parity_report.table(result.parity, width=console.width))
+    console.print(parity_report.parity_table(result.parity, width=console.width))
     return _report(result, save_model_to)
 
 

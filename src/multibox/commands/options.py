@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,13 +14,16 @@ from multibox.errors import DataError, OptionError
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+Threshold = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
+]
 Flag = Annotated[bool, Parameter(negative=())]
 Tile = Annotated[
     int | Literal["auto"] | None,
@@ -52,44 +54,41 @@ def work_template(name: str) -> Template:
 
 
 def find_template(name: str) -> Template | None:
-    """The same, or None where there is neither."""
+    """The template that `--config` names, or that of the folder the command runs in; None where there is neither."""
     from multibox import config
     from multibox.config import bundled_templates
 
     bundled = bundled_templates()
     if name in bundled:
-        return config.load(bundled[name])
+        return config.load_template(bundled[name])
     if name or Path(TEMPLATE_NAME).exists():
-        return config.load(name or TEMPLATE_NAME)
+        return config.load_template(name or TEMPLATE_NAME)
     return None
 
 
-def read_data(
+def read_named_data(
     annotation_files: str,
     data_roots: str,
     classes: Sequence[str] | None,
     skip_bad: bool,
     *,
-    keep_images_without_objects: bool = True,
     allow_missing_classes: bool = False,
 ) -> CocoData:
     """The data set of comma-separated files and folders; what is odd about it, but no error, is said."""
-    from multibox.data import coco
+    from multibox.data import reading
 
-    data = coco.read(
-        coco.split_list(annotation_files),
-        coco.split_list(data_roots),
-        classes=classes,
+    return reading.read_data(
+        reading.DataFiles(annotation_files, data_roots),
+        classes,
+        say,
         skip_bad=skip_bad,
-        keep_images_without_objects=keep_images_without_objects,
         allow_missing_classes=allow_missing_classes,
     )
-    missing = [name for name, category in zip(data.classes, data.category_ids, strict=True) if category is None]
-    if missing:
-        say(f"{annotation_files}: there are no annotations of {', '.join(missing)}; nothing is measured for them.")
-    if data.num_clipped:
-        say(f"{annotation_files}: {data.num_clipped} boxes reach over the border of their image; clipped.")
-    return data
+
+
+def work_directory(config: str) -> Path:
+    """The folder of the template that `--config` names, or the folder the command runs in."""
+    return Path(config or TEMPLATE_NAME).resolve().parent
 
 
 def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
@@ -128,17 +127,6 @@ def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: fl
         tile_px=None if tile == "auto" else tile,
         overlap=DEFAULT_OVERLAP if overlap is None else overlap,
     )
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder to write into, early: before hours of work that would be lost."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot make this folder: {error.strerror}.") from error
-    if not writable:
-        raise OptionError(f"{path}: this folder cannot be written to. Name another one.")
 
 
 def require_together(first: str, second: str, first_name: str, second_name: str) -> None:

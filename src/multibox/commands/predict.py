@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import errors, tracking
-from multibox.commands.options import Flag, Tile, TileOverlap, find_template, require, say, with_tiles
+from multibox.commands.options import Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
+from multibox.files import model_files
 from multibox.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multibox.predict.result_files import CocoFile, PredictionFile, Run
-    from multibox.predict.run import OnDrawing, Result, Tally
+    from multibox.predict.result_files import CocoFile, PredictionFile, RunFacts
+    from multibox.predict.run import FrameResult, OnDrawing, Tally
     from multibox.predict.sources import Source
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
     from multibox.signals import Interruption
 
 EXIT_SOME_UNREADABLE = 1
 """Some sources could not be read, others could. If none could it is 2, as for every bad input."""
-
-Share = Annotated[float, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))]
 
 
 def predict(
@@ -34,13 +33,12 @@ def predict(
     /,
     *,
     load_weights: Path,
-    threshold: Share | None = None,
+    threshold: Threshold = None,
     save_to: Path | None = None,
     json: Path | None = None,
     csv: Path | None = None,
     coco: Path | None = None,
     ann_file: Path | None = None,
-    show: Flag = False,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     device: str = "auto",
@@ -62,7 +60,6 @@ def predict(
         csv: CSV file for all detections, a row for each.
         coco: JSON file for all detections in the COCO result format.
         ann_file: COCO annotation file whose ids of images and categories --coco is to use.
-        show: Show detections in a window.
         tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
             a half of the network's input.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
@@ -71,20 +68,17 @@ def predict(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
     from multibox.data.coco import split_list
-    from multibox.predict.result_files import Run
+    from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
     from multibox.runtime.opening import open_runtime
     from multibox.signals import interruption
+    from multibox.structures import shown_from
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
-    if show:
-        from multibox.predict.window import require_screen
-
-        require_screen()
-    found, problems = find_sources(sources, output_folder=save_to)
-    _report(problems, is_all=not found)
-    outputs = _Outputs(found, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
+    all_sources, problems = find_sources(sources, output_folder=save_to)
+    _report(problems, is_all=not all_sources)
+    outputs = _Outputs(all_sources, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
     outputs.refuse_overwriting(load_weights)
 
     runtime = with_tiles(
@@ -92,12 +86,12 @@ def predict(
         tile,
         tile_overlap,
     )
-    chosen, reason = _threshold(threshold, runtime)
+    chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
-    run = Run(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
+    run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, found, run, outputs, stop, show=show)
+        tally = _run(runtime, all_sources, run, outputs, stop)
         if stop.is_set():
             errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
         if stop.exit_code:
@@ -127,7 +121,7 @@ class _Outputs:
             written.append(("--coco", images_path(self.coco)))
         written += [("--save-to", path) for path in self.drawings().values()]
         read = [str(source.address) for source in self.sources if not source.is_live]
-        others = [path for path in (model, model.with_suffix(".bin"), self.ann_file) if path is not None]
+        others = [path for path in (*model_files(model), self.ann_file) if path is not None]
         saved_drawings.refuse_overwriting(written, [*read, *others])
 
     def drawings(self) -> dict[str, Path]:
@@ -137,7 +131,7 @@ class _Outputs:
         return {} if self.save_to is None else saved_drawings.plan(self.sources, self.save_to)
 
     def open(
-        self, context: ExitStack, run: Run, stop: Interruption
+        self, context: ExitStack, run: RunFacts, stop: Interruption
     ) -> tuple[list[PredictionFile], OnDrawing | None, CocoFile | None]:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
@@ -175,23 +169,16 @@ class _Outputs:
             )
 
 
-def _run(
-    runtime: Runtime, sources: Sequence[Source], run: Run, outputs: _Outputs, stop: Interruption, *, show: bool
-) -> Tally:
+def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _Outputs, stop: Interruption) -> Tally:
     from multibox.predict.frames import Failure
     from multibox.predict.run import predict as run_prediction
 
     with ExitStack() as context:
-        window = None
-        if show:
-            from multibox.predict.window import open_window
-
-            window = context.enter_context(open_window(stop))
         files, save, coco_file = outputs.open(context, run, stop)
-        prints = not (files or save or show)
+        prints = not (files or save)
         with tracking("Predicting", len(sources)) as tracker:
 
-            def on_result(result: Result | Failure) -> None:
+            def on_result(result: FrameResult | Failure) -> None:
                 tracker.advance()
                 if isinstance(result, Failure):
                     if len(sources) > 1:  # the reason why the only source fails is the error of the command
@@ -206,7 +193,6 @@ def _run(
                 stop=stop,
                 files=files,
                 save_drawing=save,
-                show_drawing=None if window is None else window.show,
                 on_open=lambda _, count: tracker.expect(None if count is None else count - 1),
                 on_result=on_result,
             )
@@ -222,17 +208,6 @@ def _run(
     return tally
 
 
-def _threshold(wanted: float | None, runtime: Runtime) -> tuple[float, str]:
-    """The threshold and where it is from."""
-    from multibox.runtime.contract import DEFAULT_THRESHOLD
-
-    if wanted is not None:
-        return wanted, "as given"
-    if runtime.threshold is not None:
-        return runtime.threshold, "which the model's file recommends"
-    return DEFAULT_THRESHOLD, "the default: the model's file recommends none"
-
-
 def _report(problems: Sequence[str], *, is_all: bool) -> None:
     """Say which words name no source. If none does, that is the error of the command."""
     for problem in problems[: -1 if is_all else None]:
@@ -241,13 +216,15 @@ def _report(problems: Sequence[str], *, is_all: bool) -> None:
         raise DataError(problems[-1] if problems else "There is no source to look at.")
 
 
-def _print(result: Result, classes: Sequence[str]) -> None:
+def _print(result: FrameResult, classes: Sequence[str]) -> None:
     """An image with its size, and a line for each object: class, score, box in pixels of the image."""
-    frame, found = result.frame, result.found
-    say(f"{frame.source.title}: {frame.width}x{frame.height}, {counted(len(found), 'object') if found else 'nothing'}")
-    names = [classes[label] for label in found.labels.tolist()]
+    frame, detected = result.frame, result.detections
+    objects = counted(len(detected), "object") if detected else "nothing"
+    say(f"{frame.source.title}: {frame.width}x{frame.height}, {objects}")
+    names = [classes[label] for label in detected.labels.tolist()]
     longest = max(map(len, names), default=0)
-    rows = zip(names, found.scores.tolist(), found.boxes_px(frame.width, frame.height).round().tolist(), strict=True)
+    boxes_px = detected.boxes_px(frame.width, frame.height).round().tolist()
+    rows = zip(names, detected.scores.tolist(), boxes_px, strict=True)
     for name, score, box in rows:
         say(f"  {name:<{longest}}  {score:.2f}  " + " ".join(f"{value:5.0f}" for value in box))
 

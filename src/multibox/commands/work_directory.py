@@ -9,8 +9,7 @@ from pathlib import Path
 from multibox import config
 from multibox.errors import TemplateError
 from multibox.files import write_atomically
-from multibox.weights import resolve
-from multibox.weights.fetch import Progress, no_progress
+from multibox.weights.fetch import Progress, are_initial_weights, bring, no_progress
 
 # Users of the original run `python train.py ...` in the work directory; the template is found from anywhere.
 SCRIPT = '''\
@@ -46,7 +45,7 @@ def instantiate(
         TemplateError: there is no such template, it is wrong, or a file that it depends on is missing.
     """
     source = _find_template(template)
-    dependencies = config.load(source).dependencies
+    dependencies = config.load_template(source).dependencies
     folder = Path(output)
     targets = {dependency: _inside(folder, dependency.destination, source) for dependency in dependencies}
     try:
@@ -55,14 +54,14 @@ def instantiate(
         for command in COMMANDS:
             _place(SCRIPT.format(command=command).encode(), folder / f"{command}.py", report)
         for dependency, target in targets.items():
-            if not resolve.are_initial_weights(dependency):
+            if not are_initial_weights(dependency):
                 _copy(source.parent / dependency.source, target, report)
     except OSError as error:
         reason = error.strerror or error
         raise TemplateError(f"{error.filename or folder}: cannot make the work directory: {reason}.") from error
     if load_snapshot:
-        wanted = {key: target for key, target in targets.items() if resolve.are_initial_weights(key)}
-        resolve.bring(wanted, beside=source.parent, offline=offline, report=report, progress=progress)
+        wanted = {key: target for key, target in targets.items() if are_initial_weights(key)}
+        bring(wanted, beside=source.parent, offline=offline, report=report, progress=progress)
     return folder
 
 

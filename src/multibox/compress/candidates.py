@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from multibox.errors import CheckpointError
-from multibox.files import sha256
+from multibox.files import model_files, sha256
 from multibox.openvino_graph import read_graph, write_graph
-from multibox.runtime.opening import Runtime, runtime_of
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import FloatArray, Image
 
 if TYPE_CHECKING:
-    from multibox.train.loop import Result
+    from multibox.train.loop import TrainingResult
     from multibox.weights.checkpoint import Checkpoint
 
 Squares = Sequence[Image]
@@ -92,22 +92,24 @@ class CheckpointModel:
         """See `Model`."""
         from multibox.compress import nncf
         from multibox.model.folding import unfold
-        from multibox.model.quantized import to_plain
+        from multibox.model.quantized import scales_to_plain
 
         info = self._info
         images = _Inputs(squares, info.channel_order, info.input_maximum)
         quantised = nncf.quantize(self._converted, images, count=len(squares), thorough=thorough)
-        corrected, scales = nncf.read(quantised, self._folded, info)
+        corrected, scales = nncf.read_scales(quantised, self._folded, info)
         made = dataclasses.replace(
             self._checkpoint,
             state_dict=unfold(corrected, self._checkpoint.template),
-            quantization=to_plain(scales),
+            quantization=scales_to_plain(scales),
             meta={**self._checkpoint.meta, "nncf_enable_compression": True, "nncf_version": version("nncf")},
             training=None,
         )
         return Candidate(self._export(made), len(squares), made)
 
-    def train(self, start: Candidate, train: Callable[[Checkpoint], Result], *, num_images: int) -> Candidate | None:
+    def train(
+        self, start: Candidate, train: Callable[[Checkpoint], TrainingResult], *, num_images: int
+    ) -> Candidate | None:
         """A candidate trained on, on a training set of `num_images`; None if the training was interrupted."""
         from multibox.weights import checkpoint
 
@@ -123,6 +125,8 @@ class CheckpointModel:
     def simulation(self, candidate: Candidate) -> Runtime | None:
         """See `Model`."""
         assert candidate.checkpoint is not None
+        from multibox.runtime.torch_runtime import runtime_of
+
         return runtime_of(candidate.checkpoint, device=self._device)
 
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
@@ -190,8 +194,8 @@ class FileModel:
     def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
         """See `Model`: `model.xml` and `model.bin`; the facts are in compress.json alone."""
         target = output / "model.xml"
-        for suffix in (".bin", ".xml"):  # weights first: whoever waits for the .xml finds them
-            candidate.xml.with_suffix(suffix).replace(target.with_suffix(suffix))
+        for part in model_files(candidate.xml):
+            part.replace(target.with_suffix(part.suffix))
         return target
 
 

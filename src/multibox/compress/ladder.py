@@ -20,10 +20,11 @@ from multibox.data.coco import CocoData
 from multibox.data.images import resize
 from multibox.data.loader import evaluation_images
 from multibox.errors import DataError
+from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import ap_difference
-from multibox.evaluate.run import Evaluation, Metrics, evaluate
+from multibox.evaluate.run import Evaluation, evaluate
 from multibox.evaluate.thresholds import suggested
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display
@@ -153,7 +154,7 @@ class Ladder:
         self._candidates.append(candidate)
         if self._best == len(self._attempts) - 1:
             self._path = self._model.publish(candidate, self._output, self._facts())
-        result.write(
+        result.write_result(
             self._output,
             self._result(),
             source=self._model.source.name,

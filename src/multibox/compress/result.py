@@ -13,8 +13,8 @@ import rich.box
 from rich.table import Table
 
 from multibox.errors import OptionError
+from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import Interval
-from multibox.evaluate.run import Metrics
 from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.wording import NO_VALUE, percent
@@ -126,7 +126,7 @@ def notes(result: CompressResult) -> list[str]:
     return lines
 
 
-def table(result: CompressResult, *, width: int = 100) -> Table:
+def attempts_table(result: CompressResult, *, width: int = 100) -> Table:
     """The rungs for a console, 80 columns wide or more; the one that was taken is bold. AP in percent, drop in points.
 
     What has no room below 100 columns is in compress.json.
@@ -141,7 +141,7 @@ def table(result: CompressResult, *, width: int = 100) -> Table:
     return rungs
 
 
-def to_plain(result: CompressResult, *, source: str, images: Mapping[str, Any]) -> dict[str, Any]:
+def result_to_plain(result: CompressResult, *, source: str, images: Mapping[str, Any]) -> dict[str, Any]:
     """The content of compress.json: verdict, rungs with unrounded numbers, and what was made of what by what.
 
     `source` names the file that was compressed; `images` says what calibration and validation sets were.
@@ -160,14 +160,14 @@ def to_plain(result: CompressResult, *, source: str, images: Mapping[str, Any]) 
     }
 
 
-def write(folder: Path, result: CompressResult, *, source: str, images: Mapping[str, Any]) -> None:
+def write_result(folder: Path, result: CompressResult, *, source: str, images: Mapping[str, Any]) -> None:
     """Write compress.json into a folder; see `to_plain`.
 
     Raises:
         OptionError: the file cannot be written.
     """
     path = folder / "compress.json"
-    plain = msgspec.json.encode(to_plain(result, source=source, images=images))
+    plain = msgspec.json.encode(result_to_plain(result, source=source, images=images))
     try:
         write_atomically(path, msgspec.json.format(plain, indent=2) + b"\n")
     except OSError as error:

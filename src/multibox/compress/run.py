@@ -24,7 +24,7 @@ from multibox.data.description import describe
 from multibox.errors import OptionError
 
 if TYPE_CHECKING:
-    from multibox.train.loop import Display, Result
+    from multibox.train.loop import Display, TrainingResult
     from multibox.weights.checkpoint import Checkpoint
 
 LADDERS: dict[Method, tuple[Rung, ...]] = {
@@ -70,7 +70,7 @@ def compress(
         model = CheckpointModel(checkpoint, source, folder, device=device)
         ladder = Ladder(model, train_data, val_data, output, display, plan)
 
-        def train(start: Checkpoint) -> Result:
+        def train(start: Checkpoint) -> TrainingResult:
             from multibox.train.run import train_quantised
 
             return train_quantised(

@@ -98,7 +98,7 @@ class Dataset:
         if stored is not None:
             return stored
         record = self.records[index]
-        image = images.read(
+        image = images.read_image(
             record.path, expected_size=(record.width, record.height), min_size=(self._min_side, self._min_side)
         )
         if self.cache is not None:

@@ -37,7 +37,9 @@ class _UnusableError(Exception):
     """Why an image cannot be used, as the end of a sentence: "... is truncated"."""
 
 
-def read(path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None) -> Image:
+def read_image(
+    path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None
+) -> Image:
     """The image in a file, as 8-bit BGR: 16-bit, grey, palette images are converted, transparency is dropped.
 
     A photograph may say that it is to be shown turned (EXIF orientation), and annotations may be made for the turned or

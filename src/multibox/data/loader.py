@@ -168,4 +168,4 @@ def cut(records: Sequence[Record], batch_size: int | None = None) -> Iterator[li
 def _read_full(record: Record, stop: threading.Event) -> Image:
     if stop.is_set():
         raise CancelledError
-    return images.read(record.path, expected_size=(record.width, record.height))
+    return images.read_image(record.path, expected_size=(record.width, record.height))

@@ -1,42 +1,52 @@
-"""What is wrong with a data set beyond what reading it refuses: checks of records that look at no pixel."""
+"""What is wrong with a data set beyond what reading it refuses; no check here looks at what an image shows."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
+from multibox import config
+from multibox.config import bundled_templates
+from multibox.data import images
 from multibox.data.coco import CocoData, Record
+from multibox.data.description import FEW_OBJECTS
 from multibox.data.layouts import Split
 from multibox.wording import counted, listed, quoted
 
 Severity = Literal["error", "warning", "note"]
 
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""All severities, the gravest first."""
+
 SAME_BOX_IOU = 0.9
-"""Two people who outline one object agree on more than this; two objects of a real scene hardly ever do."""
+"""IoU from which two boxes are taken for one object: two people who outline one agree on more than this; the boxes of
+two objects of a real scene hardly ever do."""
 
 TINY_PX = 3
-"""A box of fewer pixels on a side is a slip of the mouse: no object can be recognised by them."""
+"""Pixels on a side below which a box is a slip of the mouse: no object can be recognised by them."""
 
 INVISIBLE_PX = 2
-"""Of the largest network input. In a large photograph, more pixels than `TINY_PX` may be too few for the network."""
-
-LARGEST_INPUT = 512
-"""Of the templates."""
+"""Pixels of the largest network input below which a side is too small. In a large photograph, more pixels than
+`TINY_PX` may be too few for the network."""
 
 FULL_FRAME_SHARE = 0.95
-"""Of the image's area. Often an image that was meant to have a label, not a box."""
+"""Share of the image's area above which a box is suspicious: often the image was meant to have a label, not a box."""
 
-FEW_OBJECTS = 20
-"""To train on: below, what is learnt of a class is mostly these very objects. (COCO's rarest class has 198 in 118,000
-images; of playing cards, 80 each were enough.)"""
+MUCH_LARGER = 4
+"""Times the largest network input from which an image is much larger than needed. Training decodes photographs to twice
+the input; beyond, only time is spent."""
 
+NUM_TIMED = 12
+"""Largest number of images whose reading is timed."""
 
-SINGULAR = {
+SINGULAR = {  # of the nouns in the names of problems, which are plurals
     "annotations": "annotation",
     "boxes": "box",
     "files": "file",
@@ -65,7 +75,7 @@ def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     """What was lost or assumed when another format was turned into COCO's."""
     for part in parts:
         for kind, lines in part.problems.items():
-            yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
+            yield Finding("error", _as_kind(kind), split, len(lines), _counted(len(lines), kind), tuple(lines))
         for kind, lines in part.remarks.items():
             yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", tuple(lines))
 
@@ -73,7 +83,7 @@ def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
 def unusable(split: str, data: CocoData) -> Iterator[Finding]:
     """What reading left out, by kind: training refuses such a set."""
     for kind, lines in data.problems.items():
-        yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
+        yield Finding("error", _as_kind(kind), split, len(lines), _counted(len(lines), kind), tuple(lines))
     if data.num_clipped:
         reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
         text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
@@ -88,12 +98,12 @@ def questionable(split: str, data: CocoData) -> Iterator[Finding]:
     full: list[str] = []
     for record in data.records:
         where = quoted(record.file_name)
-        for one, other in _same_boxes(record):
-            labels = [data.classes[record.labels[i]] for i in (one, other)]
+        for first, second in _same_boxes(record):
+            labels = [data.classes[record.labels[row]] for row in (first, second)]
             if labels[0] == labels[1]:
-                twice.append(f"{where}: {labels[0]} at {_corner(record, one)}")
+                twice.append(f"{where}: {labels[0]} at {_corner(record, first)}")
             else:
-                two_classes.append(f"{where}: {labels[0]} and {labels[1]} at {_corner(record, one)}")
+                two_classes.append(f"{where}: {labels[0]} and {labels[1]} at {_corner(record, first)}")
         tiny += [f"{where}: {w:g} x {h:g} px" for w, h in _tiny_sides(record).tolist()]
         areas = geometry.area(record.boxes[~record.is_crowd])
         full += [where] * int((areas > FULL_FRAME_SHARE).sum())
@@ -107,11 +117,11 @@ def questionable(split: str, data: CocoData) -> Iterator[Finding]:
             yield Finding("warning", kind, split, len(lines), text, tuple(lines))
     if tiny:
         are = "box is" if len(tiny) == 1 else "boxes are"
-        text = f"{len(tiny)} {are} under {TINY_PX} px wide or high, or under {INVISIBLE_PX} px at {LARGEST_INPUT} px "
+        text = f"{len(tiny)} {are} under {TINY_PX} px wide or high, or under {INVISIBLE_PX} px at {largest_input()} px "
         yield Finding("warning", "tiny-boxes", split, len(tiny), text + "of input: slips of the mouse?", tuple(tiny))
     if full:
         cover = "box covers" if len(full) == 1 else "boxes cover"
-        text = f"{len(full)} {cover} more than {FULL_FRAME_SHARE:.0%} of the image: meant so?"
+        text = f"{len(full)} {cover} more than {FULL_FRAME_SHARE:.0%} of the image. Is that intended?"
         yield Finding("warning", "full-frame-boxes", split, len(full), text, tuple(full))
     without = [quoted(record.file_name) for record in data.records if not len(record.labels)]
     if without:
@@ -148,10 +158,33 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
             yield Finding("warning", "classes-only-in-val", "val", len(unknown), text)
 
 
+def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
+    """Images with many more pixels than any template uses, and the time that reading them costs, measured."""
+    limit = MUCH_LARGER * largest_input()
+    large = [record for record in data.records if min(record.width, record.height) > limit]
+    if not large:
+        return
+    sample = large[:: max(1, len(large) // NUM_TIMED)][:NUM_TIMED]
+    full, reduced = _read_seconds(sample, None), _read_seconds(sample, (2 * largest_input(), 2 * largest_input()))
+    are = "image is" if len(large) == 1 else "images are"
+    text = (
+        f"{len(large)} {are} over {limit} px on both sides, and no template uses more than {largest_input()}: reading "
+        f"one takes {1000 * full:.0f} ms here, or {1000 * reduced:.0f} ms the way training does it"
+    )
+    lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
+    yield Finding("note", "large-images", split, len(large), text, tuple(lines))
+
+
+@cache
+def largest_input() -> int:
+    """Side in pixels of the largest network input of all templates."""
+    return max(config.load_template(path).input.size for path in bundled_templates().values())
+
+
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
-    """All of the above that is worth a word before a training."""
-    found = [finding for split, data in splits.items() for finding in questionable(split, data)]
-    return [finding for finding in [*found, *classes_with_few_objects(splits)] if finding.severity != "note"]
+    """Warnings and errors that reading no pixel tells, for a word before a training."""
+    findings = [finding for split, data in splits.items() for finding in questionable(split, data)]
+    return [finding for finding in [*findings, *classes_with_few_objects(splits)] if finding.severity != "note"]
 
 
 def _same_boxes(record: Record) -> list[tuple[int, int]]:
@@ -159,15 +192,15 @@ def _same_boxes(record: Record) -> list[tuple[int, int]]:
     if len(record.labels) < 2:
         return []
     overlap = geometry.iou(record.boxes, record.boxes)
-    one, other = np.nonzero(np.triu(overlap >= SAME_BOX_IOU, k=1))
-    rows = zip(one.tolist(), other.tolist(), strict=True)
+    first, second = np.nonzero(np.triu(overlap >= SAME_BOX_IOU, k=1))
+    rows = zip(first.tolist(), second.tolist(), strict=True)
     return [(i, j) for i, j in rows if not (record.is_crowd[i] or record.is_crowd[j])]
 
 
 def _tiny_sides(record: Record) -> NDArray[np.float64]:
     """Width and height in pixels (N, 2) of the boxes that are too small in the image or at the largest input."""
     sides = record.boxes_px[:, 2:] - record.boxes_px[:, :2]
-    at_input = sides / np.array([record.width, record.height], dtype=np.float64) * LARGEST_INPUT
+    at_input = sides / np.array([record.width, record.height], dtype=np.float64) * largest_input()
     small: NDArray[np.float64] = sides[(sides.min(axis=1) < TINY_PX) | (at_input.min(axis=1) < INVISIBLE_PX)]
     return small
 
@@ -177,14 +210,18 @@ def _corner(record: Record, row: int) -> str:
     return f"({x:g}, {y:g})"
 
 
+def _read_seconds(records: Sequence[Record], min_size: tuple[int, int] | None) -> float:
+    started_at = time.perf_counter()
+    for record in records:
+        images.read_image(record.path, expected_size=(record.width, record.height), min_size=min_size)
+    return (time.perf_counter() - started_at) / len(records)
+
+
 def _as_kind(plural: str) -> str:
     return plural.split(",", maxsplit=1)[0].replace(" ", "-")
 
 
-def _several(number: int, plural: str) -> str:
-    """A number with what is given as the plural: `1 bad box`, `2 bad boxes`."""
-    words = plural.split(" ")
-    noun = next((i for i, word in enumerate(words) if word in SINGULAR), None)
-    if number == 1 and noun is not None:
-        words[noun] = SINGULAR[words[noun]]
-    return f"{number} {' '.join(words)}"
+def _counted(number: int, plural: str) -> str:
+    """Count what is given as a plural: `1 bad box`, `2 bad boxes`."""
+    noun = next((word for word in plural.split(" ") if word in SINGULAR), "")
+    return counted(number, plural.replace(noun, SINGULAR.get(noun, ""), 1), plural)

@@ -1,4 +1,4 @@
-"""Samples of a data set with their boxes, in one picture."""
+"""Samples of a data set with their boxes, in one image."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ MARGIN_PX = 6
 BACKGROUND = 32
 
 
-def mosaic(data: CocoData) -> Image:
-    """A BGR picture of up to twelve samples, with a legend of the classes; each class is in one if it has objects."""
+def contact_sheet(data: CocoData) -> Image:
+    """Draw up to twelve samples and a legend of the classes as one BGR image.
+
+    Each class that has objects is in some sample, as far as twelve are enough.
+    """
     chosen = choose(data, COLUMNS * ROWS)
     num_rows = -(-len(chosen) // COLUMNS)
     width, height = CELL
@@ -36,7 +39,7 @@ def mosaic(data: CocoData) -> Image:
 
 
 def choose(data: CocoData, count: int) -> list[Record]:
-    """Records that show all classes, the rarest first, then ones spread over the data set."""
+    """Choose records that show all classes, the rarest first, then ones spread over the data set."""
     rarest = sorted((number, label) for label, number in enumerate(data.objects_per_class) if number)
     chosen: list[Record] = []
     for _, label in rarest:
@@ -49,28 +52,28 @@ def choose(data: CocoData, count: int) -> list[Record]:
         chosen.append(max(having[:50], key=lambda record: len(set(record.targets.labels.tolist()))))
     for index in np.linspace(0, len(data.records) - 1, num=2 * count).astype(int).tolist():
         record = data.records[index]
-        if len(chosen) < min(count, len(data.records)) and all(record is not one for one in chosen):
+        if len(chosen) < min(count, len(data.records)) and all(record is not other for other in chosen):
             chosen.append(record)
     return chosen
 
 
 def _sample(record: Record) -> Image:
-    """The picture with its boxes, as large as a cell allows."""
-    image = images.read(record.path, expected_size=(record.width, record.height), min_size=CELL)
+    """The image with its boxes, as large as a cell allows."""
+    full = images.read_image(record.path, expected_size=(record.width, record.height), min_size=CELL)
     room = (CELL[0] - 2 * MARGIN_PX, CELL[1] - 2 * MARGIN_PX)
-    scale = min(room[0] / image.shape[1], room[1] / image.shape[0])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    picture: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    scale = min(room[0] / full.shape[1], room[1] / full.shape[0])
+    size = (max(1, round(full.shape[1] * scale)), max(1, round(full.shape[0] * scale)))
+    image: Image = cv2.resize(full, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     corners = (record.boxes * np.array([*size, *size], dtype=np.float32)).round().astype(int).tolist()
     for (x1, y1, x2, y2), label in zip(corners, record.labels.tolist(), strict=True):
-        cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), (0, 0, 0), 4)
-        cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour(label), 2)
-    return picture
+        cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), (0, 0, 0), 4)
+        cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), colour(label), 2)
+    return image
 
 
-def _place(picture: Image, cell: Image) -> None:
-    top, left = (cell.shape[0] - picture.shape[0]) // 2, (cell.shape[1] - picture.shape[1]) // 2
-    cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+def _place(image: Image, cell: Image) -> None:
+    top, left = (cell.shape[0] - image.shape[0]) // 2, (cell.shape[1] - image.shape[1]) // 2
+    cell[top : top + image.shape[0], left : left + image.shape[1]] = image
 
 
 def _legend(classes: Sequence[str], width: int) -> Image:

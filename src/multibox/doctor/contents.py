@@ -24,7 +24,10 @@ class ClassContents:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A split. `image_sizes`: the commonest (width, height) with its count; `num_sizes`: how many different ones."""
+    """What a split holds.
+
+    `commonest_size` is the (width, height) of `num_of_commonest` images, one of `num_sizes` different sizes.
+    """
 
     num_images: int
     num_objects: int
@@ -36,7 +39,7 @@ class Contents:
 
 
 def contents(data: CocoData) -> Contents:
-    """What a split holds; crowds do not count."""
+    """Count what a split holds; crowds do not count."""
     sizes: dict[tuple[int, int], int] = {}
     for record in data.records:
         sizes[record.width, record.height] = sizes.get((record.width, record.height), 0) + 1
@@ -60,10 +63,10 @@ def sides(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _of_class(data: CocoData, label: int) -> ClassContents:
-    found = [record.targets.boxes[record.targets.labels == label] for record in data.records]
-    boxes = np.concatenate(found)
+    boxes_of_images = [record.targets.boxes[record.targets.labels == label] for record in data.records]
+    boxes = np.concatenate(boxes_of_images)
     percent = None
     if len(boxes):
         low, middle, high = (100 * np.percentile(sides(boxes), (10, 50, 90))).tolist()
         percent = (low, middle, high)
-    return ClassContents(data.classes[label], len(boxes), sum(bool(len(one)) for one in found), percent)
+    return ClassContents(data.classes[label], len(boxes), sum(map(bool, map(len, boxes_of_images))), percent)

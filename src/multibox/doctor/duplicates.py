@@ -1,9 +1,8 @@
-"""What is odd about image files: pictures that are there twice, and more pixels than are of use."""
+"""Images that are there twice: in two splits, nearly or mirrored perhaps, or as two files with the same bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,42 +14,39 @@ from numpy.typing import NDArray
 from multibox import boxes as geometry
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.checks import LARGEST_INPUT, Finding
+from multibox.doctor.checks import Finding
 from multibox.errors import DataError
 from multibox.structures import FloatArray
 from multibox.wording import counted, quoted
 
 HASH_SIDE = 16
-"""A hash of 16 x 16 differences: 256 bits. With 8 x 8, scenes of one camera could not be told apart."""
+"""Rows and columns of differences in a hash, 256 bits in all. With 8 x 8, scenes of one camera could not be told
+apart."""
 
 NEAR_BITS = 32
-"""Of 256 that may differ. On airport, bccd, face_mask, playing_cards and raccoon, of 40 pictures each, those saved at
-JPEG quality 20, at half the size or in another brightness differ by up to 21 bits, those cut by 1 % on all sides by up
-to 32; two different pictures by 43 and more, but of binary drawings (deeppcb) by as little as 21."""
+"""Number of bits of a hash that may differ between images that are nearly the same. On airport, bccd, face_mask,
+playing_cards and raccoon, of 40 images each, those saved at JPEG quality 20, at half the size or in another brightness
+differ by up to 21 bits, those cut by 1 % on all sides by up to 32; two different images by 43 and more, but of binary
+drawings (deeppcb) by as little as 21."""
 
 NEAR_CORRELATION = 0.8
-"""Of the grey values, which tells apart what few bits cannot: different drawings that are 32 bits apart or less
-correlate by 0.3 at most, the changed pictures above by 0.87."""
+"""Least correlation of the grey values of such images, which tells apart what few bits cannot: different drawings that
+are 32 bits apart or less correlate by 0.3 at most, the changed images above by 0.87."""
 
 LEAST_CONTRAST = 2.0
-"""Standard deviation of the small grey copy. An empty picture says nothing of whether it is the same as another."""
+"""Least standard deviation of a small grey copy. An empty image says nothing of whether it is the same as another."""
 
 SAME_OBJECT_IOU = 0.5
-"""Boxes of one object in two copies of a picture: COCO's threshold for having found it. Raccoon's copies, boxed at two
-times, agree by 0.8 and more."""
+"""Least IoU of the boxes of one object in two copies of an image: COCO's threshold for having found it. Raccoon's
+copies, boxed at two times, agree by 0.8 and more."""
 
 BLOCK = 1 << 22
-"""Pairs that are compared at a time: twice 16 MB."""
-
-MUCH_LARGER = 4
-"""Times the largest network input. Training decodes photographs to twice the input; beyond, only time is spent."""
-
-NUM_TIMED = 12
+"""Number of pairs that are compared at a time: twice 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Two pictures that are the same, `bits` apart (0 may still be another file).
+    """Two images that are the same, `bits` apart (0 may still be another file).
 
     `is_same_file`: byte for byte; `is_mirrored`: one shows the other's left at its right.
     """
@@ -64,7 +60,7 @@ class Twins:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is kept of a picture: grey values (16, 17), and a hash of the file."""
+    """What is kept of an image: grey values (16, 17), and a hash of the file."""
 
     name: str
     grey: NDArray[np.uint8]
@@ -80,7 +76,7 @@ def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_twins(splits: Mapping[str, CocoData]) -> list[Twins]:
-    """Pictures that are in two splits, mirrored perhaps, or twice in one byte for byte."""
+    """Find images that are in two splits, mirrored perhaps, or twice in one byte for byte."""
     with ThreadPoolExecutor() as pool:
         looks = {
             name: [look for look in pool.map(_look, data.records) if look is not None] for name, data in splits.items()
@@ -105,7 +101,7 @@ def report_twins(twins: Sequence[Twins]) -> Iterator[Finding]:
             + (", mirrored" if twin.is_mirrored else "")
             for twin in sorted(across, key=lambda twin: twin.bits)
         ]
-        what = "picture of val is" if len(across) == 1 else "pictures of val are"
+        what = "image of val is" if len(across) == 1 else "images of val are"
         text = f"{len(across)} {what} in train too, or nearly: AP on val may come out too good"
         yield Finding("warning", "leaks", "", len(across), text, tuple(lines))
     if within:
@@ -132,30 +128,6 @@ def check_boxes_of_twins(splits: Mapping[str, CocoData], twins: Sequence[Twins])
         yield Finding("warning", "twins-boxed-differently", "", len(lines), text, tuple(lines))
 
 
-def check_sizes(split: str, data: CocoData) -> Iterator[Finding]:
-    """Pictures with many more pixels than any template uses, and what reading them costs, measured."""
-    limit = MUCH_LARGER * LARGEST_INPUT
-    large = [record for record in data.records if min(record.width, record.height) > limit]
-    if not large:
-        return
-    sample = large[:: max(1, len(large) // NUM_TIMED)][:NUM_TIMED]
-    full, reduced = _read_seconds(sample, None), _read_seconds(sample, (2 * LARGEST_INPUT, 2 * LARGEST_INPUT))
-    are = "image is" if len(large) == 1 else "images are"
-    text = (
-        f"{len(large)} {are} over {limit} px on both sides, and no template uses more than {LARGEST_INPUT}: reading "
-        f"one takes {1000 * full:.0f} ms here, or {1000 * reduced:.0f} ms the way training does it"
-    )
-    lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
-    yield Finding("note", "large-images", split, len(large), text, tuple(lines))
-
-
-def _read_seconds(records: Sequence[Record], min_size: tuple[int, int] | None) -> float:
-    started_at = time.perf_counter()
-    for record in records:
-        images.read(record.path, expected_size=(record.width, record.height), min_size=min_size)
-    return (time.perf_counter() - started_at) / len(records)
-
-
 def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     small: NDArray[np.uint8] = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
@@ -172,7 +144,7 @@ def _differences(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _look(record: Record) -> _Look | None:
     try:
-        image = images.read(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
+        image = images.read_image(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
         file_hash = hashlib.sha256(record.path.read_bytes()).hexdigest()
     except (DataError, OSError):  # it was there a moment ago; reading the set says so if it never was
         return None
@@ -189,25 +161,25 @@ def _same_files(split: str, looks: Sequence[_Look]) -> list[Twins]:
     return twins
 
 
-def _near(one: tuple[str, Sequence[_Look]], other: tuple[str, Sequence[_Look]]) -> list[Twins]:
-    """The nearest partner in the first split of each picture in the second, if it is near."""
-    (one_split, one_looks), (other_split, other_looks) = one, other
-    files = {look.file_hash: look for look in one_looks}
+def _near(base: tuple[str, Sequence[_Look]], other: tuple[str, Sequence[_Look]]) -> list[Twins]:
+    """The nearest partner in the first split of each image in the second, if it is near."""
+    (base_split, base_looks), (other_split, other_looks) = base, other
+    files = {look.file_hash: look for look in base_looks}
     best: dict[int, Twins] = {}
     for j, look in enumerate(other_looks):
         if look.file_hash in files:
-            best[j] = Twins((one_split, files[look.file_hash].name), (other_split, look.name), 0, True)
+            best[j] = Twins((base_split, files[look.file_hash].name), (other_split, look.name), 0, True)
     for is_mirrored in (False, True):
-        for i, j, bits in _nearest_pairs(one_looks, other_looks, is_mirrored=is_mirrored):
+        for i, j, bits in _nearest_pairs(base_looks, other_looks, is_mirrored=is_mirrored):
             if j not in best or (bits < best[j].bits and not best[j].is_same_file):
-                names = (one_split, one_looks[i].name), (other_split, other_looks[j].name)
+                names = (base_split, base_looks[i].name), (other_split, other_looks[j].name)
                 best[j] = Twins(*names, bits, False, is_mirrored)
     return [best[j] for j in sorted(best)]
 
 
-def _agree(one: Record, other: Record) -> bool:
+def _agree(record: Record, other: Record) -> bool:
     """Whether two records have the same objects, as two careful people box them."""
-    first, second = one.targets, other.targets
+    first, second = record.targets, other.targets
     if len(first) != len(second):
         return False
     if not len(first):
@@ -217,12 +189,12 @@ def _agree(one: Record, other: Record) -> bool:
 
 
 def _nearest_pairs(
-    one: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bool
+    base: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bool
 ) -> Iterator[tuple[int, int, int]]:
-    """For each of `other` that is near some of `one`: position of the nearest, its own, and the bits that differ."""
-    if not one or not other:
+    """For each of `other` that is near some of `base`: position of the nearest, its own, and the bits that differ."""
+    if not base or not other:
         return
-    rows, columns = np.stack([look.grey for look in one]), np.stack([look.grey for look in other])
+    rows, columns = np.stack([look.grey for look in base]), np.stack([look.grey for look in other])
     if is_mirrored:
         columns = columns[..., ::-1]
     row_signs, column_signs = _signs(rows), _signs(columns)

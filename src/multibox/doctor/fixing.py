@@ -1,4 +1,4 @@
-"""A corrected copy of a data set. What is certain is mended; what a person has to judge stays as it is."""
+"""A corrected copy of a data set. What is certain is fixed; what a person has to judge stays as it is."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from multibox.files import write_atomically
 from multibox.wording import counted, quoted
 
 JPEG_QUALITY = 95
-"""Of photographs that are saved anew because they were stored turned."""
+"""Quality of photographs that are saved anew because they were stored turned."""
 
 CHANGES = "changes.json"
+"""Name of the file with all changes and their reasons."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
 
     `annotations_SPLIT.json` and SPLIT/ with the images are made for each split, and `changes.json`. Left out are images
     that are missing or cannot be read, annotations of unknown images or categories and with boxes that cannot be
-    mended, and objects that are there twice to the pixel; a training image that is byte for byte one of `val` too.
+    fixed, and objects that are there twice to the pixel; a training image that is byte for byte one of `val` too.
     Boxes are cut at the border, ids made unique, and photographs that are stored turned saved as their boxes see them.
     The original is only read.
 
@@ -65,7 +66,7 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
     try:
         for name, split in splits.items():
             changes += _fix_split(name, split, temporary, leaked=leaked if name == "train" else set())
-        plain = [{"split": one.split, "what": one.what, "why": one.why} for one in changes]
+        plain = [{"split": change.split, "what": change.what, "why": change.why} for change in changes]
         write_atomically(temporary / CHANGES, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
         if target.exists():
             target.rmdir()
@@ -113,7 +114,7 @@ def _fix_annotations(
     fixed: list[dict[str, Any]] = []
     ids: set[Any] = set()
     there: set[tuple[Any, ...]] = set()
-    highest = max((one["id"] for one in content["annotations"] if isinstance(one.get("id"), int)), default=0)
+    highest = max((row["id"] for row in content["annotations"] if isinstance(row.get("id"), int)), default=0)
     for annotation in content["annotations"]:
         image = kept.get(annotation.get("image_id"))
         what = f"annotation {annotation.get('id', 'without id')}"
@@ -196,7 +197,7 @@ def _fix_frame(image: dict[str, Any], boxes: list[Any], root: Path) -> tuple[str
     image["width"], image["height"] = image["height"], image["width"]
     return (
         f"measures {image['width']} x {image['height']} px",
-        f"its boxes are for the picture as shown, not for {image['height']} x {image['width']} px as stored",
+        f"its boxes are for the image as shown, not for {image['height']} x {image['width']} px as stored",
     )
 
 
@@ -210,7 +211,7 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     if orientation is None or orientation.value == 1:
         shutil.copy2(source, target)
         return None
-    pixels = images.read(source, expected_size=(image["width"], image["height"]))
+    pixels = images.read_image(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     target.write_bytes(encoded.tobytes())
     return "saved as its boxes see it", f"EXIF orientation {orientation.value}"
@@ -223,5 +224,5 @@ def _read(file: Path) -> dict[str, Any]:
             if not isinstance(content[key], list):
                 raise KeyError(key)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: cannot be mended, because it is no COCO file ({error}).") from error
+        raise DataError(f"{file}: cannot be fixed, because it is no COCO file ({error}).") from error
     return dict(content)

@@ -18,41 +18,41 @@ from multibox.structures import FloatArray
 from multibox.train.schedule import passes_per_epoch
 
 SMALL_PX = (8, 16, 32)
-FINEST_STRIDE = 16
-"""Of the levels: an object smaller than a cell shares it with whatever is beside it."""
+"""Sides in pixels of the network input under which the share of the objects is told."""
 
 TOLERATED_SMALL = 0.05
-"""Share of objects under `FINEST_STRIDE` px that is not worth a larger input, which costs twice the time and more."""
+"""Share of objects smaller than the finest cell that is not worth a larger input, which costs twice the time and more.
+Such an object shares its cell with whatever is beside it."""
 
 LEAST_RECALL = 0.8
-"""Of the worst class with fitted anchors. Objects that no anchor meets are learnt by one anchor each, and poorly: the
-platelets of BCCD, met by 57 % at 256 px, come last in every training."""
-
-STRIDES = (16, 32)
-"""Of the levels of this family; the network is not built where nothing but this is wanted of it."""
+"""Share of the objects of the worst class that fitted anchors must match. The others are learnt by one anchor each, and
+poorly: the platelets of BCCD, of which 57 % are matched at 256 px, come last in every training."""
 
 MAX_BOXES_PER_CLASS = 2000
-"""Boxes of a class that its recall is measured on: a share is known to about 0.01 then."""
+"""Number of boxes of a class that its recall is measured on: a share is known to about 0.01 then."""
 
 TIMED_STEPS = 6
-"""The first two, which pay for memory and the choice of algorithms, do not count."""
+"""Number of steps that the speed is measured with. The first two, which pay for memory and the choice of algorithms, do
+not count."""
 
 TIMED_BATCH = 8
-"""At most so many images a step: half of the templates' batch takes half the time and gives the same images per
-second to a few percent."""
+"""Largest number of images in such a step: half of the templates' batch takes half the time and gives the same images
+per second to a few percent."""
 
 TIMED_VALIDATION = 4
+"""Number of images that the time of a validation is measured with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """A data set at one input size.
+class TemplateFit:
+    """How a data set suits a template.
 
     `small`: share of the objects whose side is under 8, 16 and 32 px of the network input. `recall_given`,
-    `recall_fitted`: share that some anchor meets at the matching threshold, the template's and fitted ones.
-    `worst_class` is that of the lowest recall with fitted anchors, with this; `recall_by_class` has those of all that
-    have objects. `images_per_second` and `minutes`: of training on this machine for the template's epochs; None if not
-    measured.
+    `recall_fitted`: share that some anchor matches at the matching threshold, with the template's anchors and with
+    fitted ones. `worst_class` is the one with the lowest recall with fitted anchors, `worst_recall`; `recall_by_class`
+    has those of all classes with objects. `finest_cell_px` is the side of the network's finest cell in pixels of the
+    input, `under_cell` the share of the objects that are smaller. `images_per_second` and `minutes`: speed and length
+    of a training on this machine for the template's epochs; None if not measured.
     """
 
     template: str
@@ -62,6 +62,8 @@ class Fit:
     recall_fitted: float
     worst_class: str
     worst_recall: float
+    finest_cell_px: int
+    under_cell: float
     images_per_second: float | None = None
     minutes: float | None = None
     recall_by_class: Mapping[str, float] = field(default_factory=dict)
@@ -77,28 +79,31 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of this machine: images per second in training, and seconds for each image of a validation."""
+    """Speed of this machine: images per second in training, and seconds for each image of a validation."""
 
     images_per_second: float
     validation_seconds: float
 
 
-def fit(data: CocoData, template: Template, *, num_val_images: int, is_timed: bool) -> Fit:
-    """How a data set with at least one object suits a template."""
+def fit_template(data: CocoData, template: Template, *, num_val_images: int, is_timed: bool) -> TemplateFit:
+    """Say how a data set with at least one object suits a template."""
+    from multibox.model import ssd
+
+    strides = ssd.strides(ssd.build_ssd(template, num_classes=len(data.classes)))
     boxes = np.concatenate([record.targets.boxes for record in data.records])
     labels = np.concatenate([record.targets.labels for record in data.records])
     size, threshold = template.input.size, template.train.loss.match_iou_threshold
     wide = sides(boxes) * size
     fitted, before, after = fit_anchors(
-        boxes, template.model.anchors_px, STRIDES, size, iou_threshold=threshold, seed=0
+        boxes, template.model.anchors_px, strides, size, iou_threshold=threshold, seed=0
     )
-    anchors = make_anchors(fitted, STRIDES, size)
+    anchors = make_anchors(fitted, strides, size)
     recalls = {
         data.classes[label]: _recall(boxes[labels == label], anchors, threshold) for label in np.unique(labels).tolist()
     }
     worst = min(recalls, key=lambda name: recalls[name])
     speed = measure_speed(data, template) if is_timed else None
-    return Fit(
+    return TemplateFit(
         template=template.name,
         input_size=size,
         small=_shares(wide),
@@ -106,43 +111,51 @@ def fit(data: CocoData, template: Template, *, num_val_images: int, is_timed: bo
         recall_fitted=after.recall,
         worst_class=worst,
         worst_recall=recalls[worst],
+        finest_cell_px=min(strides),
+        under_cell=float((wide < min(strides)).mean()),
         images_per_second=None if speed is None else speed.images_per_second,
         minutes=None if speed is None else minutes(template, len(data.records), num_val_images, speed),
         recall_by_class=recalls,
     )
 
 
-def advise(fits: Mapping[int, Fit]) -> Advice:
-    """The smallest input at which few objects are smaller than a cell and anchors meet each class; else the largest."""
+def advise(fits: Mapping[int, TemplateFit]) -> Advice:
+    """Choose the smallest input at which few objects are smaller than a cell and anchors match each class.
+
+    Where there is none, the largest is advised.
+    """
     sizes = sorted(fits)
     for position, size in enumerate(sizes):
-        found = fits[size]
-        if found.small[1] > TOLERATED_SMALL or found.worst_recall < LEAST_RECALL:
+        chosen = fits[size]
+        if chosen.under_cell > TOLERATED_SMALL or chosen.worst_recall < LEAST_RECALL:
             continue
         reason = (
-            f"at {size} px, {found.small[1]:.0%} of the objects are under {FINEST_STRIDE} px, the finest cell, and "
-            f"anchors meet {found.worst_recall:.0%} or more of each class"
+            f"at {size} px, {chosen.under_cell:.0%} of the objects are under {chosen.finest_cell_px} px, the finest "
+            f"cell, and anchors match {chosen.worst_recall:.0%} or more of each class"
         )
         if position:
             smaller = fits[sizes[position - 1]]
             reason += (
-                f" (at {smaller.input_size} px: {smaller.small[1]:.0%} under {FINEST_STRIDE} px, "
+                f" (at {smaller.input_size} px: {smaller.under_cell:.0%} under {smaller.finest_cell_px} px, "
                 f"{smaller.worst_recall:.0%} of {smaller.worst_class})"
             )
         if size < sizes[-1]:
-            reason += f"; {sizes[-1]} px would cost {(sizes[-1] / size) ** 2:.1f} times the time for little"
-        return Advice(found.template, reason)
+            reason += (
+                f"; training at {sizes[-1]} px takes about {(sizes[-1] / size) ** 2:.1f} times as long and gains little"
+            )
+        return Advice(chosen.template, reason)
     largest = fits[sizes[-1]]
     return Advice(
         largest.template,
-        f"even at {largest.input_size} px, {largest.small[1]:.0%} of the objects are under {FINEST_STRIDE} px, the "
-        f"finest cell, and anchors meet {largest.worst_recall:.0%} of {largest.worst_class}; cutting images into tiles "
-        "(`multibox predict --tile`) may serve better than any template",
+        f"even at {largest.input_size} px, {largest.under_cell:.0%} of the objects are under "
+        f"{largest.finest_cell_px} px, the finest cell, and anchors match {largest.worst_recall:.0%} of "
+        f"{largest.worst_class}; cutting images into tiles (`multibox predict --tile`) may serve better than any "
+        "template",
     )
 
 
 def measure_speed(data: CocoData, template: Template) -> Speed:
-    """How fast this machine trains the template on these images, by training a few steps of it, with all that belongs.
+    """Measure how fast this machine trains the template on these images, by training a few steps of it.
 
     The weights are random numbers, treated as a trained start: what a template freezes is frozen.
     """
@@ -156,7 +169,7 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
         template,
         {"hyper_parameters.basic.batch_size": batch_size, "train.anchor_clustering.enabled": False},
     )
-    weights = ssd.build(timed, num_classes=len(data.classes)).state_dict()
+    weights = ssd.build_ssd(timed, num_classes=len(data.classes)).state_dict()
     start = StartingPoint(weights, None, template.model.anchors_px, False, "random numbers")
     with brief_training(timed, data, steps=TIMED_STEPS, start=start) as result:
         runtime = open_runtime(result.latest)
@@ -164,13 +177,13 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
         seconds = []
         for _ in range(2):  # the first call pays for memory
             started_at = time.perf_counter()
-            runtime([images.read(record.path, expected_size=(record.width, record.height)) for record in shown])
+            runtime([images.read_image(record.path, expected_size=(record.width, record.height)) for record in shown])
             seconds.append((time.perf_counter() - started_at) / len(shown))
     return Speed(result.images_per_second, min(seconds))
 
 
 def minutes(template: Template, num_images: int, num_val_images: int, speed: Speed) -> float:
-    """Of a training for the template's epochs, with a validation after each."""
+    """Minutes that a training for the template's epochs takes, with a validation after each."""
     basic = template.hyper_parameters.basic
     passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
     epoch = num_images * passes / speed.images_per_second + num_val_images * speed.validation_seconds

@@ -15,7 +15,7 @@ from multibox.doctor.checks import Finding
 from multibox.wording import quoted
 
 FRAME_TOLERANCE = 0.01
-"""Of a side: boxes may reach that far over the border by rounding or by a hasty hand."""
+"""Share of a side by which boxes may reach over the border, by rounding or by a hasty hand."""
 
 TEXTS = {
     "stored": (
@@ -77,7 +77,7 @@ def check_frames(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
                 lines.append(f"{quoted(image.file_name)}: boxes beyond {image.width} x {image.height} px")
     if lines:
         what = "photograph has its" if len(lines) == 1 else "photographs have their"
-        text = f"{len(lines)} {what} boxes drawn on the picture as shown, but the size as stored: boxes are misplaced"
+        text = f"{len(lines)} {what} boxes drawn on the image as shown, but the size as stored: boxes are misplaced"
         yield Finding("error", "exif-boxes-of-the-other-frame", split, len(lines), text, tuple(lines))
 
 
@@ -94,7 +94,7 @@ def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
 
 
 def is_of_the_other_frame(image: Mapping[str, Any], boxes: Sequence[Any], orientation: Orientation | None) -> bool:
-    """The same of an image as it stands in an annotation file."""
+    """Whether boxes of an image of an annotation file were drawn on it turned, but its size is as stored."""
     width, height = image.get("width"), image.get("height")
     if not isinstance(width, int) or not isinstance(height, int) or not _is_turned(orientation):
         return False

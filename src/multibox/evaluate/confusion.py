@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, overlaps
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, NO_OBJECT, Hits
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.structures import Detections
 
 IOU = 0.5
@@ -26,7 +26,7 @@ class Confusion:
 
 
 def confusion_matrix(
-    detections: Sequence[Detections], data: CocoData, matches: Matches, *, threshold: float
+    detections: Sequence[Detections], data: CocoData, hits: Hits, *, threshold: float
 ) -> tuple[NDArray[np.int64], tuple[Confusion, ...]]:
     """Counts (K + 1, K + 1): row, what an object is; column, what it is taken for; the last of each is background.
 
@@ -41,22 +41,22 @@ def confusion_matrix(
     table = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
     left_over: list[list[tuple[float, int]]] = [[] for _ in data.records]
     is_hit = [np.zeros(len(record.labels), dtype=bool) for record in data.records]
-    for one in matches.classes:
-        for place in np.flatnonzero(one.scores >= threshold).tolist():
-            image, item = int(one.images[place]), int(one.objects[IOU_50, place])
+    for of_class in hits.classes:
+        for place in np.flatnonzero(of_class.scores >= threshold).tolist():
+            image, item = int(of_class.images[place]), int(of_class.objects[IOU_50, place])
             if item != NO_OBJECT:
                 is_hit[image][item] = True
-                table[one.label, one.label] += 1
-            elif one.is_counted[IOU_50, place]:
-                left_over[image].append((-float(one.scores[place]), int(one.rows[place])))
+                table[of_class.label, of_class.label] += 1
+            elif of_class.is_counted[IOU_50, place]:
+                left_over[image].append((-float(of_class.scores[place]), int(of_class.rows[place])))
     confusions: list[Confusion] = []
-    for image, (found, record) in enumerate(zip(detections, data.records, strict=True)):
+    for image, (detected, record) in enumerate(zip(detections, data.records, strict=True)):
         rows = [row for _, row in sorted(left_over[image])]
-        pairs = _pairs(found, rows, record, is_hit[image])
+        pairs = _pairs(detected, rows, record, is_hit[image])
         for row in rows:
             item = pairs.get(row, NO_OBJECT)
             truth = num_classes if item == NO_OBJECT else int(record.labels[item])
-            table[truth, found.labels[row]] += 1
+            table[truth, detected.labels[row]] += 1
             if item != NO_OBJECT:
                 is_hit[image][item] = True
                 confusions.append(Confusion(image, row, item))
@@ -65,14 +65,14 @@ def confusion_matrix(
     return table, tuple(confusions)
 
 
-def _pairs(found: Detections, rows: Sequence[int], record: Record, is_hit: NDArray[np.bool_]) -> dict[int, int]:
+def _pairs(detected: Detections, rows: Sequence[int], record: Record, is_hit: NDArray[np.bool_]) -> dict[int, int]:
     """The object of each detection in `rows` that has one."""
     is_taken = is_hit.copy()
-    shared = overlaps(corners_px(found, record)[list(rows)], record.boxes_px, np.zeros(len(is_hit), dtype=bool))
+    shared = overlaps(corners_px(detected, record)[list(rows)], record.boxes_px, np.zeros(len(is_hit), dtype=bool))
     shared = np.where(record.is_crowd, -1.0, shared)
     pairs: dict[int, int] = {}
     for place, row in enumerate(rows):
-        is_other = record.labels != found.labels[row]
+        is_other = record.labels != detected.labels[row]
         for allowed in (~is_taken & ~record.is_crowd, is_taken & is_other):
             rated = np.where(allowed, shared[place], -1.0)
             if rated.max(initial=-1.0) >= IOU:

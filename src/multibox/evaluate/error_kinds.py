@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.hits import NO_OBJECT, Matches, corners_px, match, overlaps
-from multibox.evaluate.run import IOU_50, measure
+from multibox.evaluate.hits import AP50, IOU_50, NO_OBJECT, Hits, find_hits
+from multibox.evaluate.overlaps import corners_px, overlaps
 from multibox.structures import Detections
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
@@ -49,7 +49,7 @@ class KindOfError:
     gain: float
 
 
-def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Matches) -> tuple[Mistake, ...]:
+def find_mistakes(detections: Sequence[Detections], data: CocoData, hits: Hits) -> tuple[Mistake, ...]:
     """Every detection that hits nothing and every object that is missed, with the kind of error.
 
     With o the best IoU with an object of the detection's own class and p that with one of another, the first of these
@@ -58,16 +58,20 @@ def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Mat
     """
     mistakes: list[Mistake] = []
     is_explained = [record.is_crowd.copy() for record in data.records]
-    corners = [corners_px(found, record) for found, record in zip(detections, data.records, strict=True)]
-    for one in matches.classes:
-        for place in range(len(one.scores)):
-            image, row, item = int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place])
+    corners = [corners_px(detected, record) for detected, record in zip(detections, data.records, strict=True)]
+    for of_class in hits.classes:
+        for place in range(len(of_class.scores)):
+            image, row, item = (
+                int(of_class.images[place]),
+                int(of_class.rows[place]),
+                int(of_class.objects[IOU_50, place]),
+            )
             if item != NO_OBJECT:
                 is_explained[image][item] = True
-            elif one.is_counted[IOU_50, place]:
-                kind, item = _kind(corners[image][row], data.records[image], one.label)
+            elif of_class.is_counted[IOU_50, place]:
+                kind, item = _kind(corners[image][row], data.records[image], of_class.label)
                 meant = None if item == NO_OBJECT else item
-                mistakes.append(Mistake(kind, image, row, meant, float(one.scores[place])))
+                mistakes.append(Mistake(kind, image, row, meant, float(of_class.scores[place])))
                 if meant is not None:
                     is_explained[image][meant] = True
     for image, explained in enumerate(is_explained):
@@ -76,22 +80,22 @@ def find_mistakes(detections: Sequence[Detections], data: CocoData, matches: Mat
 
 
 def gains(
-    detections: Sequence[Detections], data: CocoData, matches: Matches, mistakes: Sequence[Mistake]
+    detections: Sequence[Detections], data: CocoData, hits: Hits, mistakes: Sequence[Mistake]
 ) -> tuple[KindOfError, ...]:
     """Each kind with its number and what fixing it would give, in the order of `KINDS`."""
-    before = _ap50(detections, data, data)
-    found = []
+    before = _ap50(hits, data)
+    kinds = []
     for kind in KINDS:
-        number = sum(one.kind == kind for one in mistakes)
-        gain = _ap50(*fix(detections, data, matches, mistakes, kinds={kind}), data) - before if number else 0.0
-        found.append(KindOfError(kind, number, gain))
-    return tuple(found)
+        number = sum(mistake.kind == kind for mistake in mistakes)
+        fixed = find_hits(*fix_mistakes(detections, data, hits, mistakes, kinds={kind})) if number else hits
+        kinds.append(KindOfError(kind, number, _ap50(fixed, data) - before))
+    return tuple(kinds)
 
 
-def fix(
+def fix_mistakes(
     detections: Sequence[Detections],
     data: CocoData,
-    matches: Matches,
+    hits: Hits,
     mistakes: Sequence[Mistake],
     *,
     kinds: Collection[Kind],
@@ -101,18 +105,18 @@ def fix(
     A wrong class becomes that of the object, a wrong place its box; if the object has a detection already, the better
     one of them stays. Both, duplicates and those on background go. Missed objects are taken out of the data.
     """
-    hit_by = {
-        (int(one.images[place]), int(one.objects[IOU_50, place])): (float(one.scores[place]), int(one.rows[place]))
-        for one in matches.classes
-        for place in np.flatnonzero(one.is_hit[IOU_50]).tolist()
+    hit_by = _holders(hits)
+    fixed = {
+        (mistake.image, mistake.row): mistake
+        for mistake in mistakes
+        if mistake.kind in kinds and mistake.row is not None
     }
-    fixed = {(one.image, one.row): one for one in mistakes if one.kind in kinds and one.row is not None}
     rivals: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
     gone: dict[int, set[int]] = defaultdict(set)
-    for (image, row), one in fixed.items():
+    for (image, row), mistake in fixed.items():
         assert row is not None
-        if one.kind in {"class", "localisation"} and one.item is not None:
-            rivals[image, one.item].append((one.score, row))
+        if mistake.kind in {"class", "localisation"} and mistake.item is not None:
+            rivals[image, mistake.item].append((mistake.score, row))
         else:
             gone[image].add(row)
     for (image, item), claims in rivals.items():
@@ -121,14 +125,24 @@ def fix(
         _, *losers = sorted([*holder, *claims], key=lambda claim: -claim[0])
         gone[image].update(row for _, row in losers)
     by_image: dict[int, dict[int, Mistake]] = defaultdict(dict)
-    for (image, row), one in fixed.items():
+    for (image, row), mistake in fixed.items():
         assert row is not None
-        by_image[image][row] = one
+        by_image[image][row] = mistake
     changed = list(detections)
     for image in by_image.keys() | gone.keys():
         changed[image] = _fixed(detections[image], data.records[image], by_image[image], gone[image])
-    missed = {(one.image, one.item) for one in mistakes if one.kind == "missed" and "missed" in kinds}
+    missed = {(mistake.image, mistake.item) for mistake in mistakes if mistake.kind == "missed" and "missed" in kinds}
     return tuple(changed), _without(data, missed)
+
+
+def _holders(hits: Hits) -> dict[tuple[int, int], tuple[float, int]]:
+    """Score and row of the detection that hits each object; the keys are image and item."""
+    holders = {}
+    for of_class in hits.classes:
+        for place in np.flatnonzero(of_class.is_hit[IOU_50]).tolist():
+            key = int(of_class.images[place]), int(of_class.objects[IOU_50, place])
+            holders[key] = float(of_class.scores[place]), int(of_class.rows[place])
+    return holders
 
 
 def _kind(box_px: NDArray[np.float64], record: Record, label: int) -> tuple[Kind, int]:
@@ -146,17 +160,17 @@ def _kind(box_px: NDArray[np.float64], record: Record, label: int) -> tuple[Kind
     return ("background" if best_other < BACKGROUND_IOU else "both"), NO_OBJECT
 
 
-def _fixed(found: Detections, record: Record, mistakes: Mapping[int, Mistake], gone: Collection[int]) -> Detections:
-    boxes, labels = found.boxes.copy(), found.labels.copy()
+def _fixed(detected: Detections, record: Record, mistakes: Mapping[int, Mistake], gone: Collection[int]) -> Detections:
+    boxes, labels = detected.boxes.copy(), detected.labels.copy()
     scale = np.array([record.width, record.height, record.width, record.height], dtype=np.float64)
-    for row, one in mistakes.items():
-        if one.item is None:
+    for row, mistake in mistakes.items():
+        if mistake.item is None:
             continue
-        labels[row] = record.labels[one.item]
-        if one.kind == "localisation":
-            boxes[row] = record.boxes_px[one.item] / scale
-    keep = np.array([row not in gone for row in range(len(found))], dtype=bool)
-    return Detections(boxes[keep], found.scores[keep], labels[keep])
+        labels[row] = record.labels[mistake.item]
+        if mistake.kind == "localisation":
+            boxes[row] = record.boxes_px[mistake.item] / scale
+    keep = np.array([row not in gone for row in range(len(detected))], dtype=bool)
+    return Detections(boxes[keep], detected.scores[keep], labels[keep])
 
 
 def _without(data: CocoData, missed: Collection[tuple[int, int | None]]) -> CocoData:
@@ -174,19 +188,12 @@ def _without(data: CocoData, missed: Collection[tuple[int, int | None]]) -> Coco
     return dataclasses.replace(data, records=tuple(records))
 
 
-def _ap50(detections: Sequence[Detections], data: CocoData, original: CocoData) -> float:
+def _ap50(hits: Hits, original: CocoData) -> float:
     """AP50, 0..1, over the classes that had objects; one whose objects are all taken out has 1 if it has no detection.
 
     Otherwise fixing what is missed would drop a class from the mean instead of mending it.
     """
-    per_class = measure(detections, data).per_class
-    values = []
-    for label, (name, count) in enumerate(zip(original.classes, original.objects_per_class, strict=True)):
-        ap50 = per_class[name].ap50
-        if count:
-            values.append(_of_nothing(detections, data, label) if ap50 is None else ap50)
-    return float(np.mean(values)) if values else 0.0
-
-
-def _of_nothing(detections: Sequence[Detections], data: CocoData, label: int) -> float:
-    return float(not match(detections, data).classes[label].is_counted[IOU_50].any())
+    ap50 = hits.class_aps()[:, AP50]
+    is_clean = [not of_class.is_counted[IOU_50].any() for of_class in hits.classes]
+    had_objects = np.array(original.objects_per_class) > 0
+    return float(np.where(np.isnan(ap50), is_clean, ap50)[had_objects].mean()) if had_objects.any() else 0.0

@@ -16,17 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
-from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.hits import AP, AP50, Hits, find_hits
 from multibox.structures import Detections
 
 COVERED = (2.5, 97.5)
 """Percentiles between which 95 % of the draws lie."""
 
-AP, AP50 = range(2)
-"""Positions in what `Matches.class_aps` gives."""
-
 RESAMPLES = 200
-"""Draws of images; they place the ends of an interval to about a tenth of its width."""
+"""Number of draws of images; so many place the ends of an interval to about a tenth of its width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Interval:
     high: float
 
     def __neg__(self) -> Interval:
-        """The same difference seen from the other side."""
+        """The difference seen from the other side: of the first to the second."""
         return Interval(-self.value, -self.high, -self.low)
 
     def __str__(self) -> str:
@@ -47,7 +44,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Those of AP and AP50 over all classes, and of each class; None for one without objects."""
+    """The intervals of AP and AP50 over all classes, and of each class; None for one without objects."""
 
     ap: Interval
     ap50: Interval
@@ -78,9 +75,12 @@ def ap_differences(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Intervals:
-    """The same of AP and AP50, over all classes and for each."""
-    before = _drawn(match(reference, data), data, resamples, seed)
-    after = _drawn(match(other, data), data, resamples, seed)
+    """The differences in AP and AP50 of `other` to `reference`, over all classes and for each, in points.
+
+    Detections pair up with the records of the data set, which has an object.
+    """
+    before = _drawn(find_hits(reference, data), data, resamples, seed)
+    after = _drawn(find_hits(other, data), data, resamples, seed)
     return _intervals(100 * (_with_mean(after) - _with_mean(before)))
 
 
@@ -93,15 +93,15 @@ def ap_intervals(
     which AP is a little higher: the intervals are moved by what the mean of the draws is above the figure, else they
     might not even hold it.
     """
-    values = 100 * _with_mean(_drawn(match(detections, data), data, resamples, seed))
+    values = 100 * _with_mean(_drawn(find_hits(detections, data), data, resamples, seed))
     return _intervals(np.concatenate([values[:1], _without_bias(values)]))
 
 
-def _drawn(matches: Matches, data: CocoData, resamples: int, seed: int) -> NDArray[np.float64]:
+def _drawn(hits: Hits, data: CocoData, resamples: int, seed: int) -> NDArray[np.float64]:
     """AP and AP50 of each class (1 + draws, K, 2); first on all images as they are, then on each draw."""
     assert sum(data.objects_per_class), "without objects there is no AP"
     draws = _draws(len(data.records), resamples, seed)
-    return np.stack([matches.class_aps(), *(matches.class_aps(weights) for weights in draws)])
+    return np.stack([hits.class_aps(), *(hits.class_aps(weights) for weights in draws)])
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -130,10 +130,10 @@ def _without_bias(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _intervals(values: NDArray[np.float64]) -> Intervals:
-    found = [[_interval(column) for column in values[..., kind].T] for kind in (AP, AP50)]
-    ap, ap50 = found[AP][-1], found[AP50][-1]
+    by_kind = [[_interval(column) for column in values[..., kind].T] for kind in (AP, AP50)]
+    ap, ap50 = by_kind[AP][-1], by_kind[AP50][-1]
     assert ap is not None and ap50 is not None
-    return Intervals(ap, ap50, tuple(found[AP][:-1]), tuple(found[AP50][:-1]))
+    return Intervals(ap, ap50, tuple(by_kind[AP][:-1]), tuple(by_kind[AP50][:-1]))
 
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData, Record
-from multibox.evaluate.run import ap_by_area
+from multibox.evaluate.average_precision import ap_by_area
 from multibox.structures import Detections
 
 EDGES_PX = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 100000.0)
@@ -40,14 +40,14 @@ def ap_by_size(detections: Sequence[Detections], data: CocoData, *, input_size: 
     areas = np.concatenate([record.areas_px[~record.is_crowd] for record in resized.records])
     # COCO's ranges have both of their ends; ours end just before the next begins.
     ranges = [(low**2, float(np.nextafter(high**2, 0))) for low, high in pairwise(EDGES_PX)]
-    found = [
+    sizes = [
         SizeRange(low, high, int(((areas >= start) & (areas <= end)).sum()), *aps)
         for (low, high), (start, end), aps in zip(
             pairwise(EDGES_PX), ranges, ap_by_area(detections, resized, ranges), strict=True
         )
     ]
-    occupied = [place for place, one in enumerate(found) if one.num_objects]
-    return tuple(found[occupied[0] : occupied[-1] + 1]) if occupied else ()
+    occupied = [place for place, size in enumerate(sizes) if size.num_objects]
+    return tuple(sizes[occupied[0] : occupied[-1] + 1]) if occupied else ()
 
 
 def sides_px(data: CocoData, *, input_size: int) -> NDArray[np.float64]:

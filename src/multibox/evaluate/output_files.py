@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multibox.errors import OptionError
-from multibox.evaluate.run import Metrics
+from multibox.evaluate.average_precision import Metrics
 from multibox.files import sha256, write_atomically
 from multibox.structures import Detections
 
@@ -82,12 +82,12 @@ def detections_to_coco(detections: Sequence[Detections], data: CocoData) -> list
     image_ids = [record.image_id for record in data.records]
     is_ambiguous = len(set(image_ids)) < len(image_ids)
     results: list[dict[str, Any]] = []
-    for record, found in zip(data.records, detections, strict=True):
+    for record, detected in zip(data.records, detections, strict=True):
         origin = {"file_name": record.file_name, "source": record.source} if is_ambiguous else {}
         rows = zip(
-            found.corner_and_size_px(record.width, record.height).tolist(),
-            found.scores.tolist(),
-            found.labels.tolist(),
+            detected.corner_and_size_px(record.width, record.height).tolist(),
+            detected.scores.tolist(),
+            detected.labels.tolist(),
             strict=True,
         )
         results.extend(
@@ -113,7 +113,7 @@ def write_detections(path: str | os.PathLike[str], detections: Sequence[Detectio
     _write(Path(path), msgspec.json.encode(detections_to_coco(detections, data)))
 
 
-def table(metrics: Metrics) -> Table:
+def metrics_table(metrics: Metrics) -> Table:
     """The metrics for a console: all classes together, then each; percent, and a dash where there is no object."""
     result = Table(caption=f"percent, on {metrics.num_images} images; - means: no such object", caption_justify="left")
     result.add_column("class")
@@ -121,8 +121,17 @@ def table(metrics: Metrics) -> Table:
         result.add_column(name, justify="right")
     total = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
     result.add_row("all", *map(_cell, total), _cell(metrics.recall), str(metrics.num_objects), end_section=True)
-    for name, one in metrics.per_class.items():
-        numbers = (_cell(one.ap), _cell(one.ap50), "", "", "", "", _cell(one.recall), str(one.num_objects))
+    for name, of_class in metrics.per_class.items():
+        numbers = (
+            _cell(of_class.ap),
+            _cell(of_class.ap50),
+            "",
+            "",
+            "",
+            "",
+            _cell(of_class.recall),
+            str(of_class.num_objects),
+        )
         # The name may hold square brackets, which rich would read as markup.
         result.add_row(escape(name), *numbers)
     return result

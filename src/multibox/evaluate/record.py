@@ -1,7 +1,7 @@
 """An evaluation as a file: objects and detections of every image, to look into later without the model.
 
 `train` leaves one of its best weights, `eval` one beside its metrics; reports are made of them. For detections in the
-COCO result format see `results.write_detections`.
+COCO result format see `output_files.write_detections`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from multibox.structures import Detections
 FORMAT = "multibox evaluation 1"
 
 NAME = "evaluation.json"
-"""What such a file is called, or how its name ends."""
+"""Name of the file of an evaluation, or the end of its name."""
 
 DECIMALS = 8
-"""Of fractions and scores: no float32 from 0.1 to 1 changes on the way."""
+"""Number of decimals of fractions and scores: no float32 from 0.1 to 1 changes on the way."""
 
 ObjectRow = tuple[float, float, float, float, float, int, bool]
 """x1, y1, x2, y2 and area in pixels of the image, label, whether it is a crowd."""
@@ -78,7 +78,7 @@ class RecordedEvaluation:
     made_by: dict[str, Any]
 
 
-def write(
+def write_record(
     path: str | os.PathLike[str],
     detections: Sequence[Detections],
     data: CocoData,
@@ -92,7 +92,7 @@ def write(
         OptionError: the file cannot be written, or the model not be read.
     """
     target = Path(path)
-    images = [_image(record, found) for record, found in zip(data.records, detections, strict=True)]
+    images = [_image(record, detected) for record, detected in zip(data.records, detections, strict=True)]
     try:
         content = _Content(
             format=FORMAT,
@@ -109,7 +109,7 @@ def write(
         raise OptionError(f"{error.filename or target}: cannot be read or written: {error.strerror}.") from error
 
 
-def read(path: str | os.PathLike[str]) -> RecordedEvaluation:
+def read_record(path: str | os.PathLike[str]) -> RecordedEvaluation:
     """The evaluation in a file of `write`. Its images need not be there any more.
 
     Raises:
@@ -141,8 +141,8 @@ def read(path: str | os.PathLike[str]) -> RecordedEvaluation:
     return RecordedEvaluation(Path(path), content.model, data, detections, content.input_size, content.made_by)
 
 
-def _image(record: Record, found: Detections) -> RecordedImage:
-    numbers = np.concatenate([found.boxes, found.scores[:, None]], axis=1).astype(np.float64).round(DECIMALS)
+def _image(record: Record, detected: Detections) -> RecordedImage:
+    numbers = np.concatenate([detected.boxes, detected.scores[:, None]], axis=1).astype(np.float64).round(DECIMALS)
     objects = zip(
         record.boxes_px.round(3).tolist(),
         record.areas_px.round(3).tolist(),
@@ -156,7 +156,7 @@ def _image(record: Record, found: Detections) -> RecordedImage:
         width=record.width,
         height=record.height,
         objects=[(*box, area, label, is_crowd) for box, area, label, is_crowd in objects],
-        detections=[(*row, label) for row, label in zip(numbers.tolist(), found.labels.tolist(), strict=True)],
+        detections=[(*row, label) for row, label in zip(numbers.tolist(), detected.labels.tolist(), strict=True)],
     )
 
 

@@ -25,11 +25,13 @@ from multibox.data import images
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.speed_networks import Part, Setting, open_network
-from multibox.evaluate.speed_table import Precision, ProcessorTime, Result, Row, Speed, Spread
+from multibox.evaluate.speed_table import Precision, ProcessorTime, SpeedResult, SpeedRow, Spread, Timing
+from multibox.files import kind_of, model_files
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core
-from multibox.runtime.opening import Runtime, open_runtime
+from multibox.runtime.opening import open_runtime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Image
 from multibox.threads import ahead
 
@@ -40,13 +42,13 @@ LEAD_IN_SECONDS = 0.05
 """How long a turn is kept busy before its clock starts, so that every queue is filled."""
 
 MAX_PICTURES = 48
-"""Pictures taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
+"""Number of pictures taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
 
 NUM_TENSORS = 4
-"""Pictures that the network alone is given: how long suppression takes depends on what is to be seen."""
+"""Number of pictures that the network alone is given: how long suppression takes depends on what is to be seen."""
 
 NUM_TURNS = 4
-"""Of each model in a round: latency and throughput, alone and on the whole way."""
+"""Number of turns of each model in a round: latency and throughput, alone and on the whole way."""
 
 PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp"}
 
@@ -54,7 +56,7 @@ PRECISIONS: tuple[Precision, ...] = ("f32", "default")
 """What OpenVINO can be asked to compute in: float32, or what the device takes by itself."""
 
 
-def measure(
+def compare_speed(
     paths: Sequence[str | os.PathLike[str]],
     *,
     pictures: Sequence[Path],
@@ -65,7 +67,7 @@ def measure(
     template: Template | None = None,
     classes: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Result:
+) -> SpeedResult:
     """The speed of models on pictures (see `find_pictures`), in `seconds` for each row of the result.
 
     `devices`: OpenVINO's names; by default all that it finds. An IR gets a row for each device and each of
@@ -97,8 +99,10 @@ def measure(
         if progress is not None:
             progress(1)
     references = [_reference(settings, index) for index in range(len(settings))]
-    rows = tuple(one.row(contestants[index], index) for one, index in zip(contestants, references, strict=True))
-    return Result(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
+    rows = tuple(
+        contestant.row(contestants[index], index) for contestant, index in zip(contestants, references, strict=True)
+    )
+    return SpeedResult(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
 
 
 def num_rounds(seconds: float) -> int:
@@ -114,10 +118,10 @@ def find_pictures(folder: str | os.PathLike[str] | None = None) -> list[Path]:
     """
     if folder is None:
         return builtin_pictures()
-    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
-    if not found:
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+    if not paths:
         raise OptionError(f"{folder}: there is no picture ({', '.join(sorted(PICTURE_ENDINGS))}) in this folder.")
-    return found[:: -(-len(found) // MAX_PICTURES)]
+    return paths[:: -(-len(paths) // MAX_PICTURES)]
 
 
 def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
@@ -130,7 +134,7 @@ def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
     chosen = list(available) if not wanted else [name.upper() for name in wanted]
     for name in chosen:
         if name != "AUTO" and name not in {known for device in available for known in (device, device.split(".")[0])}:
-            raise OptionError(f"--devices {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
+            raise OptionError(f"--device {name}: OpenVINO finds no such device here, only {', '.join(available)}.")
     return chosen
 
 
@@ -139,7 +143,7 @@ def read_ahead(paths: Iterable[Path], *, size: int, num_threads: int) -> Iterato
 
     def read(path: Path) -> Image:
         # Resizing belongs to the thread that decodes: the picture is still in the cache of its core.
-        return images.resize(images.read(path, min_size=(size, size)), size)
+        return images.resize(images.read_image(path, min_size=(size, size)), size)
 
     return ahead(read, paths, num_threads=num_threads)
 
@@ -149,7 +153,7 @@ def _settings(
 ) -> list[Setting]:
     settings: list[Setting] = []
     for path in map(Path, paths):
-        if path.suffix.lower() in {".xml", ".bin"}:
+        if kind_of(path) == "openvino":
             settings += [(path, device, precision) for device in devices for precision in precisions]
         else:
             settings.append((path, "CPU", "f32"))
@@ -218,7 +222,7 @@ class _Contestant:
         self.path, self.device, self.precision = setting
         self.feed = feed
         self.input_size = runtime.input_size
-        squares = [images.resize(images.read(path), self.input_size) for path in feed.pictures[:NUM_TENSORS]]
+        squares = [images.resize(images.read_image(path), self.input_size) for path in feed.pictures[:NUM_TENSORS]]
         self.network, self.computes_in = open_network(setting, runtime, squares)
         self.whole_way = _WholeWay(runtime, feed)
         self.forget()
@@ -234,20 +238,20 @@ class _Contestant:
         size = self.input_size
         for path in islice(self.feed.paths(turn), NUM_TENSORS):
             start = time.thread_time()
-            image = images.read(path, min_size=(size, size))
+            image = images.read_image(path, min_size=(size, size))
             middle = time.thread_time()
             images.resize(image, size)
             self.reading_ms.append(1e3 * (middle - start))
             self.resizing_ms.append(1e3 * (time.thread_time() - middle))
 
-    def row(self, other: _Contestant, compared_with: int) -> Row:
+    def row(self, other: _Contestant, compared_with: int) -> SpeedRow:
         """The result, with the ratios to another contestant of the same rounds."""
         shares = [whole / alone for whole, alone in zip(self.whole.rates, self.alone.rates, strict=True)]
         reading, resizing = statistics.fmean(self.reading_ms), statistics.fmean(self.resizing_ms)
         alone, whole = statistics.median(self.alone.processor_ms), statistics.median(self.whole.processor_ms)
-        return Row(
+        return SpeedRow(
             file=str(self.path),
-            size_mb=sum(path.stat().st_size for path in _files(self.path)) / 1e6,
+            size_mb=sum(path.stat().st_size for path in model_files(self.path)) / 1e6,
             device=self.device,
             precision_hint=self.precision,
             computes_in=self.computes_in,
@@ -265,22 +269,22 @@ def _one_round(contestants: Sequence[_Contestant], number: int, slice_seconds: f
     start = number % len(contestants)
     order = [*contestants[start:], *contestants[:start]]
     # What is compared with each other is measured one right after the other.
-    for one in order:
-        one.alone.add_latencies(one.network, number, slice_seconds)
-    for one in order:
-        one.whole.add_latencies(one.whole_way, number, slice_seconds)
-    for one in order:
-        one.alone.add_rate(one.network, number, slice_seconds)
-        one.whole.add_rate(one.whole_way, number, slice_seconds)
-    for one in order:
-        one.time_preparation(number)
+    for contestant in order:
+        contestant.alone.add_latencies(contestant.network, number, slice_seconds)
+    for contestant in order:
+        contestant.whole.add_latencies(contestant.whole_way, number, slice_seconds)
+    for contestant in order:
+        contestant.alone.add_rate(contestant.network, number, slice_seconds)
+        contestant.whole.add_rate(contestant.whole_way, number, slice_seconds)
+    for contestant in order:
+        contestant.time_preparation(number)
 
 
-def _speed(samples: _Samples, other: _Samples) -> Speed:
+def _speed(samples: _Samples, other: _Samples) -> Timing:
     times = [time for turn in samples.latencies_ms for time in turn]
-    own, others = ([statistics.median(turn) for turn in one.latencies_ms] for one in (samples, other))
+    own, others = ([statistics.median(turn) for turn in measured.latencies_ms] for measured in (samples, other))
     p50, p95 = np.percentile(times, [50, 95])
-    return Speed(
+    return Timing(
         p50_ms=float(p50),
         p95_ms=float(p95),
         images_per_second=statistics.median(samples.rates),
@@ -304,7 +308,7 @@ class _WholeWay:
     def one_by_one(self, turn: int) -> Generator[int, None, None]:
         size = self._runtime.input_size
         for path in self._feed.paths(turn):
-            self._runtime([images.read(path, min_size=(size, size))])
+            self._runtime([images.read_image(path, min_size=(size, size))])
             yield 1
 
     def kept_busy(self, turn: int) -> Generator[int, None, None]:
@@ -323,13 +327,9 @@ class _WholeWay:
 
 def _open(setting: Setting, template: Template | None, classes: Sequence[str] | None) -> Runtime:
     path, device, precision = setting
-    if path.suffix.lower() in {".xml", ".bin"}:
+    if kind_of(path) == "openvino":
         return OpenVINORuntime(path, classes=classes, device=device, precision="f32" if precision == "f32" else None)
     return open_runtime(path, template=template, classes=classes, device="cpu")
-
-
-def _files(path: Path) -> list[Path]:
-    return [path.with_suffix(".xml"), path.with_suffix(".bin")] if path.suffix.lower() in {".xml", ".bin"} else [path]
 
 
 def _middle_size(pictures: Sequence[Path]) -> tuple[int, int]:

@@ -17,9 +17,10 @@ import numpy as np
 from multibox.data import images
 from multibox.errors import OptionError
 from multibox.evaluate.speed_table import Precision
+from multibox.files import kind_of
 from multibox.machine import usable_cores
 from multibox.openvino_graph import core, read_graph
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import FloatArray, Image
 from multibox.threads import ahead
 
@@ -32,10 +33,10 @@ Setting = tuple[Path, str, Precision]
 def open_network(setting: Setting, runtime: Runtime, squares: Sequence[Image]) -> tuple[Part, str]:
     """The network alone, ready to run, and in what it computes."""
     path, device, precision = setting
-    if path.suffix.lower() in {".xml", ".bin"}:
+    if kind_of(path) == "openvino":
         network = _OpenVINONetwork(path, device, precision, [_planar(square) for square in squares])
         return network, network.computes_in
-    if path.suffix.lower() == ".onnx":
+    if kind_of(path) == "onnx":
         return _OnnxNetwork(path, [images.to_input([square]) for square in squares]), "f32"
     return _TorchNetwork(runtime, squares), "f32"
 

@@ -29,7 +29,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class Timing:
     """Latency of one image at a time in ms (percentiles of all calls), images per second with several under way.
 
     Both ratios are above 1 where the model is faster than the one it is compared with.
@@ -57,7 +57,7 @@ class ProcessorTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SpeedRow:
     """One model on one device: what it is, and how fast.
 
     `precision_hint` is what was asked of OpenVINO, `computes_in` in what the compiled model computes its convolutions,
@@ -72,17 +72,17 @@ class Row:
     computes_in: str
     input_size: int
     compared_with: int
-    network: Speed
-    whole_way: Speed
+    network: Timing
+    whole_way: Timing
     whole_way_share: Spread
     processor_ms: ProcessorTime
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SpeedResult:
     """The rows in the order of the files, and under what circumstances they were measured."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SpeedRow, ...]
     num_rounds: int
     seconds: float
     num_pictures: int
@@ -90,13 +90,13 @@ class Result:
     decode_threads: int
 
 
-def to_plain(result: Result) -> dict[str, Any]:
-    """The same as dictionaries, lists and numbers, ready for JSON, with date, machine and versions."""
+def speeds_to_plain(result: SpeedResult) -> dict[str, Any]:
+    """A measurement as dictionaries, lists and numbers, ready for JSON, with date, machine and versions."""
     plain = dataclasses.asdict(result)
     rows = plain.pop("rows")
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": machine.describe(),
+        "machine": machine.describe_machine(),
         "versions": {
             "python": platform.python_version(),
             "multibox": __version__,
@@ -107,7 +107,7 @@ def to_plain(result: Result) -> dict[str, Any]:
     }
 
 
-def tables(result: Result) -> Group:
+def tables(result: SpeedResult) -> Group:
     """The result for a console of 100 columns: the files, the network alone, the whole way, where the time goes."""
     return Group(
         _files(result),
@@ -118,17 +118,17 @@ def tables(result: Result) -> Group:
     )
 
 
-def _files(result: Result) -> Table:
+def _files(result: SpeedResult) -> Table:
     table = Table(title="Files", title_justify="left")
     for name in ("#", "file", "MB", "input", "device", "hint", "computes in"):
         table.add_column(name, justify="right" if name in {"#", "MB", "input"} else "left", overflow="fold")
     for number, row in enumerate(result.rows, start=1):
         facts = (f"{row.size_mb:.1f}", f"{row.input_size} px", row.device, row.precision_hint, row.computes_in)
-        table.add_row(str(number), escape(short_name(row.file, [one.file for one in result.rows])), *facts)
+        table.add_row(str(number), escape(short_name(row.file, [other.file for other in result.rows])), *facts)
     return table
 
 
-def _speeds(result: Result, part: Literal["network", "whole_way"], title: str) -> Table:
+def _speeds(result: SpeedResult, part: Literal["network", "whole_way"], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for name in ("#", "p50 ms", "p95 ms", "latency ratio", "quartiles", "img/s", "img/s ratio", "quartiles", "to #"):
         table.add_column(name, justify="right")
@@ -143,7 +143,7 @@ def _speeds(result: Result, part: Literal["network", "whole_way"], title: str) -
     return table
 
 
-def _shares(result: Result) -> Table:
+def _shares(result: SpeedResult) -> Table:
     table = Table(title="Whole way / network alone, and processor ms per image on the whole way", title_justify="left")
     for name in ("#", "img/s share", "quartiles", "read, decode", "resize", "network", "rest", "network's part"):
         table.add_column(name, justify="right")
@@ -155,7 +155,7 @@ def _shares(result: Result) -> Table:
     return table
 
 
-def _explanation(result: Result) -> str:
+def _explanation(result: SpeedResult) -> str:
     width, height = result.pictures_px
     sizes = {row.input_size for row in result.rows}
     lines = [

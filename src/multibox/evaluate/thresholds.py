@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
-from multibox.evaluate.hits import Matches, match
-from multibox.evaluate.run import IOU_50
+from multibox.evaluate.hits import IOU_50, Hits, find_hits
 from multibox.structures import Detections
 
 THRESHOLDS = np.round(np.arange(2, 100) / 100, 2)
-"""0.02 to 0.99; below the first, the postprocessing of the templates keeps nothing."""
+"""Scores from which detections may count, 0.02 to 0.99; below, the postprocessing of the templates keeps nothing."""
 
 PLATEAU = 0.02
-"""F1 that is as good as the best: on a hundred images it varies by about as much, and the very best is an accident."""
+"""Loss of F1 that counts as none: on a hundred images F1 varies by about as much, and the very best is an accident."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +46,12 @@ class Counts:
         return _divided(2 * self.hits, self.shown + self.num_objects[:, None], default=0.0)
 
 
-def count(matches: Matches) -> Counts:
+def count(hits: Hits) -> Counts:
     """How many detections hit, and how many there are, from each threshold on."""
-    hits = np.stack([_from_each(one.scores, one.is_hit[IOU_50]) for one in matches.classes])
-    shown = np.stack([_from_each(one.scores, one.is_counted[IOU_50]) for one in matches.classes])
-    num_objects = np.array([one.num_objects.sum() for one in matches.classes], dtype=np.int64)
-    return Counts(hits, shown, num_objects)
+    num_hits = np.stack([_from_each(of_class.scores, of_class.is_hit[IOU_50]) for of_class in hits.classes])
+    shown = np.stack([_from_each(of_class.scores, of_class.is_counted[IOU_50]) for of_class in hits.classes])
+    num_objects = np.array([of_class.num_objects.sum() for of_class in hits.classes], dtype=np.int64)
+    return Counts(num_hits, shown, num_objects)
 
 
 def suggest(counts: Counts) -> float | None:
@@ -65,13 +64,13 @@ def suggest(counts: Counts) -> float | None:
 
 
 def suggest_per_class(counts: Counts) -> tuple[float | None, ...]:
-    """The same for each class alone."""
+    """The threshold of the best F1 of each class alone; None for a class of which nothing is ever hit."""
     return tuple(_middle_of_best(values) for values in counts.f1)
 
 
 def suggested(detections: Sequence[Detections], data: CocoData) -> float | None:
     """The threshold to choose for detections that pair up with the records of a data set."""
-    return suggest(count(match(detections, data)))
+    return suggest(count(find_hits(detections, data)))
 
 
 def _from_each(scores: NDArray[np.float32], values: NDArray[np.bool_]) -> NDArray[np.int64]:

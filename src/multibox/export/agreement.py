@@ -193,7 +193,7 @@ def summarise(comparisons: Sequence[ImageComparison]) -> Comparison:
     )
 
 
-def describe(difference: Difference, classes: Sequence[str]) -> str:
+def describe_disagreement(difference: Difference, classes: Sequence[str]) -> str:
     """A difference in words: which detection, where, and what is wrong with it."""
     corners = ", ".join(f"{side:.1f}" for side in difference.box_px)
     what = f"{classes[difference.label]} of score {difference.score:.3f} at ({corners}) px"

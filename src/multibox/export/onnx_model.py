@@ -46,7 +46,7 @@ Input = str | float | Sequence[float] | NDArray[Any]
 """Input of a node: the name of a value, or a constant."""
 
 
-def build(folded: nn.Module, info: ExportInfo) -> Any:
+def build_onnx_model(folded: nn.Module, info: ExportInfo) -> Any:
     """The `onnx.ModelProto` of a folded network, quantised or not, in the form that `info` says, which it carries.
 
     Its input is RGB divided by 255. Equal weights and `info` give equal bytes.
@@ -259,7 +259,7 @@ def _boxes_labels(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int,
     num_candidates = per_class * len(info.classes)
     count = min(info.max_detections, num_candidates)
     best, place = graph.add_pair("TopK", graph.add("Reshape", survivors, [-1, num_candidates]), [count], axis=1)
-    is_detection = graph.add("Greater", best, info.score_threshold)
+    is_detection = graph.add("Greater", best, info.min_score)
     corners = graph.add("GatherND", candidates, graph.add("Unsqueeze", place, [2]), batch_dims=1)
     corners_px = graph.add("Mul", corners, float(info.input_size))
     boxes = graph.add("Concat", corners_px, graph.add("Unsqueeze", best, [2]), axis=2)
@@ -310,7 +310,7 @@ def _suppress(graph: _Graph, candidates: str, scores: str, per_class: int, info:
     scores = graph.add("Reshape", scores, [-1, 1, per_class])
     # A box at the IoU threshold goes, the operator would keep it.
     iou_threshold = float(np.nextafter(np.float32(info.iou_threshold), np.float32(0)))
-    kept = graph.add("NonMaxSuppression", boxes, scores, [per_class], [iou_threshold], [info.score_threshold])
+    kept = graph.add("NonMaxSuppression", boxes, scores, [per_class], [iou_threshold], [info.min_score])
     # How many are kept differs between images: as scores in their old places they are a batch again.
     nothing = graph.add("ConstantOfShape", graph.add("Shape", scores))
     return graph.add("ScatterND", nothing, kept, graph.add("GatherND", scores, kept))

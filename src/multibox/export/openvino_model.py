@@ -26,15 +26,15 @@ from multibox.runtime.contract import ExportInfo
 NAME = "multibox"
 
 
-def build(folded: SSD, info: ExportInfo) -> Any:
+def build_openvino_model(folded: SSD, info: ExportInfo) -> Any:
     """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
 
     The model carries `info` in its `rt_info`.
     """
-    return finish(convert(folded, info), info)
+    return finish(convert_network(folded, info), info)
 
 
-def convert(folded: SSD, info: ExportInfo) -> Any:
+def convert_network(folded: SSD, info: ExportInfo) -> Any:
     """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1).
 
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
@@ -119,7 +119,7 @@ def _detection_output(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, A
         "code_type": "caffe.PriorBoxParameter.CENTER_SIZE",
         "share_location": True,
         "nms_threshold": info.iou_threshold,
-        "confidence_threshold": info.score_threshold,
+        "confidence_threshold": info.min_score,
         "clip_after_nms": False,
         # Open Model Zoo's have False. Boxes over the border would then suppress others than they do everywhere else in
         # multibox (docs/decisions/0005), and reach out of 0..1.
@@ -145,7 +145,7 @@ def _boxes_labels(deltas: Any, scores: Any, info: ExportInfo) -> dict[str, Any]:
         ops.transpose(of_classes, [0, 2, 1]),
         sort_result_type="score",
         output_type="i64",
-        score_threshold=info.score_threshold,
+        score_threshold=info.min_score,
         iou_threshold=info.iou_threshold,
         nms_top_k=info.max_per_class,
         keep_top_k=info.max_detections,

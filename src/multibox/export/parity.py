@@ -15,20 +15,20 @@ from multibox.config import PostprocessConfig, Template
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.loader import evaluation_batches
+from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.intervals import ap_difference
-from multibox.evaluate.run import Metrics, measure
 from multibox.export.agreement import (
     CANDIDATES_PER_PLACE,
     Comparison,
     ImageComparison,
     Tolerance,
     compare,
-    describe,
+    describe_disagreement,
     summarise,
 )
-from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.runtime.opening import Runtime, TorchRuntime
-from multibox.structures import Detections, Image
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import TorchRuntime
+from multibox.structures import DEFAULT_THRESHOLD, Detections, Image
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Parity:
         }
 
 
-def check(
+def check_parity(
     forms: Sequence[ComparedForm],
     detections: Iterable[Mapping[str, Detections]],
     *,
@@ -306,7 +306,7 @@ def _faults(
         where = counted(comparison.num_differing_images, "image")
         faults.append(
             f"{counted(comparison.num_unexplained, 'detection')} out of tolerance in {where}, most in {worst}: "
-            f"{describe(comparison.worst_difference, classes)}."
+            f"{describe_disagreement(comparison.worst_difference, classes)}."
         )
     elif comparison.num_undecided > comparison.max_undecided and not form.tolerance.only_ap:
         faults.append(
@@ -326,4 +326,4 @@ def _batches(data: CocoData | Sequence[Path], batch_size: int, num_workers: int)
             yield batch
     else:
         for path in data:
-            yield [images.read(path)]
+            yield [images.read_image(path)]

@@ -16,7 +16,7 @@ from multibox.export.agreement import Comparison, Tolerance
 from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, ParityRow
 from multibox.files import write_atomically
 from multibox.machine import provenance
-from multibox.runtime.contract import DEFAULT_THRESHOLD
+from multibox.structures import DEFAULT_THRESHOLD
 from multibox.wording import NO_VALUE, percent
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
@@ -28,7 +28,7 @@ LEFT_OUT_IF_NARROW = {"AP50", "tied"}
 SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
-def table(parity: Parity, *, width: int = 100) -> Table:
+def parity_table(parity: Parity, *, width: int = 100) -> Table:
     """The rows for a console, 80 columns wide or more; a row that is not judged is dim and has no verdict.
 
     What has no room below 100 columns is in export.md.
@@ -51,7 +51,7 @@ def table(parity: Parity, *, width: int = 100) -> Table:
     return result
 
 
-def to_plain(parity: Parity, *, checkpoint: str, images: str, threshold: float | None = None) -> dict[str, Any]:
+def parity_to_plain(parity: Parity, *, checkpoint: str, images: str, threshold: float | None = None) -> dict[str, Any]:
     """The content of export.json: verdict, rows with unrounded numbers, and what was compared where by what.
 
     `checkpoint` names the file, `images` says what the images are ("the 16 images of val.json"), `threshold` is what
@@ -80,7 +80,7 @@ def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(
+def write_report(
     folder: str | os.PathLike[str],
     parity: Parity,
     *,
@@ -93,7 +93,7 @@ def write(
     Raises:
         OptionError: a file cannot be written.
     """
-    plain = msgspec.json.encode(to_plain(parity, checkpoint=checkpoint, images=images, threshold=threshold))
+    plain = msgspec.json.encode(parity_to_plain(parity, checkpoint=checkpoint, images=images, threshold=threshold))
     contents: dict[str, bytes | str] = {
         "export.json": msgspec.json.format(plain, indent=2) + b"\n",
         "export.md": to_markdown(parity, checkpoint=checkpoint, images=images),

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from multibox import config
 from multibox.data.coco import CocoData
-from multibox.data.images import read
+from multibox.data.images import read_image
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
@@ -24,18 +24,19 @@ from multibox.export.agreement import Tolerance
 from multibox.export.input_layer import round_to_half
 from multibox.export.parity import ComparedForm, Parity
 from multibox.export.timing import median_ms
-from multibox.files import sha256
+from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model import ssd
 from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.folding import fold
 from multibox.model.ssd import SSD
 from multibox.openvino_graph import write_graph
-from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
-from multibox.runtime.opening import Runtime, runtime_of
 from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import runtime_of
+from multibox.structures import shown_from
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -86,7 +87,7 @@ class ExportedFile:
     @property
     def parts(self) -> tuple[Path, ...]:
         """The files that it consists of, the one to open last."""
-        return (self.path.with_suffix(".bin"), self.path) if self.path.suffix == ".xml" else (self.path,)
+        return model_files(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ def export(
         files = write_files(checkpoint, source, folder, request)
         compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
         paths = publish(files, output, is_rejected=not compared.passed)
-    threshold = files[0].info.threshold
-    parity_report.write(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
+    threshold = files[0].info.suggested_threshold
+    parity_report.write_report(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
     return Export(paths, compared, threshold)
 
 
@@ -152,7 +153,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         forms = {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
         forms |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
         infos = {name: describe.ir(form, request) for name, form in forms.items()}
-        converted = openvino_model.convert(network, next(iter(infos.values())))
+        converted = openvino_model.convert_network(network, next(iter(infos.values())))
         for name, info in infos.items():
             path = folder / name
             write_graph(openvino_model.finish(converted, info), path, half_precision=request.precision == "FP16")
@@ -165,7 +166,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
         for name, form in forms.items():
             info = describe.onnx(form, request)
             path = folder / name
-            _write(path, onnx_model.build(network, info).SerializeToString(deterministic=True))
+            _write(path, onnx_model.build_onnx_model(network, info).SerializeToString(deterministic=True))
             files.append(ExportedFile(name, path, info))
     return tuple(files)
 
@@ -225,7 +226,7 @@ def prove(
     data = images if isinstance(images, CocoData) else None
     paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
     shown = {form.name: runtimes[form.name] for form in forms}
-    return parity.check(
+    return parity.check_parity(
         forms,
         parity.collect(runtimes, images, progress=progress),
         image_names=[path.name for path in paths],
@@ -233,7 +234,7 @@ def prove(
         classes=classes,
         rules=template.postprocess,
         input_size=template.input.size,
-        median_ms=median_ms(shown, read(paths[0])),
+        median_ms=median_ms(shown, read_image(paths[0])),
     )
 
 
@@ -253,7 +254,7 @@ def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> 
 
 def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
     """The runtimes of a file, each with the name of its row and the arithmetic that it computes in."""
-    if file.path.suffix == ".onnx":
+    if kind_of(file.path) == "onnx":
         yield OnnxRuntime(file.path), file.name, "float32"
         return
     yield OpenVINORuntime(file.path, precision="f32"), file.name, "float32"
@@ -300,8 +301,8 @@ class _Description:
         self._fields: dict[str, Any] = {
             "classes": checkpoint.classes,
             "input_size": template.input.size,
-            "threshold": checkpoint.meta.get("threshold") or contract.DEFAULT_THRESHOLD,
-            "score_threshold": after.score_threshold,
+            "suggested_threshold": shown_from(None, checkpoint.meta.get("threshold"))[0],
+            "min_score": after.score_threshold,
             "iou_threshold": after.iou_threshold,
             "max_per_class": after.max_per_class,
             "max_detections": after.max_detections,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Image
 
 WARM_UP_ROUNDS = 2

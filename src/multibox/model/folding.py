@@ -36,7 +36,7 @@ def unfold(folded: SSD, template: Template) -> dict[str, Tensor]:
 
     Folding a network with these weights gives exactly the one that was given.
     """
-    network = ssd.build(template, num_classes=folded.num_classes)
+    network = ssd.build_ssd(template, num_classes=folded.num_classes)
     weights = network.state_dict()
     given = {key: value.detach().cpu().clone() for key, value in folded.state_dict().items()}
     for parent_name, parent in network.named_modules():

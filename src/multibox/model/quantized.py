@@ -145,7 +145,7 @@ def is_quantized(network: nn.Module) -> bool:
     return any(isinstance(module, Quantizer) for module in network.modules())
 
 
-def to_plain(quantization: Quantization) -> dict[str, Any]:
+def scales_to_plain(quantization: Quantization) -> dict[str, Any]:
     """Plain values and tensors, for a checkpoint."""
     return {
         f"{name}:{place}": {"step": scale.step.detach().cpu().clone(), "low": scale.low, "high": scale.high}
@@ -153,7 +153,7 @@ def to_plain(quantization: Quantization) -> dict[str, Any]:
     }
 
 
-def from_plain(plain: Any) -> Quantization:
+def scales_from_plain(plain: Any) -> Quantization:
     """The quantization of which `to_plain` made these values.
 
     Raises:

@@ -74,7 +74,7 @@ class Head(nn.Module):
         return RawOutput(torch.cat(deltas, dim=1), torch.cat(logits, dim=1))
 
 
-def build(template: Template, *, num_classes: int) -> SSD:
+def build_ssd(template: Template, *, num_classes: int) -> SSD:
     """The freshly initialised network of a template, in training mode.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where the drawings of each source go, that they replace no source, and writing them: pictures, and videos frame by
+"""Where the drawings of each source go, that they replace no source, and writing them: images, and videos frame by
 frame.
 """
 
@@ -24,20 +24,20 @@ def plan(sources: Sequence[Source], save_to: Path) -> dict[str, Path]:
     """The path of the drawing of each source, by the source's name.
 
     `save_to` is a folder, in which drawings bear the names of their sources with their sub-folders, or a file if there
-    is one source only. A picture of a format that cannot be written gets `.jpg` appended, a video `.mp4`.
+    is one source only. An image of a format that cannot be written gets `.jpg` appended, a video `.mp4`.
 
     Raises:
         OptionError: `save_to` is a file for several sources, or of a kind that the source is not written as.
         DataError: the name of a source leads outside the folder.
     """
     ending = save_to.suffix.lower()
-    is_picture = bool(ending) and ending.isascii() and cv2.haveImageWriter(f"drawing{ending}")
-    if save_to.is_dir() or not (is_picture or ending == VIDEO_ENDING):
+    is_image = bool(ending) and ending.isascii() and cv2.haveImageWriter(f"drawing{ending}")
+    if save_to.is_dir() or not (is_image or ending == VIDEO_ENDING):
         return _plan_folder(sources, save_to)
     if len(sources) > 1:
         raise OptionError(f"--save-to {save_to}: one file cannot take {len(sources)} sources. Name a folder.")
     (source,) = sources
-    if is_picture != (source.kind == "image"):
+    if is_image != (source.kind == "image"):
         wanted = "a picture, .jpg or .png" if source.kind == "image" else f"a video, {VIDEO_ENDING}"
         raise OptionError(f"--save-to {save_to}: {source.title} is written as {wanted}, or name a folder.")
     return {source.name: save_to}

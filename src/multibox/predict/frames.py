@@ -22,13 +22,13 @@ from multibox.structures import Image
 from multibox.threads import ahead
 
 FRAMES_AHEAD = 3
-"""Frames that are decoded before they are asked for: enough that none is waited for, 75 MB where they are of 4K."""
+"""Number of frames that are decoded before they are asked for: none is waited for, and those of 4K take 75 MB."""
 
 LIVE_TIMEOUT_S = 10
-"""How long a camera or stream may take to open or to give the next frame before it is given up."""
+"""Seconds that a camera or stream may take to open or to give the next frame before it is given up."""
 
 POLL_S = 0.1
-"""How often a wait for a live source looks whether it is to end."""
+"""Seconds after which a wait for a live source looks whether it is to end."""
 
 BROKEN_OFF = 0.9
 """A video that gives less than this share of the frames it promises is broken off. A few may always be missing: the
@@ -37,7 +37,7 @@ number in a file's header counts what was put in, not what can be shown."""
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where and when a picture was taken: `index` counts the frames of its source from 0, `time_s` is since the first.
+    """Where and when an image was taken: `index` counts the frames of its source from 0, `time_s` is since the first.
 
     Both are None for an image file. `rate` is the frames per second of its source, None where it does not say. Of a
     live source, the indices of frames that were left out are missing.
@@ -109,7 +109,7 @@ def _images(sources: Sequence[Source]) -> Iterator[Item]:
 
 def _read_image(source: Source) -> Item:
     try:
-        image = images.read(str(source.address))
+        image = images.read_image(str(source.address))
     except DataError as error:
         return Failure(source, str(error))
     return Frame(source, width=image.shape[1], height=image.shape[0]), image

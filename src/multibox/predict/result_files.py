@@ -1,6 +1,6 @@
 """Detections as files of others' formats: JSON, JSON Lines, CSV, COCO results.
 
-Each is written as the detections come, so an endless source needs no more memory than a picture; but for JSON Lines,
+Each is written as the detections come, so an endless source needs no more memory than an image; but for JSON Lines,
 whose reader may follow it, a file gets its name when it is complete.
 """
 
@@ -23,12 +23,12 @@ from multibox.predict.sources import Source, printable
 from multibox.structures import Detections
 
 COLUMNS = ("source", "frame", "time_s", "width", "height", "class", "label", "score", "x1", "y1", "x2", "y2")
-"""Of a CSV file. `frame` and `time_s` are empty for an image; boxes are in pixels of the picture."""
+"""The columns of a CSV file. `frame` and `time_s` are empty for an image; boxes are in pixels of the image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a file says of the run that it is from. `tile_px` is None where pictures are not cut into tiles."""
+class RunFacts:
+    """What a file says of the run that it is from. `tile_px` is None where images are not cut into tiles."""
 
     model: str
     classes: tuple[str, ...]
@@ -39,7 +39,7 @@ class Run:
 class PredictionFile(Protocol):
     """Takes what a run finds, frame by frame, the frames of a source one after the other."""
 
-    def write(self, frame: Frame, found: Detections) -> None:
+    def write(self, frame: Frame, detected: Detections) -> None:
         """Add the detections of a frame, which may be none."""
         ...
 
@@ -49,7 +49,9 @@ class PredictionFile(Protocol):
 
 
 @contextmanager
-def open_json(path: str | os.PathLike[str], run: Run, *, was_stopped: Callable[[], bool]) -> Iterator[PredictionFile]:
+def open_json(
+    path: str | os.PathLike[str], run: RunFacts, *, was_stopped: Callable[[], bool]
+) -> Iterator[PredictionFile]:
     """One JSON object: the run, then `sources`, each with its `detections`, its `frames`, or the `error` instead.
 
     At its end stands whether the run was `interrupted`.
@@ -63,7 +65,7 @@ def open_json(path: str | os.PathLike[str], run: Run, *, was_stopped: Callable[[
 
 
 @contextmanager
-def open_json_lines(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]:
+def open_json_lines(path: str | os.PathLike[str], run: RunFacts) -> Iterator[PredictionFile]:
     """One JSON object a line, for a frame, an image or a failure; every line is on disk when the next is begun."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with Path(path).open("w", encoding="utf-8", newline="\n") as text:
@@ -71,8 +73,8 @@ def open_json_lines(path: str | os.PathLike[str], run: Run) -> Iterator[Predicti
 
 
 @contextmanager
-def open_csv(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]:
-    """A row for each detection, under the names of `COLUMNS`; a picture without any has no row."""
+def open_csv(path: str | os.PathLike[str], run: RunFacts) -> Iterator[PredictionFile]:
+    """A row for each detection, under the names of `COLUMNS`; an image without any has no row."""
     with _text_file(path) as text:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(COLUMNS)
@@ -80,7 +82,7 @@ def open_csv(path: str | os.PathLike[str], run: Run) -> Iterator[PredictionFile]
 
 
 @contextmanager
-def open_coco(path: str | os.PathLike[str], run: Run, known: KnownImages | None) -> Iterator[CocoFile]:
+def open_coco(path: str | os.PathLike[str], run: RunFacts, known: KnownImages | None) -> Iterator[CocoFile]:
     """COCO results: a list of detections with `image_id`, `category_id`, `bbox` (x, y, width, height) and `score`.
 
     With `known`, ids are those of an annotation file. Without, images, and frames of videos, count from 1, categories
@@ -153,16 +155,16 @@ class _JsonFile:
         self._separator = "\n"
         self._frame_separator = "\n"
 
-    def write(self, frame: Frame, found: Detections) -> None:
+    def write(self, frame: Frame, detected: Detections) -> None:
         if frame.index is None:
-            self._begin(_entry(frame, found, self._classes))
+            self._begin(_entry(frame, detected, self._classes))
             self._text.write("}")
             return
         if frame.source != self._video:
             self._begin(_about(frame) | {"rate": frame.rate})
             self._text.write(',"frames":[')
             self._video, self._frame_separator = frame.source, "\n"
-        facts = {"frame": frame.index, "time_s": _seconds(frame), "detections": _rows(frame, found, self._classes)}
+        facts = {"frame": frame.index, "time_s": _seconds(frame), "detections": _rows(frame, detected, self._classes)}
         self._text.write(self._frame_separator + _json(facts))
         self._frame_separator = ",\n"
 
@@ -196,8 +198,8 @@ class _JsonLinesFile:
         self._text = text
         self._classes = classes
 
-    def write(self, frame: Frame, found: Detections) -> None:
-        self._line(_entry(frame, found, self._classes))
+    def write(self, frame: Frame, detected: Detections) -> None:
+        self._line(_entry(frame, detected, self._classes))
 
     def fail(self, failure: Failure) -> None:
         self._line(_failure(failure))
@@ -212,10 +214,10 @@ class _CsvFile:
         self._rows = rows
         self._classes = classes
 
-    def write(self, frame: Frame, found: Detections) -> None:
+    def write(self, frame: Frame, detected: Detections) -> None:
         index = "" if frame.index is None else frame.index
         place = (frame.source.title, index, _seconds(frame), frame.width, frame.height)
-        for row in _rows(frame, found, self._classes):
+        for row in _rows(frame, detected, self._classes):
             self._rows.writerow((*place, row["class"], row["label"], row["score"], *row["box_px"]))
 
     def fail(self, failure: Failure) -> None:
@@ -225,7 +227,7 @@ class _CsvFile:
 class CocoFile:
     """See `open_coco`."""
 
-    def __init__(self, text: TextIO, run: Run, *, known: KnownImages | None, images: TextIO | None) -> None:
+    def __init__(self, text: TextIO, run: RunFacts, *, known: KnownImages | None, images: TextIO | None) -> None:
         self._text = text
         self._known = known
         self._images = images
@@ -236,15 +238,15 @@ class CocoFile:
         """Pictures that the annotation file does not have, or in another size."""
         self.first_unknown = ""
 
-    def write(self, frame: Frame, found: Detections) -> None:
+    def write(self, frame: Frame, detected: Detections) -> None:
         """Add the detections of a frame, which may be none."""
         image_id = self._new_image(frame) if self._known is None else self._known.find(frame)
         if image_id is None:
             self.num_unknown += 1
             self.first_unknown = self.first_unknown or frame.source.title
             return
-        boxes = found.corner_and_size_px(frame.width, frame.height).tolist()
-        for box, score, label in zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True):
+        boxes = detected.corner_and_size_px(frame.width, frame.height).tolist()
+        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True):
             category_id = self._category_ids[label]
             if category_id is None:
                 continue
@@ -271,17 +273,17 @@ def _about(frame: Frame) -> dict[str, Any]:
     return {"source": source.title, "kind": source.kind, "width": frame.width, "height": frame.height}
 
 
-def _entry(frame: Frame, found: Detections, classes: Sequence[str]) -> dict[str, Any]:
+def _entry(frame: Frame, detected: Detections, classes: Sequence[str]) -> dict[str, Any]:
     when = {} if frame.index is None else {"frame": frame.index, "time_s": _seconds(frame)}
-    return _about(frame) | when | {"detections": _rows(frame, found, classes)}
+    return _about(frame) | when | {"detections": _rows(frame, detected, classes)}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
     return {"source": failure.source.title, "kind": failure.source.kind, "error": failure.reason}
 
 
-def _rows(frame: Frame, found: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
-    boxes = found.boxes_px(frame.width, frame.height).tolist()
+def _rows(frame: Frame, detected: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+    boxes = detected.boxes_px(frame.width, frame.height).tolist()
     return [
         {
             "class": classes[label],
@@ -289,7 +291,7 @@ def _rows(frame: Frame, found: Detections, classes: Sequence[str]) -> list[dict[
             "score": round(score, 4),
             "box_px": [round(value, 2) for value in box],
         }
-        for box, score, label in zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True)
+        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True)
     ]
 
 

@@ -1,6 +1,6 @@
 """A runtime on any number of sources: reading, detecting, and drawing or writing go on side by side.
 
-Memory is bounded whatever there is to read: a few pictures are decoded ahead, a few are under way in the runtime, a few
+Memory is bounded whatever there is to read: a few images are decoded ahead, a few are under way in the runtime, a few
 wait for being drawn.
 """
 
@@ -15,22 +15,22 @@ from multibox.drawing import draw
 from multibox.predict.frames import Failure, Frame, Item, Stop, read_frames
 from multibox.predict.result_files import PredictionFile
 from multibox.predict.sources import Source
-from multibox.runtime.opening import Runtime
+from multibox.runtime.protocol import Runtime
 from multibox.structures import Detections, Image
 from multibox.threads import in_a_thread
 
 MAX_WAITING = 2
-"""Pictures that wait for being drawn and written; then detecting waits for them."""
+"""Number of images that may wait for being drawn and written; beyond, detecting waits for them."""
 
 OnDrawing = Callable[[Frame, Image], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class FrameResult:
     """What was found on a frame. `image` is None where nobody wants to draw on it."""
 
     frame: Frame
-    found: Detections
+    detections: Detections
     image: Image | None
 
 
@@ -53,7 +53,7 @@ class Tally:
         """Images and frames that were looked at."""
         return self.num_images + self.num_frames
 
-    def count(self, result: Result | Failure) -> None:
+    def count(self, result: FrameResult | Failure) -> None:
         """Add one result."""
         if isinstance(result, Failure):
             self.failures.append(result)
@@ -65,7 +65,7 @@ class Tally:
             self.num_frames += 1
         if index is not None and result.frame.source.is_live:
             self.num_dropped = index + 1 - self.num_frames
-        self.objects.update(result.found.labels.tolist())
+        self.objects.update(result.detections.labels.tolist())
 
 
 def predict(
@@ -76,45 +76,39 @@ def predict(
     stop: Stop,
     files: Sequence[PredictionFile] = (),
     save_drawing: OnDrawing | None = None,
-    show_drawing: OnDrawing | None = None,
     on_open: Callable[[Source, int | None], None] | None = None,
-    on_result: Callable[[Result | Failure], None] | None = None,
+    on_result: Callable[[FrameResult | Failure], None] | None = None,
 ) -> Tally:
     """Detections of at least `threshold` of every frame of every source, given to whoever wants them, in order.
 
-    `files` and `save_drawing` are used in a thread of their own, `show_drawing` and `on_result` in the caller's.
+    `files` and `save_drawing` are used in a thread of their own, `on_result` in the caller's.
     What cannot be read is passed over and counted. When `stop` is set, what is under way is finished.
     """
     tally = Tally()
 
-    def paint(result: Result) -> Image:
-        assert result.image is not None
-        return draw(result.image, result.found, runtime.classes, threshold=threshold)
-
-    def deliver(result: Result | Failure, drawing: Image | None) -> None:
+    def deliver(result: FrameResult | Failure) -> None:
         for file in files:
             if isinstance(result, Failure):
                 file.fail(result)
             else:
-                file.write(result.frame, result.found)
-        if save_drawing is not None and isinstance(result, Result):
-            save_drawing(result.frame, paint(result) if drawing is None else drawing)
+                file.write(result.frame, result.detections)
+        if save_drawing is not None and isinstance(result, FrameResult):
+            assert result.image is not None
+            drawing = draw(result.image, result.detections, runtime.classes, threshold=threshold)
+            save_drawing(result.frame, drawing)
 
-    keep_images = save_drawing is not None or show_drawing is not None
-    results = detect(runtime, sources, threshold=threshold, stop=stop, keep_images=keep_images, on_open=on_open)
+    keep_images = save_drawing is not None
+    results = detect_frames(runtime, sources, threshold=threshold, stop=stop, keep_images=keep_images, on_open=on_open)
     with closing(results), in_a_thread(deliver, max_waiting=MAX_WAITING) as begin:
         for result in results:
             tally.count(result)
-            drawing = paint(result) if show_drawing is not None and isinstance(result, Result) else None
-            begin(result, drawing)
+            begin(result)
             if on_result is not None:
                 on_result(result)
-            if show_drawing is not None and drawing is not None and isinstance(result, Result):
-                show_drawing(result.frame, drawing)
     return tally
 
 
-def detect(
+def detect_frames(
     runtime: Runtime,
     sources: Sequence[Source],
     *,
@@ -122,7 +116,7 @@ def detect(
     stop: Stop,
     keep_images: bool,
     on_open: Callable[[Source, int | None], None] | None = None,
-) -> Generator[Result | Failure, None, None]:
+) -> Generator[FrameResult | Failure, None, None]:
     """The results of every frame of every source, in order, and its failures where they belong.
 
     Of files, several frames are under way at any time. A live source is handled frame by frame: all cores for the
@@ -138,18 +132,18 @@ def detect(
 
 def _one_by_one(
     runtime: Runtime, items: Iterator[Item], threshold: float, keep_images: bool
-) -> Iterator[Result | Failure]:
+) -> Iterator[FrameResult | Failure]:
     for item in items:
         if isinstance(item, Failure):
             yield item
         else:
             frame, image = item
-            yield Result(frame, runtime(image).above(threshold), image if keep_images else None)
+            yield FrameResult(frame, runtime(image).above(threshold), image if keep_images else None)
 
 
 def _side_by_side(
     runtime: Runtime, items: Iterator[Item], threshold: float, keep_images: bool
-) -> Iterator[Result | Failure]:
+) -> Iterator[FrameResult | Failure]:
     waiting: deque[tuple[Frame, Image | None] | Failure] = deque()
 
     def images() -> Iterator[Image]:
@@ -160,9 +154,9 @@ def _side_by_side(
                 waiting.append((item[0], item[1] if keep_images else None))
                 yield item[1]
 
-    for found in runtime.stream(images()):
+    for detections in runtime.stream(images()):
         while isinstance(first := waiting.popleft(), Failure):
             yield first
         frame, image = first
-        yield Result(frame, found.above(threshold), image)
-    yield from (one for one in waiting if isinstance(one, Failure))
+        yield FrameResult(frame, detections.above(threshold), image)
+    yield from (failure for failure in waiting if isinstance(failure, Failure))

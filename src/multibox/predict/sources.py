@@ -65,17 +65,17 @@ def find_sources(texts: Sequence[str], *, output_folder: Path | None = None) -> 
     Raises:
         OptionError: a camera or stream is named beside another source.
     """
-    found: list[Source] = []
+    all_sources: list[Source] = []
     problems: list[str] = []
     for text in texts:
         sources = list(_read_word(text, output_folder))
-        found += sources
+        all_sources += sources
         if not sources:
             problems.append(_nothing(text))
-    live = [source for source in found if source.is_live]
+    live = [source for source in all_sources if source.is_live]
     if live and len(texts) > 1:
         raise OptionError(f"{live[0].title}: a camera or stream has no end, so it comes alone. Name one source only.")
-    return _with_distinct_names(_without_repetition(found)), problems
+    return _with_distinct_names(_without_repetition(all_sources)), problems
 
 
 def natural_key(path: Path) -> list[tuple[list[tuple[int, int | str]], str]]:

@@ -13,7 +13,7 @@ BACKGROUND = "background"
 OTHERS = "other classes"
 
 DEEPEST = 55
-"""Percent of colour in the cell that holds all of its row; with more, its number is hard to read in light or dark."""
+"""Percent of colour in a cell that holds all of its row; with more, its number is hard to read in light or dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ def reduced(table: NDArray[np.int64], classes: Sequence[str], *, limit: int) -> 
     return small, [*(classes[label] for label in kept), OTHERS]
 
 
-def _cell(count: int, total: int, truth: str, found: str) -> Cell:
+def _cell(count: int, total: int, truth: str, detected: str) -> Cell:
     share = round(100 * count / total) if total else 0
-    if truth == found:
+    if truth == detected:
         kind: Literal["right", "wrong", "plain"] = "plain" if truth == BACKGROUND else "right"
     else:
         kind = "wrong"
-    what = "missed" if found == BACKGROUND else f"taken for {found}"
+    what = "missed" if detected == BACKGROUND else f"taken for {detected}"
     return Cell(count, round(DEEPEST * share / 100), kind, f"{count} of {total} ({share} %): {truth}, {what}")

@@ -8,44 +8,44 @@ from typing import Any
 
 from multibox.evaluate.speed_table import short_name
 from multibox.report import plots
-from multibox.report.figures import Findings
+from multibox.report.figures import Figures
 from multibox.report.sentences import column_of, interval, share
-from multibox.report.work_dir import Found, WorkDir
+from multibox.report.work_dir import ResultFile, WorkDir
 from multibox.wording import NO_VALUE, percent
 
 
-def tiles(work: WorkDir, findings: Findings | None) -> list[dict[str, str]]:
-    """The key figures: how good, how large, how fast, what 8 bits cost, what to mend first."""
-    found: list[dict[str, str]] = []
-    if findings is not None:
-        intervals, column, counts = findings.intervals, column_of(findings.threshold), findings.counts
-        found.append(_tile("AP50", f"{intervals.ap50.value:.1f}", "%", f"95 %: {interval(intervals.ap50)}"))
-        found.append(_tile("AP", f"{intervals.ap.value:.1f}", "%", f"95 %: {interval(intervals.ap)}"))
+def tiles(work: WorkDir, figures: Figures | None) -> list[dict[str, str]]:
+    """List the key figures: how good, how large, how fast, what 8 bits cost, what to fix first."""
+    tiles: list[dict[str, str]] = []
+    if figures is not None:
+        intervals, column, counts = figures.intervals, column_of(figures.threshold), figures.counts
+        tiles.append(_tile("AP50", f"{intervals.ap50.value:.1f}", "%", f"95 %: {interval(intervals.ap50)}"))
+        tiles.append(_tile("AP", f"{intervals.ap.value:.1f}", "%", f"95 %: {interval(intervals.ap)}"))
         hits, shown = counts.hits[:, column].sum(), counts.shown[:, column].sum()
         total = counts.num_objects.sum()
         right = f"{share(hits / shown)} of the boxes are right" if shown else "no box shown"
-        found.append(_tile("Found", f"{100 * hits / total:.0f}", "%", f"{right}, from {findings.threshold:.2f} on"))
-    found += _size_tile(work) + _speed_tile(work) + _int8_tile(work)
-    if findings is not None and findings.worst_kind is not None:
-        worst = findings.worst_kind
+        tiles.append(_tile("ResultFile", f"{100 * hits / total:.0f}", "%", f"{right}, from {figures.threshold:.2f} on"))
+    tiles += _size_tile(work) + _speed_tile(work) + _int8_tile(work)
+    if figures is not None and figures.worst_kind is not None:
+        worst = figures.worst_kind
         value = plots.KIND_NAMES[worst.kind]
-        found.append(_tile("Mend first", f"{100 * worst.gain:.1f}", "", f"AP50 points lost by: {value}"))
-    return found
+        tiles.append(_tile("Biggest gain", f"{100 * worst.gain:+.1f}", "", f"AP50 points, if fixed: {value}"))
+    return tiles
 
 
-def sections(work: WorkDir, findings: Findings | None) -> dict[str, Any]:
+def sections(work: WorkDir, figures: Figures | None) -> dict[str, Any]:
     """The tables of exported files, compression and speed; what is not there is empty."""
-    exports = [_export(one, work.path) for one in reversed(work.exports)]
-    passed = all(one.content.get("passed", False) for one in work.exports)
+    exports = [_export(file, work.path) for file in reversed(work.exports)]
+    passed = all(file.content.get("passed", False) for file in work.exports)
     return {
         "exports": exports,
         "export_sentence": (
-            "Every file finds what its checkpoint finds: each was run on the same pictures and compared, box by box."
+            "Every file finds what its checkpoint finds: each was run on the same images and compared, box by box."
             if passed
             else "A file does not find what its checkpoint finds. Do not deploy it."
         ),
         "compression": _compression(work.compressions[0]) if work.compressions else None,
-        "benches": [_bench(one) for one in work.benches[:1]],
+        "benches": [_bench(file) for file in work.benches[:1]],
     }
 
 
@@ -81,7 +81,7 @@ def _speed_tile(work: WorkDir) -> list[dict[str, str]]:
         for row in export.content["rows"]
         if row.get("median_ms") and row["form"].get("size_bytes")
     ]
-    return [_tile("Latency", f"{min(times):.1f}", "ms", "picture to boxes, the fastest file")] if times else []
+    return [_tile("Latency", f"{min(times):.1f}", "ms", "image to boxes, the fastest file")] if times else []
 
 
 def _int8_tile(work: WorkDir) -> list[dict[str, str]]:
@@ -95,11 +95,11 @@ def _int8_tile(work: WorkDir) -> list[dict[str, str]]:
     return [_tile("INT8", f"{-drop['value']:+.1f}", "AP", note)]
 
 
-def _export(one: Found, folder: Path) -> dict[str, Any]:
-    content = one.content
-    where = one.folder.relative_to(folder).as_posix() if one.folder.is_relative_to(folder) else str(one.folder)
+def _export(file: ResultFile, folder: Path) -> dict[str, Any]:
+    content = file.content
+    where = file.folder.relative_to(folder).as_posix() if file.folder.is_relative_to(folder) else str(file.folder)
     rows = [_parity_row(row) for row in content["rows"]]
-    return {"caption": f"{where}: {content['checkpoint']} on {content.get('images', 'pictures')}", "rows": rows}
+    return {"caption": f"{where}: {content['checkpoint']} on {content.get('images', 'images')}", "rows": rows}
 
 
 def _parity_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,8 +130,8 @@ def _chosen(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((rung for rung in content["rungs"] if rung["rung"] == content.get("chosen")), None)
 
 
-def _compression(one: Found) -> dict[str, Any]:
-    content, chosen = one.content, _chosen(one.content)
+def _compression(file: ResultFile) -> dict[str, Any]:
+    content, chosen = file.content, _chosen(file.content)
     rows = []
     for rung in content["rungs"]:
         measured = rung.get("measured")
@@ -145,8 +145,8 @@ def _compression(one: Found) -> dict[str, Any]:
     return {"verdict": content.get("verdict", ""), "rows": rows, "notes": content.get("notes", [])}
 
 
-def _bench(one: Found) -> dict[str, Any]:
-    content = one.content
+def _bench(file: ResultFile) -> dict[str, Any]:
+    content = file.content
     machine, settings = content["machine"], content["settings"]
     names = _files(content)
     rows = [
@@ -169,7 +169,7 @@ def _bench(one: Found) -> dict[str, Any]:
         "rows": rows,
         "sentence": (
             f"Measured on {machine.get('processor')}, {machine.get('usable_cores')} cores, "
-            f"{str(content.get('date', ''))[:10]}: medians of one picture at a time, and pictures per second from "
+            f"{str(content.get('date', ''))[:10]}: medians of one image at a time, and images per second from "
             f"files of {width}x{height} pixels with several under way. The last column is throughput against the first "
             "row, measured in turns."
         ),

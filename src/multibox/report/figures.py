@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 
 from multibox.data.coco import CocoData
 from multibox.evaluate import thresholds
+from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.confusion import Confusion, confusion_matrix
 from multibox.evaluate.error_kinds import KindOfError, Mistake, find_mistakes, gains
-from multibox.evaluate.hits import Matches, match
+from multibox.evaluate.hits import Hits, find_hits
 from multibox.evaluate.intervals import RESAMPLES, Intervals, ap_intervals
 from multibox.evaluate.object_size import SizeRange, ap_by_size
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.evaluate.run import Metrics, measure
-from multibox.runtime.contract import DEFAULT_THRESHOLD
-from multibox.structures import Detections
+from multibox.structures import Detections, shown_from
 
 MANY_DETECTIONS, MANY_CLASSES = 20_000, 20
-"""From so many on, 200 draws have to do: 1,000 would take minutes."""
+"""Numbers of detections and of classes from which 200 draws have to do: 1,000 would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What one evaluation shows. `threshold` is the suggested one, or the default where nothing is ever hit.
+class Figures:
+    """All that a report says about one evaluation, in numbers.
 
-    `confusion` (K + 1, K + 1) and `confusions` are those at the threshold.
+    `threshold` is the suggested one, or the default where nothing is ever hit. `confusion` (K + 1, K + 1) and
+    `confusions` are those at the threshold.
     """
 
     evaluation: RecordedEvaluation
     metrics: Metrics
-    matches: Matches
+    hits: Hits
     intervals: Intervals
     num_draws: int
     counts: thresholds.Counts
@@ -53,25 +53,25 @@ class Findings:
     @property
     def worst_kind(self) -> KindOfError | None:
         """The kind of error that is worth fixing first; None where no fix would give anything."""
-        worst = max(self.kinds, key=lambda one: one.gain)
+        worst = max(self.kinds, key=lambda kind: kind.gain)
         return worst if worst.gain > 0 else None
 
 
-def find(evaluation: RecordedEvaluation) -> Findings | None:
-    """What an evaluation shows; None if its data have no object."""
+def figures_of(evaluation: RecordedEvaluation) -> Figures | None:
+    """Compute what a report says about an evaluation; None if its data have no object."""
     data, detections = evaluation.data, evaluation.detections
     if not sum(data.objects_per_class):
         return None
-    matches = match(detections, data)
-    counts = thresholds.count(matches)
-    threshold = thresholds.suggest(counts) or DEFAULT_THRESHOLD
-    confusion, confusions = confusion_matrix(detections, data, matches, threshold=threshold)
-    mistakes = find_mistakes(detections, data, matches)
+    hits = find_hits(detections, data)
+    counts = thresholds.count(hits)
+    threshold, _ = shown_from(None, thresholds.suggest(counts))
+    confusion, confusions = confusion_matrix(detections, data, hits, threshold=threshold)
+    mistakes = find_mistakes(detections, data, hits)
     num_draws = num_draws_for(detections, data)
-    return Findings(
+    return Figures(
         evaluation=evaluation,
         metrics=measure(detections, data),
-        matches=matches,
+        hits=hits,
         intervals=ap_intervals(detections, data, resamples=num_draws),
         num_draws=num_draws,
         counts=counts,
@@ -80,12 +80,12 @@ def find(evaluation: RecordedEvaluation) -> Findings | None:
         confusion=confusion,
         confusions=confusions,
         mistakes=mistakes,
-        kinds=gains(detections, data, matches, mistakes),
+        kinds=gains(detections, data, hits, mistakes),
         sizes=ap_by_size(detections, data, input_size=evaluation.input_size),
     )
 
 
 def num_draws_for(detections: Sequence[Detections], data: CocoData) -> int:
-    """How many draws of the bootstrap a report can afford."""
+    """Number of draws of the bootstrap that a report can afford."""
     is_small = sum(map(len, detections)) < MANY_DETECTIONS and len(data.classes) < MANY_CLASSES
     return 1000 if is_small else RESAMPLES

@@ -1,4 +1,4 @@
-"""Pictures that show what the numbers mean: crops around the worst mistakes and the best finds, inside of the page."""
+"""Images that show what the numbers mean: crops around the worst mistakes and the best finds, inside of the page."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from numpy.typing import NDArray
 from multibox.data import images
 from multibox.data.coco import Record
 from multibox.errors import DataError
-from multibox.evaluate.hits import NO_OBJECT, corners_px, overlaps
-from multibox.evaluate.run import IOU_50
-from multibox.report.figures import Findings
+from multibox.evaluate.hits import IOU_50, NO_OBJECT
+from multibox.evaluate.overlaps import corners_px, overlaps
+from multibox.report.figures import Figures
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image
 
 CROPS = 12
-"""Of a gallery: three rows on a desk."""
+"""Largest number of crops of a gallery: three rows on a desk."""
 
 PER_IMAGE = 3
-"""One bad picture must not fill a gallery."""
+"""Largest number of crops of one image: one bad image must not fill a gallery."""
 
 CONTEXT = 2.0
 """Side of a crop in sides of what it shows; less hides what surrounds it, more makes it small."""
 
 LEAST_SIDE_PX = 48
+"""Least side of a crop in pixels of its image."""
+
 SIDE_PX = 240
-"""Of a crop on the page, at most; twice the size of the thumbnails on a phone."""
+"""Largest side of a crop in pixels of the page: twice the size of the thumbnails on a phone."""
 
 JPEG_QUALITY = 72
 MAX_BYTES = 2_500_000
-"""Of all crops of a page together, as text; half of what a page may have."""
+"""Number of bytes of all crops of a page together, as text, at most: half of what a page may have."""
 
 Box = tuple[float, float, float, float]
 
@@ -44,14 +46,14 @@ Box = tuple[float, float, float, float]
 class Crop:
     """A part of an image, `width` x `height` pixels, as the address of a JPEG inside of the page.
 
-    `truth` and `found` are the box of the object and of the detection in it, corners in pixels of the crop.
+    `truth` and `detected` are the box of the object and of the detection in it, corners in pixels of the crop.
     """
 
     address: str
     width: int
     height: int
     truth: Box | None
-    found: Box | None
+    detected: Box | None
     title: str
     details: str
     file_name: str
@@ -76,39 +78,39 @@ class _Case:
     details: str
 
 
-def galleries(findings: Findings) -> tuple[tuple[Gallery, ...], int]:
-    """The galleries that have something to show, and how many images could not be read for them."""
+def galleries(figures: Figures) -> tuple[tuple[Gallery, ...], int]:
+    """Build the galleries that have something to show, and count the images that could not be read for them."""
     wanted = (
         (
             "Worst false positives",
             "Boxes that hit no object, the surest first. Is there really nothing? Then the training needs more such "
-            "pictures; else the annotations lack an object.",
-            _false_positives(findings),
+            "images; else the annotations lack an object.",
+            _false_positives(figures),
         ),
         (
             "Misses",
-            f"Objects without a detection of a score of {findings.threshold:g} or more, the largest first.",
-            _misses(findings),
+            f"Objects without a detection of a score of {figures.threshold:g} or more, the largest first.",
+            _misses(figures),
         ),
         (
             "Confusions",
             "Objects that were found and taken for another class, the surest first.",
-            _confusions(findings),
+            _confusions(figures),
         ),
-        ("Best", "Hits with the highest score, all classes in turn.", _best(findings)),
+        ("Best", "Hits with the highest score, all classes in turn.", _best(figures)),
     )
-    reader = _Reader(findings)
+    reader = _Reader(figures)
     shown = [
         Gallery(name, sentence, len(cases), tuple(reader.crops(cases))) for name, sentence, cases in wanted if cases
     ]
-    return tuple(one for one in shown if one.crops), len(reader.unreadable)
+    return tuple(gallery for gallery in shown if gallery.crops), len(reader.unreadable)
 
 
 class _Reader:
     """Cuts crops out of images until the budget of bytes is used up; each image is read once for a gallery."""
 
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    def __init__(self, figures: Figures) -> None:
+        self._findings = figures
         self._left = MAX_BYTES
         self.unreadable: set[int] = set()
 
@@ -126,7 +128,7 @@ class _Reader:
                 kept[case.image] = self._read(case.image, data.records[case.image])
             image = kept[case.image]
             if image is None:
-                # A data set that has moved is not looked for picture by picture.
+                # A data set that has moved is not looked for image by image.
                 if len(self.unreadable) >= CROPS:
                     return
                 continue
@@ -138,7 +140,7 @@ class _Reader:
 
     def _read(self, index: int, record: Record) -> Image | None:
         try:
-            image = images.read(record.path, expected_size=(record.width, record.height))
+            image = images.read_image(record.path, expected_size=(record.width, record.height))
         except DataError:
             self.unreadable.add(index)
             return None
@@ -148,74 +150,76 @@ class _Reader:
         return image
 
 
-def _false_positives(findings: Findings) -> list[_Case]:
-    names = findings.classes
-    found = findings.evaluation.detections
-    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind != "class"]
+def _false_positives(figures: Figures) -> list[_Case]:
+    names = figures.classes
+    detections = figures.evaluation.detections
+    wrong = [mistake for mistake in figures.mistakes if mistake.score >= figures.threshold and mistake.kind != "class"]
     return [
         _Case(
-            one.image,
-            one.row,
-            one.item,
-            f"{names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
-            "nothing annotated" if one.kind == "background" else KIND_NAMES[one.kind],
+            mistake.image,
+            mistake.row,
+            mistake.item,
+            f"{names[int(detections[mistake.image].labels[mistake.row])]} {mistake.score:.2f}",
+            "nothing annotated" if mistake.kind == "background" else KIND_NAMES[mistake.kind],
         )
-        for one in sorted(wrong, key=lambda one: -one.score)
-        if one.row is not None
+        for mistake in sorted(wrong, key=lambda mistake: -mistake.score)
+        if mistake.row is not None
     ]
 
 
-def _misses(findings: Findings) -> list[_Case]:
-    data, size = findings.evaluation.data, findings.evaluation.input_size
+def _misses(figures: Figures) -> list[_Case]:
+    data, size = figures.evaluation.data, figures.evaluation.input_size
     best = [np.full(len(record.labels), -1.0) for record in data.records]
-    for one in findings.matches.classes:
-        for place in np.flatnonzero(one.is_hit[IOU_50]).tolist():
-            best[int(one.images[place])][int(one.objects[IOU_50, place])] = float(one.scores[place])
+    for of_class in figures.hits.classes:
+        for place in np.flatnonzero(of_class.is_hit[IOU_50]).tolist():
+            best[int(of_class.images[place])][int(of_class.objects[IOU_50, place])] = float(of_class.scores[place])
     cases = []
     for image, record in enumerate(data.records):
         sides = np.sqrt(record.areas_px * size**2 / (record.width * record.height))
-        for item in np.flatnonzero((best[image] < findings.threshold) & ~record.is_crowd).tolist():
+        for item in np.flatnonzero((best[image] < figures.threshold) & ~record.is_crowd).tolist():
             score = best[image][item]
             details = "not found at all" if score < 0 else f"score only {score:.2f}"
-            title = f"{findings.classes[int(record.labels[item])]}, {sides[item]:.0f} px"
+            title = f"{figures.classes[int(record.labels[item])]}, {sides[item]:.0f} px"
             cases.append((-float(sides[item]), _Case(image, None, item, title, details)))
     return [case for _, case in sorted(cases, key=lambda pair: pair[0])]
 
 
-def _confusions(findings: Findings) -> list[_Case]:
-    names, data = findings.classes, findings.evaluation.data
-    found = findings.evaluation.detections
-    wrong = [one for one in findings.mistakes if one.score >= findings.threshold and one.kind == "class"]
+def _confusions(figures: Figures) -> list[_Case]:
+    names, data = figures.classes, figures.evaluation.data
+    detections = figures.evaluation.detections
+    wrong = [mistake for mistake in figures.mistakes if mistake.score >= figures.threshold and mistake.kind == "class"]
     return [
         _Case(
-            one.image,
-            one.row,
-            one.item,
-            f"{names[int(data.records[one.image].labels[one.item])]}",
-            f"taken for {names[int(found[one.image].labels[one.row])]} {one.score:.2f}",
+            mistake.image,
+            mistake.row,
+            mistake.item,
+            f"{names[int(data.records[mistake.image].labels[mistake.item])]}",
+            f"taken for {names[int(detections[mistake.image].labels[mistake.row])]} {mistake.score:.2f}",
         )
-        for one in sorted(wrong, key=lambda one: -one.score)
-        if one.row is not None and one.item is not None
+        for mistake in sorted(wrong, key=lambda mistake: -mistake.score)
+        if mistake.row is not None and mistake.item is not None
     ]
 
 
-def _best(findings: Findings) -> list[_Case]:
+def _best(figures: Figures) -> list[_Case]:
     """Hits, a class after the other in turn, the surest first."""
     ranked: list[tuple[int, int, _Case]] = []
-    for one in findings.matches.classes:
-        hits = [place for place in range(len(one.scores)) if one.objects[IOU_50, place] != NO_OBJECT]
+    for of_class in figures.hits.classes:
+        hits = [place for place in range(len(of_class.scores)) if of_class.objects[IOU_50, place] != NO_OBJECT]
         for rank, place in enumerate(hits):
-            title = f"{findings.classes[one.label]} {one.scores[place]:.2f}"
-            case = _Case(int(one.images[place]), int(one.rows[place]), int(one.objects[IOU_50, place]), title, "")
-            ranked.append((rank, one.label, case))
+            title = f"{figures.classes[of_class.label]} {of_class.scores[place]:.2f}"
+            case = _Case(
+                int(of_class.images[place]), int(of_class.rows[place]), int(of_class.objects[IOU_50, place]), title, ""
+            )
+            ranked.append((rank, of_class.label, case))
     return [case for _, _, case in sorted(ranked, key=lambda row: row[:2])]
 
 
-def _crop(findings: Findings, case: _Case, image: Image) -> Crop:
-    record = findings.evaluation.data.records[case.image]
-    found = findings.evaluation.detections[case.image]
+def _crop(figures: Figures, case: _Case, image: Image) -> Crop:
+    record = figures.evaluation.data.records[case.image]
+    detections = figures.evaluation.detections[case.image]
     truth = None if case.item is None else record.boxes_px[case.item]
-    detected = None if case.row is None else corners_px(found, record)[case.row]
+    detected = None if case.row is None else corners_px(detections, record)[case.row]
     shown = [box for box in (truth, detected) if box is not None]
     corners = np.concatenate([np.min(shown, axis=0)[:2], np.max(shown, axis=0)[2:]])
     left, top, right, bottom = _window(corners, record.width, record.height)
@@ -235,7 +239,7 @@ def _crop(findings: Findings, case: _Case, image: Image) -> Crop:
         width=width,
         height=height,
         truth=_inside(truth, left, top, scale),
-        found=_inside(detected, left, top, scale),
+        detected=_inside(detected, left, top, scale),
         title=case.title,
         details=details,
         file_name=record.file_name,

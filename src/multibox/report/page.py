@@ -8,24 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.hits import IOU_50
 from multibox.evaluate.object_size import sides_px
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.evaluate.run import IOU_50, measure
 from multibox.evaluate.thresholds import THRESHOLDS, Counts
 from multibox.report import deployment, plots, provenance, sentences
 from multibox.report.confusion_table import confusion_table, reduced
-from multibox.report.figures import Findings
+from multibox.report.figures import Figures
 from multibox.report.gallery import galleries
 from multibox.report.rendering import as_json, render, svg
-from multibox.report.work_dir import Run, WorkDir
+from multibox.report.work_dir import RecordedRun, WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
 
 SHOWN_CLASSES = 12
-"""Of more, the weakest are shown, and the others can be unfolded."""
+"""Largest number of classes that are shown at once; of more, the weakest are, and the others can be unfolded."""
 
 
-def build(work: WorkDir, evaluation: RecordedEvaluation | None, findings: Findings | None, *, how: str = "") -> str:
-    """The page, as HTML. `findings` are those of `evaluation`; `how` says where that came from.
+def report_page(work: WorkDir, evaluation: RecordedEvaluation | None, figures: Figures | None, *, how: str = "") -> str:
+    """The page, as HTML. `figures` are those of `evaluation`; `how` says where that came from.
 
     Raises:
         DependencyError: matplotlib or Jinja2 is not installed.
@@ -36,23 +37,23 @@ def build(work: WorkDir, evaluation: RecordedEvaluation | None, findings: Findin
     context: dict[str, Any] = {
         "title": f"Detector of {listed(classes)}" if classes else "Detector",
         "subtitle": _subtitle(work, evaluation),
-        "summary": sentences.summary(findings) if findings is not None else [_no_figures(evaluation)],
-        "alarms": sentences.alarms(findings, facts),
-        "warnings": sentences.data_warnings(findings, facts),
-        "tiles": deployment.tiles(work, findings),
+        "summary": sentences.summary(figures) if figures is not None else [_no_figures(evaluation)],
+        "alarms": sentences.alarms(figures, facts),
+        "warnings": sentences.data_warnings(figures, facts),
+        "tiles": deployment.tiles(work, figures),
         "missing": sentences.missing(work, evaluation is not None),
         "classes": classes,
-        "f": findings,
+        "f": figures,
         **_data(evaluation, run, classes),
-        "training": _training(run, findings),
-        **deployment.sections(work, findings),
+        "training": _training(run, figures),
+        **deployment.sections(work, figures),
         "provenance": provenance.facts(work, evaluation, how),
-        "evaluations": [_evaluation_row(one, work.path) for one in work.evaluations],
+        "evaluations": [_evaluation_row(entry, work.path) for entry in work.evaluations],
         "problems": work.problems,
     }
-    if findings is not None:
-        context |= _accuracy(findings) | _errors(findings) | _sizes(findings) | _thresholds(findings, work)
-        context |= _pictures(findings)
+    if figures is not None:
+        context |= _accuracy(figures) | _errors(figures) | _sizes(figures) | _thresholds(figures, work)
+        context |= _images(figures)
     return render("page.html.j2", {**context, "sections": _sections(context)})
 
 
@@ -66,14 +67,14 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("errors", "Errors", has_findings),
         ("size", "Size", has_findings),
         ("threshold", "Threshold", has_findings),
-        ("pictures", "Pictures", bool(context.get("galleries") or context.get("pictures_are_gone"))),
+        ("images", "Images", bool(context.get("galleries") or context.get("images_are_gone"))),
         ("deployment", "Deployment", bool(context["exports"] or context["compression"] or context["benches"])),
         ("provenance", "Provenance", True),
     )
     return [(name, title) for name, title, is_there in known if is_there]
 
 
-def _classes(evaluation: RecordedEvaluation | None, run: Run | None) -> tuple[str, ...]:
+def _classes(evaluation: RecordedEvaluation | None, run: RecordedRun | None) -> tuple[str, ...]:
     if evaluation is not None:
         return evaluation.data.classes
     recorded = run.facts.get("train_data") or {} if run is not None else {}
@@ -87,17 +88,17 @@ def _subtitle(work: WorkDir, evaluation: RecordedEvaluation | None) -> str:
             listed([file.name for file, _ in evaluation.data.sources]) if evaluation.data.sources else "unknown data"
         )
         parts.append(f"{evaluation.model.file} at {evaluation.input_size} x {evaluation.input_size} pixels")
-        parts.append(f"measured on {counted(len(evaluation.data.records), 'picture')} of {files}")
+        parts.append(f"measured on {counted(len(evaluation.data.records), 'image')} of {files}")
     return " · ".join(parts)
 
 
 def _no_figures(evaluation: RecordedEvaluation | None) -> str:
     if evaluation is not None:
-        return "The pictures that were measured on have no object of these classes, so there is no accuracy to report."
-    return "The detector has not been measured on annotated pictures yet, so this report cannot say how good it is."
+        return "The images that were measured on have no object of these classes, so there is no accuracy to report."
+    return "The detector has not been measured on annotated images yet, so this report cannot say how good it is."
 
 
-def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Sequence[str]) -> dict[str, Any]:
+def _data(evaluation: RecordedEvaluation | None, run: RecordedRun | None, classes: Sequence[str]) -> dict[str, Any]:
     train = run.facts.get("train_data") or {} if run is not None else {}
     in_training = train.get("objects_per_class") or {}
     in_val = evaluation.data.objects_per_class if evaluation is not None else None
@@ -119,13 +120,19 @@ def _data(evaluation: RecordedEvaluation | None, run: Run | None, classes: Seque
         for label, name in enumerate(classes)
     ]
     totals: list[tuple[str, int | None, int | None]] = [
-        ("pictures", train.get("images"), len(evaluation.data.records) if evaluation is not None else None),
-        ("pictures without objects", train.get("images_without_objects"), empty_val),
+        ("images", train.get("images"), len(evaluation.data.records) if evaluation is not None else None),
+        ("images without objects", train.get("images_without_objects"), empty_val),
         ("all objects", train.get("objects"), sum(in_val) if in_val else None),
     ]
     first = [
-        {"label": None, "name": name, "train": number(one), "val": number(two), "is_total": name == "all objects"}
-        for name, one, two in totals
+        {
+            "label": None,
+            "name": name,
+            "train": number(trained),
+            "val": number(validated),
+            "is_total": name == "all objects",
+        }
+        for name, trained, validated in totals
     ]
     shown = rows if len(rows) <= SHOWN_CLASSES + 1 else rows[:SHOWN_CLASSES]
     plot = None
@@ -143,50 +150,50 @@ def _data_sentence(train: Mapping[str, Any], evaluation: RecordedEvaluation | No
     parts = []
     if train.get("images"):
         parts.append(
-            f"Trained on {counted(train['images'], 'picture')} with {counted(train.get('objects', 0), 'object')}"
+            f"Trained on {counted(train['images'], 'image')} with {counted(train.get('objects', 0), 'object')}"
         )
     if evaluation is not None:
         data = evaluation.data
         verb = "measured" if parts else "Measured"
         parts.append(
-            f"{verb} on {counted(len(data.records), 'picture')} with {counted(sum(data.objects_per_class), 'object')}"
+            f"{verb} on {counted(len(data.records), 'image')} with {counted(sum(data.objects_per_class), 'object')}"
         )
     return f"{', '.join(parts)}." if parts else ""
 
 
-def _training(run: Run | None, findings: Findings | None) -> dict[str, Any] | None:
+def _training(run: RecordedRun | None, figures: Figures | None) -> dict[str, Any] | None:
     epochs = run.epochs if run is not None else ()
     if run is None or not epochs:
         return None
-    validated = [one for one in epochs if one.get("ap") is not None]
+    validated = [epoch for epoch in epochs if epoch.get("ap") is not None]
     length = f"{counted(len(epochs), 'epoch')}, {counted(int(epochs[-1].get('step', 0)), 'step')}."
     return {
-        "sentence": f"{length} {sentences.training_sentence(validated, _ap_of_weights(run, findings))}",
+        "sentence": f"{length} {sentences.training_sentence(validated, _ap_of_weights(run, figures))}",
         "losses": svg(plots.losses(epochs)),
         "ap": svg(plots.average_precision(validated)) if validated else None,
     }
 
 
-def _ap_of_weights(run: Run, findings: Findings | None) -> float | None:
+def _ap_of_weights(run: RecordedRun, figures: Figures | None) -> float | None:
     """The AP of the run's weights on its own validation images, if that is what was measured."""
-    if findings is None or findings.evaluation.model.sha256 != run.weights_sha256:
+    if figures is None or figures.evaluation.model.sha256 != run.weights_sha256:
         return None
-    is_same = (run.facts.get("val_data") or {}).get("fingerprint") == findings.evaluation.data.fingerprint
-    return findings.metrics.ap if is_same else None
+    is_same = (run.facts.get("val_data") or {}).get("fingerprint") == figures.evaluation.data.fingerprint
+    return figures.metrics.ap if is_same else None
 
 
-def _accuracy(findings: Findings) -> dict[str, Any]:
-    per_class = findings.metrics.per_class
-    names = findings.classes
-    order = sorted(findings.matches.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
+def _accuracy(figures: Figures) -> dict[str, Any]:
+    per_class = figures.metrics.per_class
+    names = figures.classes
+    order = sorted(figures.hits.measured, key=lambda label: per_class[names[label]].ap50 or 0.0)
     is_many = len(names) > SHOWN_CLASSES
     shown = order[:SHOWN_CLASSES] if is_many else list(range(len(names)))
     curves = {
-        label: svg(plots.precision_recall(findings.matches.classes[label].precision()[IOU_50], names[label]))
+        label: svg(plots.precision_recall(figures.hits.classes[label].precision()[IOU_50], names[label]))
         for label in order
     }
     return {
-        "objects": findings.evaluation.data.objects_per_class,
+        "objects": figures.evaluation.data.objects_per_class,
         "shown_labels": shown,
         "hidden_labels": [label for label in range(len(names)) if label not in shown],
         "curves": curves,
@@ -196,62 +203,60 @@ def _accuracy(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _errors(findings: Findings) -> dict[str, Any]:
-    worst = findings.worst_kind
+def _errors(figures: Figures) -> dict[str, Any]:
+    worst = figures.worst_kind
     if worst is None:
         error_sentence = "No kind of error costs AP50 anything."
     else:
         gain = f"{100 * worst.gain:.1f} AP50 points"
         error_sentence = f"Most is lost by {sentences.PROBLEMS[worst.kind]}: {gain}. {sentences.REMEDIES[worst.kind]}"
-    table = findings.confusion
+    table = figures.confusion
     num_wrong = int(table[:-1, :-1].sum() - np.trace(table[:-1, :-1]))
     missed, false = int(table[:-1, -1].sum()), int(table[-1, :-1].sum())
     return {
-        "kinds_plot": svg(plots.error_kinds(findings.kinds)),
+        "kinds_plot": svg(plots.error_kinds(figures.kinds)),
         "kind_names": plots.KIND_NAMES,
         "explanations": sentences.EXPLANATIONS,
         "error_sentence": error_sentence,
-        "confusion": confusion_table(*reduced(table, findings.classes, limit=SHOWN_CLASSES)),
-        "confusion_full": confusion_table(table, findings.classes) if len(findings.classes) > SHOWN_CLASSES else None,
+        "confusion": confusion_table(*reduced(table, figures.classes, limit=SHOWN_CLASSES)),
+        "confusion_full": confusion_table(table, figures.classes) if len(figures.classes) > SHOWN_CLASSES else None,
         "confusion_sentence": (
-            f"At the threshold of {findings.threshold:.2f}, {num_wrong:,} of the boxes shown are on an object of "
+            f"At the threshold of {figures.threshold:.2f}, {num_wrong:,} of the boxes shown are on an object of "
             f"another class, {false:,} are on background, and {missed:,} objects have no box on them."
         ),
     }
 
 
-def _sizes(findings: Findings) -> dict[str, Any]:
+def _sizes(figures: Figures) -> dict[str, Any]:
     return {
-        "size_plot": svg(plots.by_size(findings.sizes)),
-        "size_sentence": sentences.size_sentence(findings),
+        "size_plot": svg(plots.by_size(figures.sizes)),
+        "size_sentence": sentences.size_sentence(figures),
         "range_name": plots.range_name,
     }
 
 
-def _thresholds(findings: Findings, work: WorkDir) -> dict[str, Any]:
-    counts, measured = findings.counts, list(findings.matches.measured)
-    column = sentences.column_of(findings.threshold)
+def _thresholds(figures: Figures, work: WorkDir) -> dict[str, Any]:
+    counts, measured = figures.counts, list(figures.hits.measured)
+    column = sentences.column_of(figures.threshold)
     means = {
         "Precision": counts.precision[measured].mean(axis=0),
         "Recall": counts.recall[measured].mean(axis=0),
         "F1": counts.f1[measured].mean(axis=0),
     }
-    drawing, frame = plots.thresholds(means, findings.threshold)
+    drawing, frame = plots.thresholds(means, figures.threshold)
     hits, shown, objects = counts.hits[:, column], counts.shown[:, column], counts.num_objects
-    rows = [
-        {"label": label, "cells": _threshold_cells(counts, label, column)} for label in range(len(findings.classes))
-    ]
+    rows = [{"label": label, "cells": _threshold_cells(counts, label, column)} for label in range(len(figures.classes))]
     live = {
         "thresholds": THRESHOLDS.tolist(),
         "suggested": column,
         "frame": {"left": frame.left, "right": frame.right, "bottom": frame.bottom, "top": frame.top},
         "classes": [
             {"hits": counts.hits[label].tolist(), "shown": counts.shown[label].tolist(), "objects": int(objects[label])}
-            for label in range(len(findings.classes))
+            for label in range(len(figures.classes))
         ],
     }
     return {
-        "threshold_sentence": sentences.threshold_sentence(findings, [one.content for one in work.exports]),
+        "threshold_sentence": sentences.threshold_sentence(figures, [file.content for file in work.exports]),
         "threshold_plot": svg(drawing),
         "chooser": {
             "thresholds": live["thresholds"],
@@ -279,24 +284,24 @@ def _threshold_cells(counts: Counts, label: int, column: int) -> list[str]:
     return numbers + [sentences.share(value) if of else NO_VALUE for of, value in shares]
 
 
-def _pictures(findings: Findings) -> dict[str, Any]:
-    found, num_unreadable = galleries(findings)
+def _images(figures: Figures) -> dict[str, Any]:
+    shown, num_unreadable = galleries(figures)
     gone = None
-    if not found and num_unreadable:
+    if not shown and num_unreadable:
         gone = (
-            "The pictures are not where they were when the detector was measured. Name them with --val-ann-files and "
+            "The images are not where they were when the detector was measured. Name them with --val-ann-files and "
             "--val-data-roots to see mistakes here."
         )
-    return {"galleries": found, "num_unreadable": num_unreadable, "pictures_are_gone": gone}
+    return {"galleries": shown, "num_unreadable": num_unreadable, "images_are_gone": gone}
 
 
-def _evaluation_row(one: RecordedEvaluation, folder: Path) -> dict[str, str]:
-    metrics = measure(one.detections, one.data)
-    files = [file.name for file, _ in one.data.sources]
+def _evaluation_row(evaluation: RecordedEvaluation, folder: Path) -> dict[str, str]:
+    metrics = measure(evaluation.detections, evaluation.data)
+    files = [file.name for file, _ in evaluation.data.sources]
     return {
-        "file": one.path.relative_to(folder).as_posix(),
-        "model": f"{one.model.file} ({one.model.sha256[:8]})",
-        "data": f"{counted(len(one.data.records), 'picture')} of {listed(files) if files else 'unknown data'}",
+        "file": evaluation.path.relative_to(folder).as_posix(),
+        "model": f"{evaluation.model.file} ({evaluation.model.sha256[:8]})",
+        "data": f"{counted(len(evaluation.data.records), 'image')} of {listed(files) if files else 'unknown data'}",
         "ap": percent(metrics.ap),
         "ap50": percent(metrics.ap50),
     }

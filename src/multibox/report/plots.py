@@ -38,7 +38,8 @@ COLOURS = {
 }
 
 WIDTH, HEIGHT = 4.3, 2.7
-"""Inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on a desk."""
+"""Size of a plot in inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on
+a desk."""
 
 PANEL = (0.23, 0.27, 0.73, 0.69)
 """Place of the axes in a small plot, of which there may be 80: fitting each to its texts would double the time."""
@@ -77,7 +78,7 @@ KIND_NAMES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PlotFrame:
     """Where the axes of a plot from 0 to 1 lie in its SVG: the ends in units of the drawing, y downwards."""
 
     left: float
@@ -90,14 +91,14 @@ class Frame:
 class _Drawing:
     axes: Any
     svg: str = ""
-    frame: Frame | None = None
+    frame: PlotFrame | None = None
 
 
 def losses(epochs: Sequence[Mapping[str, Any]]) -> str:
     """Training loss, and its two parts, against epochs."""
     with _figure("Training loss per epoch") as drawing:
         axes = drawing.axes
-        x = [one["epoch"] for one in epochs]
+        x = [epoch["epoch"] for epoch in epochs]
         for name, label, colour, style in (
             ("loss", "total", BLUE, "-"),
             ("loss_classes", "classes", ORANGE, "--"),
@@ -114,8 +115,8 @@ def average_precision(epochs: Sequence[Mapping[str, Any]]) -> str:
     """AP and AP50 of each validation against epochs, the best AP marked."""
     with _figure("AP on the validation images per epoch") as drawing:
         axes = drawing.axes
-        validated = [one for one in epochs if one.get("ap") is not None]
-        x = [one["epoch"] for one in validated]
+        validated = [epoch for epoch in epochs if epoch.get("ap") is not None]
+        x = [epoch["epoch"] for epoch in validated]
         ap = 100 * _values(validated, "ap")
         axes.plot(x, 100 * _values(validated, "ap50"), "--", color=ORANGE, label="AP50", **_marker(x))
         axes.plot(x, ap, color=BLUE, label="AP", **_marker(x))
@@ -144,11 +145,11 @@ def precision_recall(precision: NDArray[np.float64], name: str) -> str:
 
 def error_kinds(kinds: Sequence[KindOfError]) -> str:
     """What fixing each kind of error would add to AP50, in points, the largest on top."""
-    ordered = sorted(kinds, key=lambda one: one.gain)
+    ordered = sorted(kinds, key=lambda kind: kind.gain)
     with _figure("Points of AP50 that fixing each kind of error would give") as drawing:
         axes = drawing.axes
-        values = [100 * one.gain for one in ordered]
-        axes.barh([KIND_NAMES[one.kind] for one in ordered], values, color=[BLUE] * 5 + [ORANGE], height=0.62)
+        values = [100 * kind.gain for kind in ordered]
+        axes.barh([KIND_NAMES[kind.kind] for kind in ordered], values, color=[BLUE] * 5 + [ORANGE], height=0.62)
         for place, value in enumerate(values):
             axes.annotate(
                 f"{value:+.1f}", (max(value, 0), place), xytext=(4, 0), textcoords="offset points", va="center"
@@ -165,12 +166,12 @@ def by_size(sizes: Sequence[SizeRange]) -> str:
         axes = drawing.axes
         places = np.arange(len(sizes))
         for shift, name, colour, values in (
-            (-0.2, "AP50", ORANGE, [one.ap50 for one in sizes]),
-            (0.2, "AP", BLUE, [one.ap for one in sizes]),
+            (-0.2, "AP50", ORANGE, [sides.ap50 for sides in sizes]),
+            (0.2, "AP", BLUE, [sides.ap for sides in sizes]),
         ):
             heights = [100 * (value or 0.0) for value in values]
             axes.bar(places + shift, heights, 0.38, color=colour, label=name)
-        axes.set_xticks(places, [f"{range_name(one)}\nn = {one.num_objects}" for one in sizes])
+        axes.set_xticks(places, [f"{range_name(sides)}\nn = {sides.num_objects}" for sides in sizes])
         axes.set(ylabel="percent", ylim=(0, 100), xlabel="side of the object in pixels of the network input")
         axes.grid(axis="x", visible=False)
         axes.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1.16), borderaxespad=0)
@@ -193,7 +194,7 @@ def object_sides(sides_px: NDArray[np.float64]) -> str:
     return drawing.svg
 
 
-def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> tuple[str, Frame]:
+def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> tuple[str, PlotFrame]:
     """Precision, recall and F1 against the threshold, with a line at one of them, and where the axes lie.
 
     The page moves the line, whose class is `chosen`, and redraws the curves, `precision`, `recall`, `f1`.
@@ -214,10 +215,12 @@ def differences(rows: Sequence[tuple[str, Interval]], what: str) -> str:
     height = 0.9 + 0.3 * len(rows)
     with _figure(f"Differences in {what} with 95 % intervals", height=height) as drawing:
         axes = drawing.axes
-        for place, (_, one) in enumerate(reversed(rows)):
-            colour = GREEN if one.low > 0 else ORANGE if one.high < 0 else MUTED
-            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
-            axes.plot(one.value, place, "o", color=colour, markersize=6)
+        for place, (_, interval) in enumerate(reversed(rows)):
+            colour = GREEN if interval.low > 0 else ORANGE if interval.high < 0 else MUTED
+            axes.plot(
+                [interval.low, interval.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round"
+            )
+            axes.plot(interval.value, place, "o", color=colour, markersize=6)
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(rows)), [_short(name) for name, _ in reversed(rows)])
         axes.set(xlabel=f"{what} points; right of the line is better", ylim=(-0.6, len(rows) - 0.4))
@@ -225,9 +228,9 @@ def differences(rows: Sequence[tuple[str, Interval]], what: str) -> str:
     return drawing.svg
 
 
-def range_name(one: SizeRange) -> str:
-    """The range in words: "16-32", "256+"."""
-    return f"{one.low_px:.0f}+" if one.high_px > 1000 else f"{one.low_px:.0f}-{one.high_px:.0f}"
+def range_name(sides: SizeRange) -> str:
+    """Name a range: "16-32", "256+"."""
+    return f"{sides.low_px:.0f}+" if sides.high_px > 1000 else f"{sides.low_px:.0f}-{sides.high_px:.0f}"
 
 
 @contextmanager
@@ -256,7 +259,7 @@ def _figure(
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         box = axes.get_position()
         size_px = figure.get_size_inches() * 72
-        drawing.frame = Frame(
+        drawing.frame = PlotFrame(
             left=float(box.x0 * size_px[0]),
             right=float(box.x1 * size_px[0]),
             bottom=float((1 - box.y0) * size_px[1]),
@@ -299,7 +302,7 @@ def _with_own_ids(svg: str, title: str) -> str:
 
 
 def _values(epochs: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
-    return np.array([np.nan if one.get(name) is None else one[name] for one in epochs], dtype=np.float64)
+    return np.array([np.nan if epoch.get(name) is None else epoch[name] for epoch in epochs], dtype=np.float64)
 
 
 def _marker(x: Sequence[int]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.report.work_dir import Run, WorkDir
+from multibox.report.work_dir import RecordedRun, WorkDir
 from multibox.weights.origin import UNKNOWN_LICENCE, origin_of
 
 
@@ -33,7 +33,7 @@ def facts(work: WorkDir, evaluation: RecordedEvaluation | None, how: str) -> lis
     return rows
 
 
-def licence(run: Run) -> tuple[str, str]:
+def licence(run: RecordedRun) -> tuple[str, str]:
     """What the starting weights are, and their licence: as recorded, or from the file itself if it is still there."""
     recorded = run.facts.get("start_origin")
     name = str(run.facts.get("start", "unknown"))
@@ -51,7 +51,7 @@ def licence(run: Run) -> tuple[str, str]:
     return f"{origin.name}: {origin.source}\nSHA-256 {origin.sha256}", origin.licence
 
 
-def _of_run(run: Run) -> list[tuple[str, str]]:
+def _of_run(run: RecordedRun) -> list[tuple[str, str]]:
     start, terms = licence(run)
     rows = [
         ("command", str(run.facts.get("command") or "unknown")),
@@ -66,7 +66,7 @@ def _of_run(run: Run) -> list[tuple[str, str]]:
             rows.append(
                 (
                     name,
-                    f"{data.get('images')} pictures, {data.get('objects')} objects, {files}\n{data.get('fingerprint')}",
+                    f"{data.get('images')} images, {data.get('objects')} objects, {files}\n{data.get('fingerprint')}",
                 )
             )
     if run.weights is not None:
@@ -79,5 +79,5 @@ def _of_evaluation(evaluation: RecordedEvaluation, how: str) -> list[tuple[str, 
     files = ", ".join(file.name for file, _ in evaluation.data.sources) or "unknown"
     return [
         ("measured", f"{evaluation.model.file}, {how}\nSHA-256 {evaluation.model.sha256}"),
-        ("measured on", f"{len(evaluation.data.records)} pictures, {files}\n{evaluation.data.fingerprint}"),
+        ("measured on", f"{len(evaluation.data.records)} images, {files}\n{evaluation.data.fingerprint}"),
     ]

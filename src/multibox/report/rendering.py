@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox import __version__
-from multibox.drawing import colour as class_colour
+from multibox.drawing import colour
 from multibox.report.sentences import interval
 from multibox.wording import percent
 
@@ -30,7 +30,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"percent": percent, "interval": interval, "colour": colour}
+    environment.globals |= {"percent": percent, "interval": interval, "colour": css_colour}
     script = (FOLDER / "script.js").read_text(encoding="utf-8")
     # The browser runs this script and no other, whatever a name in the data may hold.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -58,7 +58,7 @@ def as_json(value: Any) -> Any:
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def colour(label: int) -> str:
+def css_colour(label: int) -> str:
     """The colour of a class, as on drawings."""
-    blue, green, red = class_colour(label)
+    blue, green, red = colour(label)
     return f"#{red:02x}{green:02x}{blue:02x}"

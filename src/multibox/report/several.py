@@ -9,7 +9,7 @@ from typing import Any
 from multibox.evaluate.intervals import Interval, Intervals, ap_differences
 from multibox.evaluate.record import RecordedEvaluation
 from multibox.report import deployment, plots, provenance
-from multibox.report.figures import Findings, find, num_draws_for
+from multibox.report.figures import Figures, figures_of, num_draws_for
 from multibox.report.rendering import render, svg
 from multibox.report.work_dir import WorkDir
 from multibox.wording import counted, listed
@@ -21,7 +21,7 @@ class Contender:
 
     name: str
     work: WorkDir
-    findings: Findings | None
+    figures: Figures | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,20 @@ class Answer:
     differences: Intervals | None
 
 
-def build(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
-    """The page of a comparison with the first, as HTML.
+def comparison_page(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
+    """Build the page of a comparison with the first run, as HTML.
 
     Raises:
         DependencyError: matplotlib or Jinja2 is not installed.
     """
     names = names_of([work for work, _ in judged])
     runs = [
-        Contender(name, work, find(evaluation) if evaluation is not None else None)
+        Contender(name, work, figures_of(evaluation) if evaluation is not None else None)
         for name, (work, evaluation) in zip(names, judged, strict=True)
     ]
     first, *others = runs
-    answers = [compare(first, other) for other in others]
-    classes = first.findings.classes if first.findings is not None else ()
+    answers = [compare_detectors(first, other) for other in others]
+    classes = first.figures.classes if first.figures is not None else ()
     plotted = [(answer, svg(_plot(answer, classes))) for answer in answers if answer.differences is not None]
     context = {
         "title": " or ".join(names) + "?" if len(names) == 2 else f"{len(names)} runs compared",
@@ -58,42 +58,42 @@ def build(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
         "class_rows": _class_rows(runs, answers, classes),
         "compared": [answer for answer in answers if answer.differences is not None],
         "provenance": [
-            (run.name, provenance.facts(run.work, run.findings.evaluation if run.findings else None, "compared here"))
+            (run.name, provenance.facts(run.work, run.figures.evaluation if run.figures else None, "compared here"))
             for run in runs
         ],
     }
     return render("comparison.html.j2", context)
 
 
-def compare(first: Contender, other: Contender) -> Answer:
-    """The answer for one run, from a paired bootstrap over the images that both were measured on."""
+def compare_detectors(first: Contender, other: Contender) -> Answer:
+    """Answer for one run, from a paired bootstrap over the images that both were measured on."""
     why_not = _why_not(first, other)
     if why_not is not None:
         return Answer(other.name, f"{first.name} and {other.name} cannot be compared: {why_not}", None)
-    assert first.findings is not None and other.findings is not None
-    one, two = first.findings.evaluation, other.findings.evaluation
-    draws = num_draws_for((*one.detections, *two.detections), one.data)
-    differences = ap_differences(one.detections, two.detections, one.data, resamples=draws)
-    return Answer(other.name, verdict(first.name, other.name, differences.ap), differences)
+    assert first.figures is not None and other.figures is not None
+    base, second = first.figures.evaluation, other.figures.evaluation
+    draws = num_draws_for((*base.detections, *second.detections), base.data)
+    differences = ap_differences(base.detections, second.detections, base.data, resamples=draws)
+    return Answer(other.name, difference_verdict(first.name, other.name, differences.ap), differences)
 
 
-def verdict(first: str, other: str, difference: Interval) -> str:
-    """Whether the other is better, in a sentence; only if 95 % of the draws agree."""
+def difference_verdict(first: str, other: str, difference: Interval) -> str:
+    """Say in a sentence whether the other is better; only if 95 % of the draws agree."""
     low, high = (f"{end:+.1f}" for end in (difference.low, difference.high))
     if difference.low > 0:
         return f"{other} is better than {first} by {difference.value:.1f} AP points (95 %: {low} to {high})."
     if difference.high < 0:
         return f"{other} is worse than {first} by {-difference.value:.1f} AP points (95 %: {low} to {high})."
     if difference.low == difference.high == 0:
-        return f"{other} and {first} find the same: their AP does not differ on any draw of the pictures."
+        return f"{other} and {first} find the same: their AP does not differ on any draw of the images."
     return (
         f"Cannot tell whether {other} is better than {first}: the difference is {difference.value:+.1f} AP points, and "
-        f"with other pictures of the same kind it may be {low} to {high}. More validation pictures would tell."
+        f"with other images of the same kind it may be {low} to {high}. More validation images would tell."
     )
 
 
 def names_of(works: Sequence[WorkDir]) -> list[str]:
-    """As many of the last parts of each path as tell it from the others."""
+    """Name each work directory by as many of the last parts of its path as tell it from the others."""
     parts = [work.path.resolve().parts for work in works]
     names = []
     for own in parts:
@@ -105,35 +105,35 @@ def names_of(works: Sequence[WorkDir]) -> list[str]:
 
 
 def _why_not(first: Contender, other: Contender) -> str | None:
-    if first.findings is None or other.findings is None:
-        missing = [run.name for run in (first, other) if run.findings is None]
+    if first.figures is None or other.figures is None:
+        missing = [run.name for run in (first, other) if run.figures is None]
         return f"{listed(missing)} has not been measured on objects. Run multibox eval with --save-metrics-to there."
-    one, two = first.findings.evaluation.data, other.findings.evaluation.data
-    if one.fingerprint == two.fingerprint:
+    base, second = first.figures.evaluation.data, other.figures.evaluation.data
+    if base.fingerprint == second.fingerprint:
         return None
-    if one.classes != two.classes:
-        return f"they know other classes, {listed(one.classes)} and {listed(two.classes)}."
+    if base.classes != second.classes:
+        return f"they know other classes, {listed(base.classes)} and {listed(second.classes)}."
     return (
-        f"they were measured on other pictures ({len(one.records)} and {len(two.records)}). Name the same with "
+        f"they were measured on other images ({len(base.records)} and {len(second.records)}). Name the same with "
         "--val-ann-files and --val-data-roots, and both are measured on these."
     )
 
 
 def _row(run: Contender) -> dict[str, Any]:
-    findings = run.findings
-    tiles = {tile["name"]: tile for tile in deployment.tiles(run.work, findings)}
-    data = findings.evaluation.data if findings is not None else None
+    figures = run.figures
+    tiles = {tile["name"]: tile for tile in deployment.tiles(run.work, figures)}
+    data = figures.evaluation.data if figures is not None else None
 
     def tile(name: str) -> str:
         return f"{tiles[name]['value']} {tiles[name]['unit']}".strip() if name in tiles else "\N{EN DASH}"
 
     return {
         "name": run.name,
-        "ap": findings.intervals.ap if findings is not None else None,
-        "ap50": findings.intervals.ap50 if findings is not None else None,
-        "threshold": f"{findings.threshold:.2f}" if findings is not None else "\N{EN DASH}",
-        "input_size": findings.evaluation.input_size if findings is not None else "\N{EN DASH}",
-        "data": counted(len(data.records), "picture") if data is not None else "not measured",
+        "ap": figures.intervals.ap if figures is not None else None,
+        "ap50": figures.intervals.ap50 if figures is not None else None,
+        "threshold": f"{figures.threshold:.2f}" if figures is not None else "\N{EN DASH}",
+        "input_size": figures.evaluation.input_size if figures is not None else "\N{EN DASH}",
+        "data": counted(len(data.records), "image") if data is not None else "not measured",
         "size": tile("Size"),
         "latency": tile("Latency"),
         "int8": tile("INT8"),
@@ -141,7 +141,7 @@ def _row(run: Contender) -> dict[str, Any]:
 
 
 def _class_rows(runs: Sequence[Contender], answers: Sequence[Answer], classes: Sequence[str]) -> list[dict[str, Any]]:
-    first = runs[0].findings
+    first = runs[0].figures
     if first is None:
         return []
     return [
@@ -149,7 +149,9 @@ def _class_rows(runs: Sequence[Contender], answers: Sequence[Answer], classes: S
             "label": label,
             "name": name,
             "ap": first.intervals.ap_per_class[label],
-            "differences": [one.differences.ap_per_class[label] for one in answers if one.differences is not None],
+            "differences": [
+                answer.differences.ap_per_class[label] for answer in answers if answer.differences is not None
+            ],
         }
         for label, name in enumerate(classes)
     ]
@@ -157,8 +159,9 @@ def _class_rows(runs: Sequence[Contender], answers: Sequence[Answer], classes: S
 
 def _plot(answer: Answer, classes: Sequence[str]) -> str:
     assert answer.differences is not None
-    found = answer.differences
-    per_class = [(name, one) for name, one in zip(classes, found.ap_per_class, strict=True) if one is not None]
+    differences = answer.differences
+    pairs = zip(classes, differences.ap_per_class, strict=True)
+    per_class = [(name, interval) for name, interval in pairs if interval is not None]
     # The classes that differ most, either way.
     most = sorted(per_class, key=lambda row: -abs(row[1].value))[:12]
-    return plots.differences([("all classes", found.ap), *(most if len(per_class) > 1 else ())], "AP")
+    return plots.differences([("all classes", differences.ap), *(most if len(per_class) > 1 else ())], "AP")

@@ -16,16 +16,16 @@ from multibox.evaluate.record import RecordedEvaluation
 from multibox.files import sha256
 
 MAX_DEPTH = 4
-"""Folders below the work directory that are looked into."""
+"""Number of levels of folders below the work directory that are looked into."""
 
 MAX_BYTES = 4 << 20
-"""A larger JSON file is annotations, not the figures of a command."""
+"""Largest size of a JSON file that may be a command's results; a larger one is annotations."""
 
 Plain = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """A training: `facts` is its run.json, `epochs` the lines of its metrics.jsonl."""
 
     folder: Path
@@ -44,20 +44,20 @@ class Run:
 
     @cached_property
     def weights_sha256(self) -> str | None:
-        """Of the bytes of that file."""
+        """SHA-256 of the bytes of the weights; None without weights."""
         return sha256(self.weights) if self.weights is not None else None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file of figures, and what it holds."""
+class ResultFile:
+    """A file that a command wrote its results into, and what it holds."""
 
     path: Path
     content: Plain
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder that the file lies in."""
         return self.path.parent
 
 
@@ -70,15 +70,15 @@ class WorkDir:
     """
 
     path: Path
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     evaluations: tuple[RecordedEvaluation, ...]
-    exports: tuple[Found, ...]
-    compressions: tuple[Found, ...]
-    benches: tuple[Found, ...]
+    exports: tuple[ResultFile, ...]
+    compressions: tuple[ResultFile, ...]
+    benches: tuple[ResultFile, ...]
     problems: tuple[str, ...]
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RecordedRun | None:
         """The training that the report is about: the newest that is not in 8 bits."""
         return next((run for run in self.runs if not run.is_quantised), None)
 
@@ -89,14 +89,14 @@ class WorkDir:
 
     @property
     def evaluation(self) -> RecordedEvaluation | None:
-        """Of the weights of the run, the newest; without a run, the newest of all."""
+        """The newest evaluation of the weights of the run; without a run, the newest of all."""
         if self.run is None:
             return self.evaluations[0] if self.evaluations else None
-        return next((one for one in self.evaluations if one.model.sha256 == self.run.weights_sha256), None)
+        return next((entry for entry in self.evaluations if entry.model.sha256 == self.run.weights_sha256), None)
 
 
 def gather(folder: Path) -> WorkDir:
-    """What lies in a work directory and the folders below.
+    """Gather what the commands left in a work directory and the folders below.
 
     Raises:
         OptionError: there is no such folder.
@@ -104,15 +104,15 @@ def gather(folder: Path) -> WorkDir:
     if not folder.is_dir():
         raise OptionError(f"{folder}: there is no such folder. Name a work directory.")
     problems: list[str] = []
-    runs: list[Run] = []
+    runs: list[RecordedRun] = []
     evaluations: list[RecordedEvaluation] = []
-    exports: list[Found] = []
-    compressions: list[Found] = []
-    benches: list[Found] = []
+    exports: list[ResultFile] = []
+    compressions: list[ResultFile] = []
+    benches: list[ResultFile] = []
     for path in sorted(_json_files(folder), key=_age):
         if path.name.endswith(record.NAME):
             try:
-                evaluations.append(record.read(path))
+                evaluations.append(record.read_record(path))
             except DataError as error:
                 problems.append(str(error))
             continue
@@ -120,13 +120,13 @@ def gather(folder: Path) -> WorkDir:
         if content is None:
             continue
         if path.name == "run.json" and "train_data" in content:
-            runs.append(Run(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
+            runs.append(RecordedRun(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
         elif "checkpoint" in content and "rows" in content:
-            exports.append(Found(path, content))
+            exports.append(ResultFile(path, content))
         elif "rungs" in content:
-            compressions.append(Found(path, content))
+            compressions.append(ResultFile(path, content))
         elif {"rows", "machine", "settings"} <= content.keys():
-            benches.append(Found(path, content))
+            benches.append(ResultFile(path, content))
     return WorkDir(
         path=folder,
         runs=tuple(runs),
@@ -143,7 +143,7 @@ def _json_files(folder: Path) -> Iterator[Path]:
     for name, folders, files in os.walk(folder):
         here = Path(name)
         is_deepest = len(here.parts) - start >= MAX_DEPTH
-        folders[:] = [] if is_deepest else sorted(one for one in folders if not one.startswith("."))
+        folders[:] = [] if is_deepest else sorted(inner for inner in folders if not inner.startswith("."))
         for file in files:
             path = here / file
             if not file.endswith(".json") or file.startswith(".") or not path.is_file():
@@ -153,7 +153,7 @@ def _json_files(folder: Path) -> Iterator[Path]:
 
 
 def _age(path: Path) -> tuple[float, str]:
-    """The newest first; of equal times, by name, so that the order is always the same."""
+    """Sort key of a file: the newest first; of equal times, by name, so that the order is always the same."""
     return -path.stat().st_mtime, str(path)
 
 

@@ -51,8 +51,8 @@ def compile_network(model: SSD, *, input_size: int) -> Callable[[Tensor], RawOut
     ).create_infer_request()
 
     def run(images: Tensor) -> RawOutput:
-        found = request.infer([images.numpy()], share_inputs=True)
-        return RawOutput(torch.from_numpy(found[0].copy()), torch.from_numpy(found[1].copy()))
+        output = request.infer([images.numpy()], share_inputs=True)
+        return RawOutput(torch.from_numpy(output[0].copy()), torch.from_numpy(output[1].copy()))
 
     return run
 

@@ -17,9 +17,6 @@ from multibox.errors import CheckpointError
 SECTION = "multibox"
 MODEL_API_SECTION = "model_info"
 
-DEFAULT_THRESHOLD = 0.3
-"""Score from which a detection is drawn and counted by clients, unless a better one is known."""
-
 Form = Literal["boxes_labels", "detection_output", "raw"]
 
 
@@ -37,9 +34,10 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     `form`: what the outputs are, see docs/deploy.md. Label i is `classes[i]`; background, where scores include it, is
     last. The input is planar, `channel_order`, `input_size` pixels square, with values from 0 to `input_maximum` (255:
     an image as it is; 1: divided by 255). `batch`: images per call, 0 where any number goes. `anchors_px`: (width,
-    height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell. `threshold` is
-    the score from which a detection is worth showing, `score_threshold` the one below which the file leaves it out.
-    `size_mp` and `complexity_gflops` are those of the network, see `multibox.model.complexity`.
+    height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell.
+    `suggested_threshold` is the score from which a detection is worth showing, `min_score` the one below which the file
+    leaves it out; in files they are called `threshold` and `score_threshold`. `size_mp` and `complexity_gflops` are
+    those of the network, see `multibox.model.complexity`.
     """
 
     form: Form
@@ -49,8 +47,8 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     input_maximum: Literal[1, 255]
     batch: int
     precision: Literal["FP32", "FP16", "INT8"]
-    threshold: float
-    score_threshold: float
+    suggested_threshold: float = msgspec.field(name="threshold")
+    min_score: float = msgspec.field(name="score_threshold")
     iou_threshold: float
     max_per_class: int
     max_detections: int
@@ -96,7 +94,7 @@ def model_api_entries(info: ExportInfo) -> dict[str, str]:
         "model_type": "ssd",
         "task_type": "detection",
         "labels": " ".join("_".join(name.split()) for name in info.classes),
-        "confidence_threshold": str(info.threshold),
+        "confidence_threshold": str(info.suggested_threshold),
         "iou_threshold": str(info.iou_threshold),
         "resize_type": "standard",
         "interpolation_mode": "LINEAR",

@@ -16,20 +16,20 @@ from multibox.data.images import resize, to_input
 from multibox.errors import CheckpointError, DependencyError, OptionError
 from multibox.runtime import contract, outputs
 from multibox.runtime.contract import ExportInfo
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
 from multibox.wording import listed
 
 OUTPUTS = {"boxes_labels": ("boxes", "labels"), "raw": ("deltas", "scores")}
 
 MAX_BATCH = 8
-"""Images per call of a file that takes any number: more need memory and are no faster."""
+"""Number of images per call of a file that takes any number: more need memory and are no faster."""
 
 MAX_WAITING = 2
-"""Batches that a stream has handed over and not yet given back: one runs while the next is there already."""
+"""Number of batches that a stream has handed over and not yet given back: one runs while the next is there already."""
 
 
-class OnnxRuntime(OneOrMany):
+class OnnxRuntime(CheckedRuntime):
     """A detector in an ONNX file: one of ours, in either form, or one with the same outputs `boxes` and `labels`.
 
     Its input is a square image, planar RGB divided by 255; `classes` names those of a file that does not. Any number of
@@ -51,7 +51,7 @@ class OnnxRuntime(OneOrMany):
         self._path = Path(path)
         self._session = _open(self._path)
         self.info = _read_info(self._session, self._path)
-        self.threshold = self.info.threshold if self.info else None
+        self.threshold = self.info.suggested_threshold if self.info else None
         self.classes = _classes(self.info, classes, self._path)
         self._outputs = _check_outputs(self._session, self.info, self._path)
         self._input, images_per_call, self.input_size = _check_input(self._session, self._path)
@@ -64,7 +64,7 @@ class OnnxRuntime(OneOrMany):
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, as many at a time as the file takes."""
-        return [found for chunk in _chunks(images, self._chunk) for found in self._detect(chunk)]
+        return [detections for chunk in _chunks(images, self._chunk) for detections in self._detect(chunk)]
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """Detections of each image, in order, while the next images are being taken from `images`."""

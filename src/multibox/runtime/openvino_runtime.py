@@ -18,9 +18,9 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.openvino_graph import core, read_graph
 from multibox.runtime import contract, outputs
 from multibox.runtime.contract import ExportInfo, Form
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
-from multibox.weights.public_models import known_classes
+from multibox.weights.origin import known_classes
 
 OUTPUTS: dict[Form, tuple[str, ...]] = {
     "boxes_labels": ("boxes", "labels"),
@@ -32,10 +32,10 @@ OUTPUTS: dict[Form, tuple[str, ...]] = {
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 NUM_WAITING = 2
-"""Batches that lie ready while as many as the device runs at once are running: it never waits for this thread."""
+"""Number of batches that lie ready beside those that the device is running: it never waits for this thread."""
 
 
-class OpenVINORuntime(OneOrMany):
+class OpenVINORuntime(CheckedRuntime):
     """A detector in an OpenVINO file: one of ours, in any form, of the original, or an SSD of Open Model Zoo.
 
     A file without a description of ours has `DetectionOutput` at its end, or outputs `boxes` and `labels`; it takes a
@@ -65,7 +65,7 @@ class OpenVINORuntime(OneOrMany):
         self._path = Path(path)
         model = read_graph(self._path)
         self.info = contract.read_from_ir(model, source=str(path))
-        self.threshold = self.info.threshold if self.info else None
+        self.threshold = self.info.suggested_threshold if self.info else None
         batch, self.input_size = _check_input(model, self._path)
         # Where any number goes, one by one: what runs side by side are requests, not images of a batch.
         self._batch = batch or 1
@@ -100,10 +100,10 @@ class OpenVINORuntime(OneOrMany):
         running: deque[tuple[Any, int]] = deque()
         try:
             for batch, count in self._batches(images):
-                found = self._finish(engine, *running.popleft()) if len(running) == engine.num_requests else []
+                detections = self._finish(engine, *running.popleft()) if len(running) == engine.num_requests else []
                 # Before the results go out: the device has work while they are used.
                 running.append((engine.start(batch), count))
-                yield from found
+                yield from detections
             while running:
                 yield from self._finish(engine, *running.popleft())
         finally:
@@ -121,26 +121,26 @@ class OpenVINORuntime(OneOrMany):
     def _finish(self, engine: _Engine, request: Any, count: int) -> list[Detections]:
         request.wait()
         # What is read are copies, so the request can be used again.
-        found = self._read(request)[:count]
+        detections = self._read(request)[:count]
         engine.give_back(request)
-        return found
+        return detections
 
     def _read(self, request: Any) -> list[Detections]:
         if self._form == "detection_output":
-            found = outputs.read_detection_output(request.get_output_tensor(0).data, batch=self._batch)
+            detections = outputs.read_detection_output(request.get_output_tensor(0).data, batch=self._batch)
         else:
             first, second = (request.get_tensor(name).data for name in OUTPUTS[self._form])
             if self._form == "raw":
                 assert self.info is not None
                 return outputs.read_raw(first, second, self.info)
-            found = outputs.read_boxes_labels(first, second, input_size=self.input_size)
-        highest = max((int(one.labels.max(initial=-1)) for one in found), default=-1)
+            detections = outputs.read_boxes_labels(first, second, input_size=self.input_size)
+        highest = max((int(of_image.labels.max(initial=-1)) for of_image in detections), default=-1)
         if highest >= len(self.classes):
             raise OptionError(
                 f"{self._path} found an object of class {highest}, counted from 0, "
                 f"but there are {len(self.classes)} classes. Name all of them with --classes."
             )
-        return found
+        return detections
 
     def _compile(self, hint: str) -> _Engine:
         target = "CPU" if self._device in {"auto", "cpu"} else self._device.upper()
@@ -196,8 +196,8 @@ def _check_input(model: Any, path: Path) -> tuple[int, int]:
     """The images per call (0 for any number) and the side of an image."""
     shape = model.inputs[0].partial_shape if len(model.inputs) == 1 else None
     if shape is None or shape.rank.is_dynamic or len(shape) != 4 or shape[1].is_dynamic or shape[1].get_length() != 3:
-        found = ", ".join(str(node.partial_shape) for node in model.inputs)
-        raise CheckpointError(f"{path}: this is no detector with one image [N,3,S,S] as input; it takes {found}.")
+        shapes = ", ".join(str(node.partial_shape) for node in model.inputs)
+        raise CheckpointError(f"{path}: this is no detector with one image [N,3,S,S] as input; it takes {shapes}.")
     batch, _, height, width = shape
     if height.is_dynamic or width.is_dynamic:
         raise CheckpointError(f"{path}: the size of its input {shape} is not fixed. Export it for one size.")

@@ -27,8 +27,8 @@ def read_boxes_labels(boxes: Array, labels: Array, *, input_size: int) -> list[D
         boxes, labels = boxes[None], labels[None]
     results = []
     for rows, row_labels in zip(boxes, labels, strict=True):
-        found = row_labels >= 0
-        results.append(_best_first(rows[found, :4] / input_size, rows[found, 4], row_labels[found]))
+        is_object = row_labels >= 0
+        results.append(_best_first(rows[is_object, :4] / input_size, rows[is_object, 4], row_labels[is_object]))
     return results
 
 
@@ -41,7 +41,7 @@ def read_detection_output(rows: Array, *, batch: int) -> list[Detections]:
     ends = (rows[:, 0] < 0).nonzero()[0]
     rows = rows[: ends[0]] if len(ends) else rows
     images = (rows[rows[:, 0] == image] for image in range(batch))
-    return [_best_first(found[:, 3:], found[:, 2], found[:, 1]) for found in images]
+    return [_best_first(of_image[:, 3:], of_image[:, 2], of_image[:, 1]) for of_image in images]
 
 
 def read_raw(deltas: FloatArray, scores: FloatArray, info: ExportInfo) -> list[Detections]:
@@ -50,7 +50,7 @@ def read_raw(deltas: FloatArray, scores: FloatArray, info: ExportInfo) -> list[D
     Anchors and thresholds are those of the file's description.
     """
     config = PostprocessConfig(
-        score_threshold=info.score_threshold,
+        score_threshold=info.min_score,
         iou_threshold=info.iou_threshold,
         max_per_class=info.max_per_class,
         max_detections=info.max_detections,

@@ -1,8 +1,9 @@
-"""How every runtime is called: with one image or with several. What the images must be is checked here, once."""
+"""What a detector that is ready to run offers, whatever engine runs it. No engine, and no torch, is imported here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -10,8 +11,41 @@ import numpy as np
 from multibox.structures import Detections, Image
 
 
-class OneOrMany(Protocol):
-    """Makes a class that has `detect_all` callable: `detector(image)` and `detector(images)`."""
+class Runtime(Protocol):
+    """A detector that is ready to run: label i of a detection is `classes[i]`.
+
+    Those of this package may be used by any number of threads at the same time.
+    """
+
+    classes: tuple[str, ...]
+    input_size: int
+
+    @property
+    def threshold(self) -> float | None:
+        """The score from which a detection is worth showing, if the file recommends one."""
+        ...
+
+    @overload
+    def __call__(self, images: Image) -> Detections: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[Detections]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> Detections | list[Detections]:
+        """Detections of one image (H, W, 3), uint8 BGR, of any size, or a list of those of each of several."""
+        ...
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each of any number of images, in order.
+
+        Images are taken as they are needed, and a few are under way at any time: reading them and using the results can
+        go on while the network runs.
+        """
+        ...
+
+
+class CheckedRuntime(ABC):
+    """Makes a class with `detect_all` callable, `detector(image)` and `detector(images)`, and checks every image."""
 
     @overload
     def __call__(self, images: Image) -> Detections: ...
@@ -34,9 +68,9 @@ class OneOrMany(Protocol):
             _check(image)
         return self.detect_all(images)
 
+    @abstractmethod
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each of any number of images, all at once if that is faster."""
-        ...
 
 
 def _check(image: Any) -> None:

@@ -1,6 +1,6 @@
-"""Cutting a large picture into overlapping tiles, and the detections of the tiles into one list. numpy only.
+"""Cutting a large image into overlapping tiles, and the detections of the tiles into one list. numpy only.
 
-A network sees a picture at the size of its input; of 4000 pixels shown at 256, an object of 60 pixels has 4 left. Tiles
+A network sees an image at the size of its input; of 4000 pixels shown at 256, an object of 60 pixels has 4 left. Tiles
 are shown larger. What they cost: a network run for each, and an object on a seam is seen in parts by two of them.
 """
 
@@ -18,7 +18,7 @@ from multibox import boxes as geometry
 from multibox.structures import Detections, FloatArray, IntArray
 
 CUT_PX = 2.0
-"""A box that ends this near to a seam is taken for cut by it, in pixels of the network's input: boxes are not more
+"""Distance from a seam, in pixels of the network's input, up to which a box is taken for cut by it: boxes are not more
 exact than that."""
 
 SEEN_WHOLE = 0.7
@@ -32,14 +32,14 @@ SAME_EXTENT = 0.5
 """IoU, along the seam, from which two cut boxes on either side are taken for the two parts of one object."""
 
 MAX_BOXES = 2000
-"""Boxes of all tiles together that are compared, each with each, the best ones: a matrix of them has 32 MB."""
+"""Number of boxes of all tiles together that are compared, each with each, the best: a matrix of them has 32 MB."""
 
 
 def tiles_px(width: int, height: int, *, side: int, overlap: float) -> IntArray:
-    """The tiles (T, 4) of a picture, x1 y1 x2 y2 in whole pixels: first the picture as a whole, then row by row.
+    """The tiles (T, 4) of an image, x1 y1 x2 y2 in whole pixels: first the image as a whole, then row by row.
 
-    Tiles are squares of `side` pixels, narrower only where the picture is. Neighbours share at least the part `overlap`
-    of a side, and all of them share the same within 1 pixel. A picture that is no larger than a tile is the only one.
+    Tiles are squares of `side` pixels, narrower only where the image is. Neighbours share at least the part `overlap`
+    of a side, and all of them share the same within 1 pixel. An image that is no larger than a tile is the only one.
     """
     assert side > 0 and 0 <= overlap < 1
     whole = np.array([[0, 0, width, height]])
@@ -51,15 +51,15 @@ def tiles_px(width: int, height: int, *, side: int, overlap: float) -> IntArray:
 
 
 def merge(
-    found: Sequence[Detections], tiles: IntArray, *, width: int, height: int, input_size: int, iou_threshold: float
+    of_tiles: Sequence[Detections], tiles: IntArray, *, width: int, height: int, input_size: int, iou_threshold: float
 ) -> Detections:
-    """The detections of a picture from those of its tiles (T, 4), which pair up; the first tile is the whole picture.
+    """The detections of an image from those of its tiles (T, 4), which pair up; the first tile is the whole image.
 
     A box that is cut by a seam gives way to one that shows its object whole, be it of another tile or of the whole
-    picture. Two boxes that are cut by facing seams, with the same extent along them, are one object that is larger than
+    image. Two boxes that are cut by facing seams, with the same extent along them, are one object that is larger than
     the overlap: they are joined. Of what is left and overlaps by `iou_threshold`, the best of a class is kept.
     """
-    pieces = _in_pixels(found, tiles, (width, height), input_size)
+    pieces = _in_pixels(of_tiles, tiles, (width, height), input_size)
     pieces = pieces.take(np.argsort(-pieces.scores, kind="stable")[:MAX_BOXES])
     boxes, scores, labels = _join(pieces.take(~_is_part_of_a_whole(pieces)))
     order = np.argsort(-scores, kind="stable")
@@ -80,8 +80,8 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """What all tiles found: boxes (N, 4) in pixels of the picture, the tile (N,) of each, and which of its sides (N, 4)
-    lie on a border of the tile that is not one of the picture.
+    """What all tiles found: boxes (N, 4) in pixels of the image, the tile (N,) of each, and which of its sides (N, 4)
+    lie on a border of the tile that is not one of the image.
     """
 
     boxes: NDArray[np.float64]
@@ -100,16 +100,16 @@ class _Pieces:
         return pairs
 
 
-def _in_pixels(found: Sequence[Detections], tiles: IntArray, size: tuple[int, int], input_size: int) -> _Pieces:
-    owners = np.repeat(np.arange(len(tiles)), [len(one) for one in found])
+def _in_pixels(of_tiles: Sequence[Detections], tiles: IntArray, size: tuple[int, int], input_size: int) -> _Pieces:
+    owners = np.repeat(np.arange(len(tiles)), [len(each) for each in of_tiles])
     own = tiles[owners]
     sides = np.tile(own[:, 2:] - own[:, :2], (1, 2))
-    boxes = np.concatenate([one.boxes for one in found]).astype(np.float64) * sides + np.tile(own[:, :2], (1, 2))
+    boxes = np.concatenate([each.boxes for each in of_tiles]).astype(np.float64) * sides + np.tile(own[:, :2], (1, 2))
     is_near = np.abs(boxes - own) <= CUT_PX * sides / input_size
     return _Pieces(
         boxes=boxes,
-        scores=np.concatenate([one.scores for one in found]),
-        labels=np.concatenate([one.labels for one in found]),
+        scores=np.concatenate([each.scores for each in of_tiles]),
+        labels=np.concatenate([each.labels for each in of_tiles]),
         owners=owners,
         cut=is_near & (own != [0, 0, *size]),
     )

@@ -1,4 +1,4 @@
-"""A runtime that looks at large pictures tile by tile, made of one that does not."""
+"""A runtime that looks at large images tile by tile, made of one that does not."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from multibox.runtime import tiling
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image, IntArray
 
 if TYPE_CHECKING:
-    from multibox.runtime.opening import Runtime
+    from multibox.runtime.protocol import Runtime
 
 DEFAULT_OVERLAP = 0.2
 """Share of a tile's side that neighbours have in common: objects up to this size are whole in one of them."""
@@ -24,10 +24,10 @@ IOU_THRESHOLD = 0.45
 """Overlap from which detections of the same class in different tiles are the same object; the network's own value."""
 
 
-class TilingRuntime(OneOrMany):
-    """Detections of each picture as a whole and of its tiles, merged; otherwise as the runtime that it is made of.
+class TilingRuntime(CheckedRuntime):
+    """Detections of each image as a whole and of its tiles, merged; otherwise as the runtime that it is made of.
 
-    `tile_px`: the side of a tile in pixels of the picture, by default one and a half of the network's input.
+    `tile_px`: the side of a tile in pixels of the image, by default one and a half of the network's input.
     """
 
     def __init__(self, runtime: Runtime, *, tile_px: int | None = None, overlap: float = DEFAULT_OVERLAP) -> None:
@@ -57,9 +57,9 @@ class TilingRuntime(OneOrMany):
         results = iter(self._runtime.stream(pieces()))
         for first in results:
             tiles, width, height = plans.popleft()
-            found = [first, *islice(results, len(tiles) - 1)]
+            of_tiles = [first, *islice(results, len(tiles) - 1)]
             yield tiling.merge(
-                found,
+                of_tiles,
                 tiles,
                 width=width,
                 height=height,

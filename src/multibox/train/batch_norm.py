@@ -1,14 +1,16 @@
-"""Real statistics for batch normalisation that was folded away when a network was exported."""
+"""Statistics of batch normalisation: over all processes, and estimated on images where they were folded away."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def calibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give batch normalisations the statistics of these images (B, 3, S, S) without changing what the model computes.
 
     In an exported network, normalisation is part of the convolutions: mean 0, variance 1. In training, batch
@@ -32,10 +34,10 @@ def calibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
-    for norm, found in statistics.items():
-        if found.count < 2:
-            raise ValueError("calibrating needs at least two values per channel; there are no images")
-        _set_statistics(norm, found.mean(), found.variance())
+    for norm, measured in statistics.items():
+        if measured.count < 2:
+            raise ValueError("estimating statistics needs at least two values per channel; there are no images")
+        _set_statistics(norm, measured.mean(), measured.variance())
 
 
 class _Statistics:
@@ -81,3 +83,72 @@ def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> Non
         norm.running_var.copy_(variance)
         norm.weight.copy_((slope * (variance.double() + norm.eps).sqrt()).float())
         norm.bias.copy_((offset + mean.double() * slope).float())
+
+
+def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+    """The model with batch statistics over the images of all processes, in place; names and weights stay.
+
+    PyTorch's own synchronised layer runs on graphics cards only; on a processor this module's takes its place.
+    """
+    if next(model.parameters()).is_cuda:
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return synchronised
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, SyncedBatchNorm.of(child))
+    return model
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose training statistics are over all processes, which hold equally many images."""
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> SyncedBatchNorm:
+        """The same layer, sharing its parameters and buffers."""
+        synced = cls(norm.num_features, norm.eps, norm.momentum)
+        synced._parameters, synced._buffers, synced.training = norm._parameters, norm._buffers, norm.training
+        return synced
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        # Mean first, then squares about it: one pass over squares would lose digits where the mean is large.
+        mean = _average(x.float().mean((0, 2, 3)))
+        centred = x.float() - mean[:, None, None]
+        variance = _average(centred.square().mean((0, 2, 3)))
+        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked.add_(1)
+
+
+def _average(value: Tensor) -> Tensor:
+    averaged: Tensor = _Average.apply(value)  # type: ignore[no-untyped-call]
+    return averaged
+
+
+class _Average(torch.autograd.Function):
+    """Mean of a tensor over all processes; so is its gradient, since every process's loss depends on it."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()

@@ -10,7 +10,7 @@ from pathlib import Path
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
-from multibox.train.loop import Result
+from multibox.train.loop import TrainingResult
 from multibox.train.run import train, without_mosaics
 from multibox.weights.start import StartingPoint
 
@@ -25,21 +25,16 @@ def brief_training(
     val_data: CocoData | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> Iterator[Result]:
+) -> Iterator[TrainingResult]:
     """One epoch of at least so many steps, with its own warm-up and decay; its files are there within.
 
     Raises:
         KeyboardInterrupt: a signal came.
     """
-    basic = config.replace(template.hyper_parameters.basic, epochs=1)
-    schedule = config.replace(template.train.schedule, min_steps_per_epoch=steps)
-    plain = without_mosaics(template)
-    short = config.replace(
-        plain,
-        hyper_parameters=config.replace(plain.hyper_parameters, basic=basic),
-        train=config.replace(plain.train, schedule=schedule),
+    short = config.changed(
+        without_mosaics(template), {"hyper_parameters.basic.epochs": 1, "train.schedule.min_steps_per_epoch": steps}
     )
-    few = data.evenly(steps * basic.batch_size)
+    few = data.evenly(steps * template.hyper_parameters.basic.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
             short, few, Path(folder), display=_Silent(), val_data=val_data, start=start, seed=seed, device=device

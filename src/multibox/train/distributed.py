@@ -1,19 +1,100 @@
-"""Several processes: starting them with torchrun, sharing work among them, batch statistics over all of them."""
+"""Several processes: starting them with torchrun, sharing work among them, agreeing on what comes next."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from multibox.errors import TrainingError
 from multibox.machine import usable_cores
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one run, seen from this one: its `rank` among `count`. Where there is one, nothing is sent.
+
+    `group` is what plain values travel through; None for PyTorch's default group.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a value that nothing changes
+    group: dist.ProcessGroup | None = None
+
+    @classmethod
+    def of(cls, rank: int, count: int, device: torch.device) -> Processes:
+        """The processes that have met. Plain values never pass a graphics card, whose work they would wait for."""
+        needs_group = count > 1 and device.type != "cpu"
+        return cls(rank, count, device, dist.new_group(backend="gloo") if needs_group else None)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def agree(self, steps_left: float, must_stop: bool) -> tuple[float, bool]:
+        """The main process's view: clocks and signals differ between processes, the number of steps must not."""
+        if self.count == 1:
+            return steps_left, must_stop
+        view = torch.tensor([steps_left, float(must_stop)], dtype=torch.float64)
+        dist.broadcast(view, src=0, group=self.group)
+        return float(view[0]), bool(view[1])
+
+    def agree_on(self, answer: bool) -> bool:
+        """The main process's answer."""
+        return self.agree(0.0, answer)[1]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of the processes' values, elementwise."""
+        if self.count == 1:
+            return values
+        total = values.clone().to(self.device)
+        dist.all_reduce(total)
+        average: Tensor = total / self.count
+        return average
+
+    def from_main(self, value: T) -> T:
+        """The main process's value, which may be any that can be pickled; the others' values are ignored."""
+        if self.count == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=self.group)
+        return values[0]
+
+    def gather(self, part: Sequence[T]) -> list[T] | None:
+        """The sequence whose `shard`s the processes hold, in its order, for the main process; None for the others."""
+        if self.count == 1:
+            return list(part)
+        parts: list[Any] | None = [None] * self.count if self.is_main else None
+        dist.gather_object(list(part), parts, dst=0, group=self.group)
+        if parts is None:
+            return None
+        whole: list[Any] = [None] * sum(map(len, parts))
+        for rank, items in enumerate(parts):
+            whole[rank :: self.count] = items
+        return whole
+
+    def check_same_step(self, step: int) -> None:
+        """Refuse to start unless all processes go on from the same step.
+
+        Raises:
+            TrainingError: this one has found another checkpoint than the main process, or none.
+        """
+        main_step = self.from_main(step)
+        if main_step != step:
+            raise TrainingError(
+                f"Process {self.rank} would go on from step {step}, the main one from step {main_step}. "
+                "All machines need the same --save-checkpoints-to, in a folder that they share."
+            )
 
 
 def is_launched() -> bool:
@@ -52,27 +133,9 @@ def meet_again(backend: str) -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
-def control_group(device_type: str) -> dist.ProcessGroup | None:
-    """What plain values travel through: never a graphics card, whose work would have to be waited for first."""
-    return None if device_type == "cpu" else dist.new_group(backend="gloo")
-
-
 def shard(items: Sequence[T], rank: int, world_size: int) -> Sequence[T]:
     """This process's part of a common sequence, without duplicates; parts may differ in length by one."""
     return items[rank::world_size]
-
-
-def gather(part: Sequence[T], group: dist.ProcessGroup | None) -> list[T] | None:
-    """The sequence whose `shard`s the processes hold, in its order, for the main process; None for the others."""
-    world_size = dist.get_world_size()
-    parts: list[Any] | None = [None] * world_size if dist.get_rank() == 0 else None
-    dist.gather_object(list(part), parts, dst=0, group=group)
-    if parts is None:
-        return None
-    whole: list[Any] = [None] * sum(map(len, parts))
-    for rank, items in enumerate(parts):
-        whole[rank::world_size] = items
-    return whole
 
 
 @torch.no_grad()
@@ -97,72 +160,3 @@ def launch(num_processes: int, arguments: Sequence[str]) -> int:
         print(f"{len(codes)} of {num_processes} processes failed.", file=sys.stderr)
         return next((code for code in codes if code > 0), 1)
     return 0
-
-
-def synchronise_batch_norm(model: nn.Module) -> nn.Module:
-    """The model with batch statistics over the images of all processes, in place; names and weights stay.
-
-    PyTorch's own synchronised layer runs on graphics cards only; on a processor this module's takes its place.
-    """
-    if next(model.parameters()).is_cuda:
-        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return synchronised
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, SyncedBatchNorm.of(child))
-    return model
-
-
-class SyncedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose training statistics are over all processes, which hold equally many images."""
-
-    @classmethod
-    def of(cls, norm: nn.BatchNorm2d) -> SyncedBatchNorm:
-        """The same layer, sharing its parameters and buffers."""
-        synced = cls(norm.num_features, norm.eps, norm.momentum)
-        synced._parameters, synced._buffers, synced.training = norm._parameters, norm._buffers, norm.training
-        return synced
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        if not self.training:
-            return super().forward(x)
-        count = x.numel() // x.shape[1] * dist.get_world_size()
-        # Mean first, then squares about it: one pass over squares would lose digits where the mean is large.
-        mean = _average(x.float().mean((0, 2, 3)))
-        centred = x.float() - mean[:, None, None]
-        variance = _average(centred.square().mean((0, 2, 3)))
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-        return normalised.to(x.dtype)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
-        self.num_batches_tracked.add_(1)
-
-
-def _average(value: Tensor) -> Tensor:
-    averaged: Tensor = _Average.apply(value)  # type: ignore[no-untyped-call]
-    return averaged
-
-
-class _Average(torch.autograd.Function):
-    """Mean of a tensor over all processes; so is its gradient, since every process's loss depends on it."""
-
-    @staticmethod
-    def forward(_: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total / dist.get_world_size()
-
-    @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total / dist.get_world_size()

@@ -36,7 +36,7 @@ class TrainedStages(nn.Module):
         return self.model.from_block(self.first_block, x)
 
 
-def to_input(pictures: Tensor) -> Tensor:
+def bytes_to_input(pictures: Tensor) -> Tensor:
     """The network's input (B, 3, S, S), channels last in memory, of RGB bytes (B, S, S, 3)."""
     return pictures.permute(0, 3, 1, 2).float().div_(255)
 
@@ -66,7 +66,7 @@ def frozen_stages(
 
 
 def _run_here(stages: nn.Module, pictures: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
-    images = to_input(pictures.to(device, non_blocking=True))
+    images = bytes_to_input(pictures.to(device, non_blocking=True))
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         found: Tensor = stages(images)
     return found

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 VALIDATION_SHARE = 0.1
-"""Of a time budget, about this share at most goes into validation before the end."""
+"""Largest share of a time budget, roughly, that goes into validation before the end."""
 
 UNTIMED_STEPS = 2
-"""The first steps pay for memory and the choice of algorithms; they say nothing about the rest."""
+"""Number of first steps that are not timed: they pay for memory and the choice of algorithms."""
 
 
 @dataclass
 class Pace:
     """Smoothed time per step and per validation, and what follows from them.
 
-    `deadline` and `began_at`, the start of the command, are times of `time.monotonic`; there may be no deadline.
+    `deadline`, `began_at` (the start of the command) and `validated_at` are times of `clock`; there may be no deadline.
     `validation_seconds` begins as a guess.
     """
 
@@ -28,6 +29,7 @@ class Pace:
     num_steps: int = 0
     validated_at: float = field(default_factory=time.monotonic)
     began_at: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
 
     def count_step(self, seconds: float) -> None:
         """Learn from one more step."""
@@ -38,24 +40,24 @@ class Pace:
     def count_validation(self, seconds: float) -> None:
         """Learn from one more validation."""
         self.validation_seconds = seconds
-        self.validated_at = time.monotonic()
+        self.validated_at = self.clock()
 
     def steps_until_deadline(self) -> float:
         """Steps that still fit, with room for the validations between and the one at the end."""
         assert self.deadline is not None
-        left = self.deadline - time.monotonic() - self.validation_seconds
+        left = self.deadline - self.clock() - self.validation_seconds
         return max(0.0, left) * (1 - self._validation_share(left)) / max(self.step_seconds, 1e-6)
 
     def is_validation_due(self) -> bool:
         """After each epoch; with a deadline, only when the last validation was long enough ago."""
         if self.deadline is None:
             return True
-        return (time.monotonic() - self.validated_at) * VALIDATION_SHARE >= self.validation_seconds
+        return (self.clock() - self.validated_at) * VALIDATION_SHARE >= self.validation_seconds
 
     def seconds_left(self, steps_left: float, steps_per_epoch: int) -> float:
         """Until the end, validations counted."""
         if self.deadline is not None:
-            return max(0.0, self.deadline - time.monotonic())
+            return max(0.0, self.deadline - self.clock())
         return steps_left * self.step_seconds + math.ceil(steps_left / steps_per_epoch) * self.validation_seconds
 
     def plan(self, steps_left: float, steps_per_epoch: int, images_per_step: int) -> str:

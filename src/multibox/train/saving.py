@@ -3,10 +3,134 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from multibox import config
+from multibox.errors import TrainingError
+from multibox.evaluate import record, thresholds
 from multibox.files import write_atomically
+from multibox.model.folding import unfold
+from multibox.train.progress import Counters
+from multibox.train.step import Learner
+from multibox.train.validation import Validation, Validator
+from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, and what its checkpoints say of it.
+
+    `latest.pth` holds the run, `best.pth` the weights of the best validation, with what they find beside them;
+    `template.yaml` and `run.json` say what the run is made of. `meta` is plain data for run.json and checkpoints.
+    `quantization` is that of a network that computes in 8 bits.
+    """
+
+    path: Path
+    learner: Learner
+    validator: Validator | None
+    classes: tuple[str, ...]
+    seed: int
+    steps_per_epoch: int
+    meta: Mapping[str, Any]
+    quantization: Mapping[str, Any] | None = None
+
+    @property
+    def latest(self) -> Path:
+        """The checkpoint that a run goes on from."""
+        return self.path / "latest.pth"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best AP so far."""
+        return self.path / "best.pth"
+
+    def begin(self) -> None:
+        """Write what the run is made of."""
+        write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
+        write_atomically(self.path / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
+
+    def save(self, counters: Counters, validation: Validation | None) -> None:
+        """Write the checkpoints, in the main process; `validation` is the last one.
+
+        Raises:
+            TrainingError: something in them is not finite. The files are as before.
+        """
+        self.learner.check.settle()
+        if not self.learner.processes.is_main:
+            return
+        weights, training = self._weights(), self._training(counters)
+        _check_finite({"state_dict": weights, **training}, counters)
+        meta = self._meta(counters, validation)
+        # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
+        if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
+            checkpoint.save(self.best, self._checkpoint(weights, meta))
+            self._record_best(validation)
+        checkpoint.save(self.latest, self._checkpoint(weights, meta, training))
+
+    def _meta(self, counters: Counters, validation: Validation | None) -> dict[str, Any]:
+        meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+        meta["metrics"] = validation.metrics.to_plain() if validation else None
+        if validation is not None and validation.evaluation is not None and self.validator is not None:
+            meta["threshold"] = thresholds.suggested(validation.evaluation.detections, self.validator.data)
+        return meta
+
+    def _training(self, counters: Counters) -> dict[str, Any]:
+        """What resuming needs beside the averaged weights."""
+        return {
+            "model": self.learner.model.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "counters": asdict(counters),
+            "average": self.learner.average.state(),
+            "seed": self.seed,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The averaged weights, under the names that every checkpoint has."""
+        model = self.learner.average.model
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.learner.template)
+        return {key: value.cpu() for key, value in weights.items()}
+
+    def _checkpoint(
+        self, weights: dict[str, Tensor], meta: dict[str, Any], training: dict[str, Any] | None = None
+    ) -> Checkpoint:
+        return Checkpoint(weights, self.classes, self.learner.template, meta, training, quantization=self.quantization)
+
+    def _record_best(self, validation: Validation | None) -> None:
+        """What the best weights find, for reports."""
+        if validation is not None and validation.evaluation is not None and self.validator is not None:
+            record.write_record(
+                self.path / record.NAME,
+                validation.evaluation.detections,
+                self.validator.data,
+                model=self.best,
+                input_size=self.learner.template.input.size,
+            )
+
+
+def restore(learner: Learner, resume: Checkpoint, *, steps_per_epoch: int) -> Counters:
+    """Put a saved run into a learner whose model has its weights already; how far that run was.
+
+    Where steps are of another size now, as with another number of processes, the counters are those of this size.
+    """
+    training = resume.training
+    assert training is not None
+    # As it runs, not as it is saved: of a quantised network, these are not the same weights.
+    learner.average.restore(resume.build().state_dict(), training["average"])
+    learner.optimizer.load_state_dict(training["optimizer"])
+    counters = Counters(**training["counters"])
+    before = training.get("steps_per_epoch", steps_per_epoch)
+    if before == steps_per_epoch:
+        return counters
+    step_in_epoch = min(steps_per_epoch - 1, round(counters.step_in_epoch * steps_per_epoch / before))
+    return replace(counters, step_in_epoch=step_in_epoch, step=counters.epoch * steps_per_epoch + step_in_epoch)
 
 
 class RunLog:
@@ -46,3 +170,27 @@ def _lines_before(path: Path, epoch: int) -> list[str]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
+
+
+def _check_finite(parts: Mapping[str, Any], counters: Counters) -> None:
+    """Refuse tensors that are not finite, wherever they are in nested mappings.
+
+    Raises:
+        TrainingError: one is not.
+    """
+    name = _name_of_non_finite(parts)
+    if name is not None:
+        raise TrainingError(
+            f"The weights are not finite after epoch {counters.epoch}, step {counters.step_in_epoch} ({name}). "
+            "They are not saved. Lower the learning rate."
+        )
+
+
+def _name_of_non_finite(value: Any) -> str | None:
+    if isinstance(value, Tensor):
+        return None if not value.is_floating_point() or bool(value.isfinite().all()) else "a tensor"
+    for key, part in value.items() if isinstance(value, Mapping) else ():
+        name = _name_of_non_finite(part)
+        if name is not None:
+            return str(key) if name == "a tensor" else f"{key}: {name}"
+    return None

@@ -57,7 +57,7 @@ def bundled_file(kind: Kind, input_size: int) -> Path:
     return files[min(files, key=lambda size: (abs(size - input_size), size))]
 
 
-def read(path: str | os.PathLike[str]) -> StartingWeights:
+def read_bundled(path: str | os.PathLike[str]) -> StartingWeights:
     """What `write` wrote.
 
     Raises:
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str]) -> StartingWeights:
     )
 
 
-def write(
+def write_bundled(
     path: str | os.PathLike[str],
     weights: Mapping[str, Tensor],
     *,

@@ -1,4 +1,4 @@
-"""Checkpoints: saving and loading them, published snapshots, and moving weights to another class list.
+"""Checkpoints: saving and loading them, ours and published snapshots.
 
 A file is a dictionary of plain values and tensors in PyTorch's format:
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +26,11 @@ from multibox.files import atomic_path
 from multibox.model import quantized, ssd
 from multibox.model.folding import fold
 from multibox.weights.coco_classes import COCO_CLASSES
-from multibox.wording import listed
 
 CLASS_BRANCH = "bbox_head.cls_convs."
-HEAD = "bbox_head."
 
 NNCF_NAMES = ("nncf_module.", "__nncf_hooks", "external_quantizers.", ".pre_ops.", ".post_ops.")
-"""Of weights in a network that NNCF compressed as a PyTorch model, of any version: at the start or within."""
+"""Parts of the names of weights in a network that some version of NNCF compressed as a PyTorch model."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,11 @@ class Checkpoint:
         model = self.build_float()
         if self.quantization is None:
             return model
-        return quantized.apply(fold(model), quantized.from_plain(self.quantization)).eval()
+        return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
 
     def build_float(self) -> ssd.SSD:
         """The network with these weights, in evaluation mode, in floating point whatever becomes of it."""
-        model = ssd.build(self.template, num_classes=len(self.classes))
+        model = ssd.build_ssd(self.template, num_classes=len(self.classes))
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
@@ -110,59 +108,13 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
         )
     num_classes = _count_classes(path, weights, template)
     classes = _classes(path, meta.pop("CLASSES", None), num_classes)
-    expected = ssd.build(template, num_classes=num_classes).state_dict()
+    expected = ssd.build_ssd(template, num_classes=num_classes).state_dict()
     _check_weights(path, weights, expected)
     weights = {key: weights.get(key, value) for key, value in expected.items()}
     found = Checkpoint(weights, classes, template, meta, content.get("training"), content.get("quantization"))
     if found.quantization is not None:
         _check_quantization(path, found)
     return found
-
-
-def transfer(
-    model: ssd.SSD, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
-) -> str:
-    """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
-
-    Rows of the classification layers go by class name, background included; those of new classes keep their fresh
-    values. Without names (`source_classes` None) only background is carried. Everything else is copied; of weights
-    without a head, the head stays fresh.
-    """
-    has_head = any(key.startswith(HEAD) for key in weights)
-    own = model.state_dict() if has_head else model.backbone.state_dict(prefix="backbone.")
-    names = [*classes, None]
-    source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
-    for key, value in own.items():
-        given = weights[key]
-        if not _is_class_layer(key):
-            value.copy_(given)
-            continue
-        rows = given.unflatten(0, (-1, _source_count(given, value, len(names), source_names)))
-        target = value.unflatten(0, (-1, len(names)))
-        for i, name in enumerate(names):
-            if name is None:
-                target[:, i] = rows[:, -1]
-            elif name in source_names:
-                target[:, i] = rows[:, source_names.index(name)]
-    if not has_head:
-        return "Carried over: the backbone; the head starts fresh."
-    carried = [name for name in classes if name in source_names]
-    fresh = [name for name in classes if name not in source_names]
-    parts = [f"all layers but the class rows; class rows of {listed(['background', *carried])}"]
-    if fresh:
-        parts.append(f"{listed(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
-    return "Carried over: " + "; ".join(parts) + "."
-
-
-def _is_class_layer(key: str) -> bool:
-    return key.startswith(CLASS_BRANCH) and key.split(".")[3] == "3"
-
-
-def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequence[str | None]) -> int:
-    if source_names:
-        return len(source_names)
-    num_anchors = own.shape[0] // own_count
-    return given.shape[0] // num_anchors
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,17 @@ from msgspec import Struct
 
 from multibox import config
 from multibox.config import bundled_templates
-from multibox.files import sha256
-from multibox.weights.public_models import known_classes
+from multibox.files import kind_of, sha256
+
+# SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
+# Source: the model.yml files of Open Model Zoo 2022.1.
+VEHICLE_PERSON_BIKE = frozenset(
+    {
+        "0b386e482e98f3bc00c2726e3c8dc713f433b2dfc9066ef6bb5d39ac8669ab1df5cf791c545b7a91a84dd17c2b1106bd",
+        "aaedcef1be99a9fb5bf30b57870fefc0b61c184a88297953f1a9ab26910aa5ed958190f3e991fc018a8ffda745c9f3e2",
+        "691e4caf8161058dec0ee482cd2ac81b0beda330b733a9894adbbb1d63d3c11afb93c12e95d193722454dbb8b34d0519",
+    }
+)
 
 UNKNOWN_LICENCE = "unknown: ask whoever gave you the file"
 
@@ -40,7 +50,7 @@ def origin_of(path: str | os.PathLike[str], *, recorded: Mapping[str, Any] | Non
         OSError: the file cannot be read.
     """
     file = Path(path)
-    weights = file.with_suffix(".bin") if file.suffix.lower() in {".xml", ".bin"} else file
+    weights = file.with_suffix(".bin") if kind_of(file) == "openvino" else file
     digest = sha256(weights)
     source, licence = "unknown", UNKNOWN_LICENCE
     if weights.suffix == ".bin" and known_classes(file) is not None:
@@ -56,7 +66,9 @@ def origin_of(path: str | os.PathLike[str], *, recorded: Mapping[str, Any] | Non
 
 
 def origin_of_packaged(path: str | os.PathLike[str], *, source: str, is_ours: bool) -> WeightsOrigin:
-    """The same of weights that say themselves where they come from, in words; `is_ours`: they came with this package.
+    """What is known of a file of weights that says itself where they come from, in the words of `source`.
+
+    `is_ours` if the file came with this package.
 
     Raises:
         OSError: the file cannot be read.
@@ -65,7 +77,13 @@ def origin_of_packaged(path: str | os.PathLike[str], *, source: str, is_ours: bo
     return WeightsOrigin(name=Path(path).name, sha256=sha256(path), source=source, licence=licence)
 
 
+def known_classes(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """The classes of a public exported model, recognised by its weights; None for any other."""
+    digest = hashlib.sha384(Path(path).with_suffix(".bin").read_bytes()).hexdigest()
+    return ("vehicle", "person", "bike") if digest in VEHICLE_PERSON_BIKE else None
+
+
 def _published(digest: str) -> str | None:
     """The address that a template of ours names for a file of this hash."""
-    dependencies = (one for path in bundled_templates().values() for one in config.load(path).dependencies)
-    return next((one.source for one in dependencies if one.sha256 == digest), None)
+    files = (file for path in bundled_templates().values() for file in config.load_template(path).dependencies)
+    return next((file.source for file in files if file.sha256 == digest), None)

@@ -1,72 +1,117 @@
-"""What a training in a work directory starts from: the published snapshot, a public detector, or the package's own."""
+"""What `--load-weights` names, for every command: a model to run, or what a training starts from.
+
+A training may start from a file, from words that stand for the weights of the package, from what lies in its work
+directory, or from a checkpoint that holds a run to go on with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from multibox.config import Dependency, Template
-from multibox.weights.fetch import NotFetchedError, Progress, fetch, is_remote, mismatch, no_progress
-from multibox.weights.public_models import known_classes
+from multibox.config import Template
+from multibox.errors import CheckpointError
+from multibox.weights.fetch import are_initial_weights
+from multibox.weights.origin import known_classes
 
-SNAPSHOT = "snapshot.pth"
+if TYPE_CHECKING:
+    from multibox.weights.checkpoint import Checkpoint
+    from multibox.weights.start import StartingPoint
 
 BUNDLED = "bundled"
 """What stands for the package's own weights where a path is expected: the better of the two for the data."""
 
 CLASSIFIER, DETECTOR = "bundled-classifier", "bundled-detector"
-"""The same for one of them, by what their backbone was first taught. The former is taken where nothing is tried."""
+"""What stands for one of the two, by what their backbone was first taught; the former serves where none is tried."""
 
 RANDOM = "random"
-
-Targets = Mapping[Dependency, Path]
-
-
-def are_initial_weights(dependency: Dependency) -> bool:
-    """Whether a file that a template depends on is one to start from; such a file may fail to come."""
-    return dependency.destination == SNAPSHOT or is_remote(dependency.source)
+"""What stands for fresh weights."""
 
 
-def bring(
-    targets: Targets,
-    *,
-    beside: Path,
-    offline: bool,
-    report: Callable[[str], None],
-    progress: Progress = no_progress,
-) -> None:
-    """Fetch the snapshot, or else the public detector, unless they are there; what came of it goes to `report`.
+@dataclass(frozen=True)
+class NamedStart:
+    """What a user names to start a training from.
 
-    `targets` says where each file belongs, `beside` is the folder of the template. What differs from what the template
-    says of it is kept: somebody put it there.
+    `start` is the weights of a file, `resume` a run to go on with; neither for random weights, nor where `is_default`:
+    then `default_starts` has what is there. `remark` is a line to say, if there is one.
     """
-    snapshot = {key: path for key, path in targets.items() if key.destination == SNAPSHOT}
-    public = {key: path for key, path in targets.items() if key.destination != SNAPSHOT}
-    reasons: list[str] = []
-    for wanted in filter(None, (snapshot, public)):
-        lines, reason = _bring_all(wanted, beside, offline=offline, progress=progress)
-        if reason is None:
-            for line in [*reasons, *lines]:
-                report(line)
-            return
-        reasons.append(reason)
-    for reason in reasons:
-        report(reason)
-    if targets:
-        report("Training starts from the weights that come with multibox, unless --load-weights names others.")
+
+    start: StartingPoint | None = None
+    resume: Checkpoint | None = None
+    is_default: bool = False
+    remark: str | None = None
 
 
-def find(folder: Path, template: Template, classes: Sequence[str]) -> str:
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """The file of the model that a user names, which is there.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = "this is a folder, not a file" if file.is_dir() else "there is no such file"
+        raise CheckpointError(f"{path}: {what}.")
+    return file
+
+
+def named_start(load_weights: str, resume_from: str, template: Template, work_directory: Path) -> NamedStart:
+    """What `--load-weights` and `--resume-from` of a training name, opened.
+
+    A file to go on with that holds weights but no run is only a start.
+
+    Raises:
+        CheckpointError: a file cannot be read or holds another network.
+    """
+    from multibox.weights import checkpoint
+    from multibox.weights.start import open_starting_point
+
+    if resume_from:
+        resume = checkpoint.load(resume_from, template=template)
+        if resume.training is not None:
+            return NamedStart(resume=resume)
+        remark = f"{resume_from} holds weights but no run to go on with: starting a new run from these weights."
+        return NamedStart(start=open_starting_point(resume_from, template), remark=remark)
+    if load_weights == RANDOM:
+        return NamedStart()
+    if _is_default(load_weights, work_directory / template.initial_weights):
+        return NamedStart(is_default=True)
+    return NamedStart(start=open_starting_point(load_weights, template))
+
+
+def default_starts(
+    load_weights: str, template: Template, work_directory: Path, classes: Sequence[str]
+) -> tuple[list[StartingPoint], str | None]:
+    """Where a training of these classes may start if no file is named, and a line to say; the first is taken untried.
+
+    Raises:
+        CheckpointError: a file cannot be read or holds another network.
+    """
+    from multibox.weights.start import open_starting_point
+
+    name, remark = load_weights, None
+    if load_weights != BUNDLED:
+        name = initial_weights(work_directory, template, classes)
+        missing = f"{load_weights}: not there" if load_weights else "No --load-weights"
+        remark = f"{missing}{';' if load_weights else ':'} starting from {name}."
+    names = [CLASSIFIER, DETECTOR] if name == BUNDLED else [name]
+    return [open_starting_point(each, template) for each in names], remark
+
+
+def initial_weights(work_directory: Path, template: Template, classes: Sequence[str]) -> str:
     """The weights that a training of these classes starts from, of those in a work directory, or `BUNDLED`.
 
     A snapshot comes first. The public detector is left out if it knows none of the classes: for others, the package's
     own weights are the better start (docs/decisions/0009).
     """
-    snapshot = folder / template.initial_weights
+    snapshot = work_directory / template.initial_weights
     if snapshot.exists():
         return str(snapshot)
-    for one in filter(are_initial_weights, template.dependencies):
-        path = folder / one.destination
+    for dependency in filter(are_initial_weights, template.dependencies):
+        path = work_directory / dependency.destination
         is_there = path.suffix == ".xml" and path.exists() and path.with_suffix(".bin").exists()
         known = known_classes(path) if is_there else ()
         if is_there and (known is None or set(known) & set(classes)):
@@ -74,23 +119,8 @@ def find(folder: Path, template: Template, classes: Sequence[str]) -> str:
     return BUNDLED
 
 
-def _bring_all(targets: Targets, beside: Path, *, offline: bool, progress: Progress) -> tuple[list[str], str | None]:
-    """What became of files that belong together, line by line, and why one of them is not there."""
-    lines = []
-    for dependency, target in targets.items():
-        if target.exists():
-            problem = mismatch(target, dependency)
-            lines.append(
-                f"{target} is already there."
-                if problem is None
-                else f"{target} is kept; it is not the published file ({problem})."
-            )
-            continue
-        if offline and is_remote(dependency.source):
-            return lines, f"{target} is not there, and --offline leaves the network alone."
-        try:
-            fetch(dependency, beside, target, progress=progress)
-        except NotFetchedError as error:
-            return lines, f"Could not fetch {dependency.source} ({error})."
-        lines.append(f"{target} is fetched.")
-    return lines, None
+def _is_default(load_weights: str, snapshot: Path) -> bool:
+    """Whether no file is named, or just the snapshot that a work directory may have, and this one has not."""
+    if load_weights in ("", BUNDLED):
+        return True
+    return not Path(load_weights).exists() and Path(load_weights).resolve() == snapshot

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from multibox.config import Template
 from multibox.data.coco import CocoData
+from multibox.files import kind_of
 from multibox.model.anchors import LevelSizes
 from multibox.weights import bundled, checkpoint, from_classifier
 from multibox.weights.from_openvino import read_ir
-from multibox.weights.origin import WeightsOrigin, origin_of, origin_of_packaged
-from multibox.weights.public_models import known_classes
+from multibox.weights.origin import WeightsOrigin, known_classes, origin_of, origin_of_packaged
 from multibox.weights.resolve import BUNDLED, CLASSIFIER, DETECTOR
 
 BUNDLED_KINDS: dict[str, bundled.Kind] = {
@@ -54,7 +54,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     """
     if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == bundled.SUFFIX:
         return _of_starting_weights(path, template)
-    if Path(path).suffix.lower() in {".xml", ".bin"}:
+    if kind_of(path) == "openvino":
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
         return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
@@ -73,7 +73,7 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
         kind = BUNDLED_KINDS[name]
         path = bundled.bundled_file(kind, size)
         name = f"bundled-{kind} ({path.name})"
-    found = bundled.read(path)
+    found = bundled.read_bundled(path)
     anchors_px = _scaled(found.anchors_px, size / found.input_size)
     ours = [file for kind in bundled.KINDS for file in bundled.bundled_files(kind).values()]
     is_ours = Path(path).resolve() in {file.resolve() for file in ours}

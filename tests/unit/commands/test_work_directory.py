@@ -16,7 +16,7 @@ from multibox import config
 from multibox.commands.work_directory import instantiate
 from multibox.config import bundled_templates
 from multibox.errors import TemplateError
-from multibox.weights import resolve
+from multibox.weights.resolve import initial_weights
 
 ROOT = Path(__file__).parents[3]
 WEIGHTS = b"weights " * 1000
@@ -74,12 +74,12 @@ def lines() -> list[str]:
 def test_bundled_templates_are_the_three_models_and_named_as_their_files():
     found = bundled_templates()
     assert list(found) == [f"mobilenet_v2-2s_ssd-{size}x{size}" for size in (256, 384, 512)]
-    assert [config.load(path).name for path in found.values()] == list(found)
+    assert [config.load_template(path).name for path in found.values()] == list(found)
 
 
 def test_mosaics_of_every_input_stop_shrinking_at_the_same_share_of_it():
     # Anchors grow with the input, and so must the objects that they are to meet (docs/decisions/0011).
-    templates = [config.load(path) for path in bundled_templates().values()]
+    templates = [config.load_template(path) for path in bundled_templates().values()]
     mosaics = [template.train.augment.mosaic for template in templates]
     assert [mosaic.min_object_px for mosaic in mosaics if mosaic] == [16, 24, 32]
     assert [template.input.size / 16 for template in templates] == [16, 24, 32]
@@ -228,21 +228,21 @@ def test_where_the_snapshot_is_out_of_reach_the_public_detector_is_fetched(tmp_p
         f"{folder / 'public.bin'} is fetched.",
         f"{folder / 'public.xml'} is fetched.",
     ]
-    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "public.xml")
+    assert initial_weights(folder, config.load_template(template), ["cell"]) == str(folder / "public.xml")
 
 
 def test_with_the_snapshot_the_public_detector_is_left_alone(tmp_path, address, lines):
     template = template_with(tmp_path / "model", entry(f"{address}/good.pth"), *public_model(address, "good"))
     folder = instantiate(template, tmp_path / "work", report=lines.append)
     assert names(folder) == sorted([*SCRIPTS, "template.yaml", "snapshot.pth"])
-    assert resolve.find(folder, config.load(template), ["cell"]) == str(folder / "snapshot.pth")
+    assert initial_weights(folder, config.load_template(template), ["cell"]) == str(folder / "snapshot.pth")
 
 
 def test_half_of_the_public_detector_is_nothing_to_start_from(tmp_path, address, lines):
     there, absent = public_model(address, "good")[0], public_model(address, "absent")[1]
     template = template_with(tmp_path / "model", there, absent)
     folder = instantiate(template, tmp_path / "work", report=lines.append)
-    assert resolve.find(folder, config.load(template), ["cell"]) == "bundled"
+    assert initial_weights(folder, config.load_template(template), ["cell"]) == "bundled"
     assert lines == [f"Could not fetch {address}/absent.xml (the server answers 404 Not Found).", INSTEAD]
 
 
@@ -253,9 +253,9 @@ def test_a_public_detector_that_knows_none_of_the_classes_is_no_start(tmp_path):
         pytest.skip("the public models are not here")
     for kind in ("xml", "bin"):
         (tmp_path / f"{name}.{kind}").write_bytes((public / f"{name}.{kind}").read_bytes())
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
-    assert resolve.find(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
-    assert resolve.find(tmp_path, template, ["dog", "cat"]) == "bundled"
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    assert initial_weights(tmp_path, template, ["dog", "person"]) == str(tmp_path / f"{name}.xml")
+    assert initial_weights(tmp_path, template, ["dog", "cat"]) == "bundled"
 
 
 def test_offline_asks_no_network(tmp_path, lines):

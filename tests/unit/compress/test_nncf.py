@@ -36,7 +36,7 @@ def folded(tiny_model):
 
 @pytest.fixture(scope="module")
 def info(tiny_template_file) -> ExportInfo:
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     return ExportInfo(
         form="raw",
         classes=("square", "circle"),
@@ -45,8 +45,8 @@ def info(tiny_template_file) -> ExportInfo:
         input_maximum=255,
         batch=1,
         precision="FP32",
-        threshold=0.3,
-        score_threshold=0.02,
+        suggested_threshold=0.3,
+        min_score=0.02,
         iou_threshold=0.45,
         max_per_class=200,
         max_detections=200,
@@ -61,7 +61,7 @@ def info(tiny_template_file) -> ExportInfo:
 
 @pytest.fixture(scope="module")
 def converted(folded, info):
-    return openvino_model.convert(folded, info)
+    return openvino_model.convert_network(folded, info)
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,13 @@ def quantised_ir(converted, images):
 
 @pytest.fixture(scope="module")
 def result(quantised_ir, folded, info):
-    return nncf.read(quantised_ir, folded, info)
+    return nncf.read_scales(quantised_ir, folded, info)
 
 
 @pytest.fixture(scope="module")
 def rebuilt(result, info):
     """The converted network again, from the weights and scales that a checkpoint keeps."""
-    return openvino_model.convert(quantized.apply(*result), info)
+    return openvino_model.convert_network(quantized.apply(*result), info)
 
 
 def run(model, images):
@@ -197,7 +197,7 @@ def test_files_are_a_quarter_of_the_size(rebuilt, converted, tmp_path):
 
 
 def test_equal_input_gives_equal_scales_and_biases(converted, folded, info, images, result):
-    again = nncf.read(nncf.quantize(converted, images, count=6, thorough=False), folded, info)
+    again = nncf.read_scales(nncf.quantize(converted, images, count=6, thorough=False), folded, info)
     for key, value in again[0].state_dict().items():
         assert torch.equal(value, result[0].state_dict()[key]), key
     assert all(torch.equal(scale.step, result[1][key].step) for key, scale in again[1].items())
@@ -205,7 +205,7 @@ def test_equal_input_gives_equal_scales_and_biases(converted, folded, info, imag
 
 def test_one_image_is_enough(converted, folded, info, images):
     made = nncf.quantize(converted, images[:1], count=64, thorough=False)
-    _, scales = nncf.read(made, folded, info)
+    _, scales = nncf.read_scales(made, folded, info)
     assert Counter(place for _, place in scales)["weight"] == NUM_CONVOLUTIONS
 
 
@@ -216,7 +216,7 @@ def test_without_images_nothing_is_quantised(converted):
 
 @pytest.fixture(scope="module")
 def of_any_batch(folded, info):
-    return openvino_model.convert(folded, msgspec.structs.replace(info, batch=0))
+    return openvino_model.convert_network(folded, msgspec.structs.replace(info, batch=0))
 
 
 @pytest.mark.parametrize(("form", "batch"), [("boxes_labels", 1), ("detection_output", 1), ("boxes_labels", 0)])

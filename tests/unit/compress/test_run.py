@@ -21,11 +21,11 @@ from multibox.compress.result import Attempt, CompressResult, Measured
 from multibox.compress.run import compress_file
 from multibox.data import coco
 from multibox.errors import DataError, OptionError
+from multibox.evaluate.average_precision import ClassMetrics, Metrics
 from multibox.evaluate.intervals import Interval
-from multibox.evaluate.run import ClassMetrics, Metrics
 from multibox.model import ssd
 from multibox.model.folding import fold, unfold
-from multibox.model.quantized import Scale, to_plain
+from multibox.model.quantized import Scale, scales_to_plain
 from multibox.structures import Detections
 from multibox.train.run import train, train_quantised
 from multibox.weights import checkpoint
@@ -242,7 +242,7 @@ def result_of(*attempts: Attempt, chosen: Attempt, max_drop: float = 0.5) -> Com
 
 def printed(result: CompressResult, width: int) -> list[str]:
     console = rich.console.Console(width=width, file=io.StringIO())
-    console.print(compress_report.table(result, width=width))
+    console.print(compress_report.attempts_table(result, width=width))
     return console.file.getvalue().splitlines()[1:]
 
 
@@ -314,10 +314,12 @@ def rounding(network: nn.Module) -> dict[str, object]:
 def compressed(tiny_template_file, shapes_data):
     """A checkpoint in 8 bits, of random weights."""
     torch.manual_seed(3)
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     template = config.changed(template, {"compress.epochs": 2, "compress.learning_rate": 0.001})
-    folded = fold(ssd.build(template, num_classes=3).eval())
-    return Checkpoint(unfold(folded, template), shapes_data.classes, template, quantization=to_plain(rounding(folded)))
+    folded = fold(ssd.build_ssd(template, num_classes=3).eval())
+    return Checkpoint(
+        unfold(folded, template), shapes_data.classes, template, quantization=scales_to_plain(rounding(folded))
+    )
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:

@@ -61,7 +61,7 @@ def test_a_set_in_a_store_is_the_one_on_the_disk(shapes_data, memory):
     assert there.fingerprint == here.fingerprint
     assert is_remote(there.records[0].path) and str(there.sources[0][1]) == f"{memory}/train root"
     for one, other in zip(here.records, there.records, strict=True):
-        np.testing.assert_array_equal(images.read(one.path), images.read(other.path))
+        np.testing.assert_array_equal(images.read_image(one.path), images.read_image(other.path))
     # What a run records leads back to it.
     again = coco.read([str(there.sources[0][0])], [str(there.sources[0][1])])
     assert again.fingerprint == here.fingerprint
@@ -73,7 +73,7 @@ def test_a_set_on_a_web_server(shapes_data, server):
     data = coco.read([f"{address}/{shapes_data.train_file.name}"], [f"{address}/{root}"])
     here = coco.read([shapes_data.train_file], [shapes_data.train_root])
     assert data.fingerprint == here.fingerprint
-    np.testing.assert_array_equal(images.read(data.records[3].path), images.read(here.records[3].path))
+    np.testing.assert_array_equal(images.read_image(data.records[3].path), images.read_image(here.records[3].path))
 
 
 def test_missing_images_and_files_are_named(shapes_data, memory):

@@ -76,7 +76,7 @@ def test_network_input_is_the_same_for_bytes_and_for_floats() -> None:
 def test_common_formats_are_read(tmp_path: Path, ending: str) -> None:
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending))
 
-    image = images.read(path, expected_size=(40, 30))
+    image = images.read_image(path, expected_size=(40, 30))
 
     assert image.shape == (30, 40, 3) and image.dtype == np.uint8
     assert images.read_size(path) == (40, 30)
@@ -93,7 +93,7 @@ def test_common_formats_are_read(tmp_path: Path, ending: str) -> None:
     ids=["grey", "grey 16 bit", "colour 16 bit", "with transparency"],
 )
 def test_every_kind_of_pixel_becomes_three_bytes(tmp_path: Path, stored: np.ndarray) -> None:
-    image = images.read(put(tmp_path / "a.png", encoded(stored, ".png")))
+    image = images.read_image(put(tmp_path / "a.png", encoded(stored, ".png")))
 
     assert np.array_equal(image, np.full((4, 6, 3), 200, dtype=np.uint8))
 
@@ -101,7 +101,7 @@ def test_every_kind_of_pixel_becomes_three_bytes(tmp_path: Path, stored: np.ndar
 def test_names_with_blanks_and_foreign_letters_are_read(tmp_path: Path) -> None:
     path = put(tmp_path / "Straße 東京, no 1.png", encoded(left_white(8, 8), ".png"))
 
-    assert images.read(path).shape == (8, 8, 3)
+    assert images.read_image(path).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -109,19 +109,19 @@ def test_a_turned_photograph_comes_in_the_frame_that_has_the_expected_size(tmp_p
     # Stored lying, white on the left; orientation 6 shows it turned a quarter clockwise: standing, white on top.
     path = put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), 6, order))
 
-    shown, stored = images.read(path, expected_size=(32, 64)), images.read(path, expected_size=(64, 32))
+    shown, stored = images.read_image(path, expected_size=(32, 64)), images.read_image(path, expected_size=(64, 32))
 
     assert shown.shape == (64, 32, 3) and shown[:24].mean() > 200 and shown[40:].mean() < 50
     assert stored.shape == (32, 64, 3) and stored[:, :24].mean() > 200 and stored[:, 40:].mean() < 50
-    assert images.read(path).shape == (64, 32, 3)
+    assert images.read_image(path).shape == (64, 32, 3)
     assert images.read_size(path) == (32, 64)
 
 
 def test_a_turned_photograph_is_turned_when_decoded_smaller_too(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jpg", with_orientation(encoded(left_white(640, 320)), 6))
 
-    assert images.read(path, expected_size=(320, 640), min_size=(80, 80)).shape == (160, 80, 3)
-    assert images.read(path, expected_size=(640, 320), min_size=(80, 80)).shape == (80, 160, 3)
+    assert images.read_image(path, expected_size=(320, 640), min_size=(80, 80)).shape == (160, 80, 3)
+    assert images.read_image(path, expected_size=(640, 320), min_size=(80, 80)).shape == (80, 160, 3)
 
 
 @pytest.mark.parametrize(("value", "orientation"), [(0, 1), (1, 1), (3, 3), (8, 8), (9, 1), (255, 1)])
@@ -150,24 +150,24 @@ def test_large_images_are_decoded_smaller_but_not_below_the_wanted_size(
 ) -> None:
     path = put(tmp_path / f"a{ending}", encoded(left_white(400, 400), ending))
 
-    assert images.read(path, min_size=(min_side, min_side)).shape[:2] == expected
+    assert images.read_image(path, min_size=(min_side, min_side)).shape[:2] == expected
 
 
 def test_the_shorter_side_decides_how_much_smaller(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jpg", encoded(left_white(801, 201)))
 
     # 201 // 2 = 100 fits 100, 201 // 4 does not; halves are rounded up.
-    assert images.read(path, min_size=(100, 100)).shape == (101, 401, 3)
+    assert images.read_image(path, min_size=(100, 100)).shape == (101, 401, 3)
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jpg: the image is missing\. Replace or remove it\.$"):
-        images.read(tmp_path / "gone.jpg")
+        images.read_image(tmp_path / "gone.jpg")
 
 
 def test_a_name_no_file_can_have_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is missing"):
-        images.read(f"{tmp_path}/a\0b.jpg")
+        images.read_image(f"{tmp_path}/a\0b.jpg")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_files_that_are_no_images_are_errors(tmp_path: Path, name: str, content:
     path = put(tmp_path / name, content)
 
     with pytest.raises(DataError, match=message):
-        images.read(path)
+        images.read_image(path)
     assert images.find_fault(path) == message
 
 
@@ -197,7 +197,7 @@ def test_truncated_images_are_errors(tmp_path: Path, ending: str, share: float) 
 
     assert images.find_fault(path) == "is truncated"
     with pytest.raises(DataError, match="is truncated"):
-        images.read(path)
+        images.read_image(path)
 
 
 def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_bytes_after_the_end_do_no_harm(tmp_path: Path, ending: str) -> None:
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending) + b"appended by some camera" * 100)
 
     assert images.find_fault(path, expected_size=(40, 30)) is None
-    assert images.read(path).shape == (30, 40, 3)
+    assert images.read_image(path).shape == (30, 40, 3)
 
 
 def test_progressive_jpegs_are_whole_images(tmp_path: Path) -> None:
@@ -228,4 +228,4 @@ def test_another_size_than_expected_is_an_error_with_both_sizes(tmp_path: Path, 
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending))
 
     with pytest.raises(DataError, match="measures 40x30 pixels, not 41x30 as annotated"):
-        images.read(path, expected_size=(41, 30))
+        images.read_image(path, expected_size=(41, 30))

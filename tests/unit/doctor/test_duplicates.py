@@ -1,4 +1,4 @@
-"""Comparing pictures: what is found does not depend on how many are alike."""
+"""Comparing images: what is found does not depend on how many are alike."""
 
 from __future__ import annotations
 

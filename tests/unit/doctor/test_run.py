@@ -19,12 +19,13 @@ from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.data.layouts import Split
 from multibox.doctor import checks, duplicates, orientation
-from multibox.doctor.contact_sheet import CELL, choose, mosaic
+from multibox.doctor.contact_sheet import CELL, choose, contact_sheet
 from multibox.doctor.contents import contents
 from multibox.doctor.fixing import fix
-from multibox.doctor.model_fit import Fit, Speed, advise, minutes
-from multibox.doctor.model_fit import fit as fit_of
-from multibox.doctor.run import Examination, examine, tables, to_plain
+from multibox.doctor.model_fit import Speed, TemplateFit, advise, minutes
+from multibox.doctor.model_fit import fit_template as fit_of
+from multibox.doctor.run import Examination, doctor, examination_to_plain
+from multibox.doctor.tables import doctor_tables
 from multibox.errors import OptionError
 from tests.conftest import set_orientation
 
@@ -176,7 +177,7 @@ def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
     image = {"id": 0, "file_name": "picture 0.jpg", "width": 2100, "height": 2050}
     content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
     split.annotation_file.write_text(json.dumps(content))
-    (finding,) = duplicates.check_sizes("train", read(split))
+    (finding,) = checks.much_larger("train", read(split))
     assert (finding.severity, finding.kind, finding.count) == ("note", "large-images", 1)
     assert "ms" in finding.text
 
@@ -184,16 +185,17 @@ def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
 def test_shares_and_recall_by_hand(tmp_path):
     # At 256 px: 3.2 x 3.2, 12.8 x 12.8, 64 x 64 and 128 x 128 px.
     boxes = [[("cat", [50, 30, side * 120, side * 80])] for side in (0.0125, 0.05, 0.25, 0.5)]
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     found = fit_of(read(dataset(tmp_path, boxes)), template, num_val_images=0, is_timed=False)
     assert found.small == (0.25, 0.5, 0.5)
+    assert (found.finest_cell_px, found.under_cell) == (16, 0.5)
     assert found.minutes is None
     assert 0 < found.recall_given <= found.recall_fitted <= 1
     assert (found.worst_class, found.worst_recall) == ("cat", found.recall_fitted)
 
 
-def made_up(size: int, *, small: float, worst: float) -> Fit:
-    return Fit(f"model-{size}", size, (0.0, small, 0.5), 0.9, 0.95, "cat", worst)
+def made_up(size: int, *, small: float, worst: float) -> TemplateFit:
+    return TemplateFit(f"model-{size}", size, (0.0, 0.0, 0.5), 0.9, 0.95, "cat", worst, 16, small)
 
 
 @pytest.mark.parametrize(
@@ -213,36 +215,36 @@ def test_advice_is_the_smallest_input_that_serves(smalls, worsts, chosen):
 
 def test_speed_is_measured(tmp_path, tiny_template_file):
     data = read(dataset(tmp_path, GOOD[:4]))
-    found = fit_of(data, config.load(tiny_template_file), num_val_images=10, is_timed=True)
+    found = fit_of(data, config.load_template(tiny_template_file), num_val_images=10, is_timed=True)
     # 2 epochs of 2 steps of 4 images, and of 10 images to validate on
     assert found.minutes > 2 * 8 / found.images_per_second / 60 > 0
 
 
 def test_minutes_by_hand():
-    template = config.load(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
+    template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
     # 15 epochs of 1000 images at 50 a second and 100 at a tenth of a second: 15 * (20 + 10) s
     assert minutes(template, 1000, 100, Speed(50.0, 0.1)) == pytest.approx(7.5)
 
 
-def test_mosaic_shows_every_class_the_rarest_first(tmp_path):
+def test_contact_sheet_shows_every_class_the_rarest_first(tmp_path):
     boxes = [[("cat", [10, 10, 30, 20])]] * 30
     boxes[17] = [("dog", [10, 10, 30, 20])]
     data = read(dataset(tmp_path, boxes))
     chosen = choose(data, 12)
     assert len(chosen) == 12
     assert chosen[0].file_name == "picture 17.jpg"
-    sheet = mosaic(data)
+    sheet = contact_sheet(data)
     assert sheet.shape[1] == 4 * CELL[0]
     assert sheet.shape[0] > 3 * CELL[1]
-    assert mosaic(read(dataset(tmp_path / "one", [[]]))).shape[0] > CELL[1]
+    assert contact_sheet(read(dataset(tmp_path / "one", [[]]))).shape[0] > CELL[1]
 
 
 def test_examination_of_a_good_set_is_clean_and_plain(tmp_path):
     train, val = (read(dataset(tmp_path / name, GOOD, first_seed=seed)) for name, seed in (("train", 0), ("val", 50)))
-    found = examine({"train": train, "val": val}, is_timed=False)
+    found = doctor({"train": train, "val": val}, is_timed=False)
     assert found.findings == ()
     assert found.exit_code == 0
-    assert json.loads(json.dumps(to_plain(found)))["fits"][2]["input_size"] == 512
+    assert json.loads(json.dumps(examination_to_plain(found)))["fits"][2]["input_size"] == 512
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_a_corrected_copy_has_nothing_left_to_correct(tmp_path):
         name: read(Split(tmp_path / "copy" / f"annotations_{name}.json", tmp_path / "copy" / name))
         for name in ("train", "val")
     }
-    fixed = examine(copies, is_timed=False)
+    fixed = doctor(copies, is_timed=False)
     assert not [one for one in fixed.findings if one.severity == "error" or one.kind in {"leaks", "boxes-drawn-twice"}]
     assert [record.file_name for record in copies["train"].records] == [
         "picture 0.jpg",
@@ -318,10 +320,10 @@ def test_a_corrected_copy_overwrites_nothing_and_leaves_nothing_half(tmp_path):
 
 def test_json_names_every_case_and_the_console_three(tmp_path):
     data = read(dataset(tmp_path, [[("cat", [10, 10, 2, 20])]] * 5))
-    found = examine({"train": data}, is_timed=False)
-    (tiny,) = (one for one in to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
+    found = doctor({"train": data}, is_timed=False)
+    (tiny,) = (one for one in examination_to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
     assert [line.split(":")[0] for line in tiny["examples"]] == [f'"picture {i}.jpg"' for i in range(5)]
     console = Console(width=120, file=io.StringIO())
-    console.print(tables(found))
+    console.print(doctor_tables(found))
     assert console.file.getvalue().count("2 x 20 px") == 3
     assert "and 2 more" in console.file.getvalue()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from multibox.evaluate.confusion import confusion_matrix
-from multibox.evaluate.hits import match
+from multibox.evaluate.hits import find_hits
 from multibox.evaluate.thresholds import THRESHOLDS, count
 from tests.report_case import dataset, found, random_case, record
 
@@ -15,7 +15,7 @@ NAMES = ("a", "b")
 
 def matrix(records, detections, *, threshold=0.3):
     data = dataset(*records, classes=NAMES)
-    table, confusions = confusion_matrix(detections, data, match(detections, data), threshold=threshold)
+    table, confusions = confusion_matrix(detections, data, find_hits(detections, data), threshold=threshold)
     return table.tolist(), [(one.image, one.row, one.item) for one in confusions]
 
 
@@ -62,10 +62,10 @@ def test_no_image_gives_zeros():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_diagonal_is_what_recall_counts(seed):
     data, detections = random_case(seed)
-    matches = match(detections, data)
-    counts = count(matches)
+    hits = find_hits(detections, data)
+    counts = count(hits)
     column = 40
-    table, _ = confusion_matrix(detections, data, matches, threshold=float(THRESHOLDS[column]))
+    table, _ = confusion_matrix(detections, data, hits, threshold=float(THRESHOLDS[column]))
     assert table.diagonal()[:-1].tolist() == counts.hits[:, column].tolist()
     # Every detection that counts is in one cell.
     assert table[:, :-1].sum() == counts.shown[:, column].sum()

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.evaluate.error_kinds import KINDS, find_mistakes, fix, gains
-from multibox.evaluate.hits import match
-from multibox.evaluate.run import measure
+from multibox.evaluate.average_precision import measure
+from multibox.evaluate.error_kinds import KINDS, find_mistakes, fix_mistakes, gains
+from multibox.evaluate.hits import find_hits
 from tests.report_case import dataset, found, random_case, record
 
 # Objects of 50 x 50 pixels, far from each other.
@@ -17,7 +17,7 @@ BESIDE = [40.0, 10.0, 90.0, 60.0]  # of BOX: 20 x 50 shared of 80 x 50, IoU 0.25
 def mistakes(objects, labels, boxes, scores, guessed):
     data = dataset(record(objects, labels), classes=("a", "b"))
     detections = [found(boxes, scores, guessed)]
-    some = find_mistakes(detections, data, match(detections, data))
+    some = find_mistakes(detections, data, find_hits(detections, data))
     return [(one.kind, one.row, one.item) for one in some]
 
 
@@ -46,12 +46,12 @@ def test_the_thresholds_are_a_half_and_a_tenth():
 def test_what_is_in_a_crowd_is_no_mistake_and_a_crowd_is_not_missed():
     data = dataset(record([BOX, NEXT], crowds=[True, False]))
     detections = [found([[20, 20, 40, 40], NEXT], [0.9, 0.8])]
-    assert find_mistakes(detections, data, match(detections, data)) == ()
+    assert find_mistakes(detections, data, find_hits(detections, data)) == ()
 
 
 def kinds_of(data, detections):
-    matches = match(detections, data)
-    return {one.kind: one for one in gains(detections, data, matches, find_mistakes(detections, data, matches))}
+    hits = find_hits(detections, data)
+    return {one.kind: one for one in gains(detections, data, hits, find_mistakes(detections, data, hits))}
 
 
 def test_fixing_what_was_missed_takes_it_out_of_the_data():
@@ -76,9 +76,9 @@ def test_fixing_the_class_makes_it_a_hit():
 def test_a_fix_of_an_object_that_has_a_better_detection_makes_no_duplicate():
     data = dataset(record([BOX]))
     detections = [found([BOX, BESIDE], [0.9, 0.8])]
-    matches = match(detections, data)
-    some = find_mistakes(detections, data, matches)
-    changed, _ = fix(detections, data, matches, some, kinds={"localisation"})
+    hits = find_hits(detections, data)
+    some = find_mistakes(detections, data, hits)
+    changed, _ = fix_mistakes(detections, data, hits, some, kinds={"localisation"})
     assert changed[0].scores.tolist() == pytest.approx([0.9])
     assert kinds_of(data, detections)["localisation"].gain == 0  # the hit came first anyway
 
@@ -94,11 +94,11 @@ def test_a_class_of_which_all_is_missed_is_mended_not_dropped():
 @pytest.mark.parametrize("seed", range(6))
 def test_with_all_errors_fixed_nothing_is_wrong(seed):
     data, detections = random_case(seed)
-    matches = match(detections, data)
-    some = find_mistakes(detections, data, matches)
-    changed, reduced = fix(detections, data, matches, some, kinds=KINDS)
+    hits = find_hits(detections, data)
+    some = find_mistakes(detections, data, hits)
+    changed, reduced = fix_mistakes(detections, data, hits, some, kinds=KINDS)
     assert measure(changed, reduced).ap50 == pytest.approx(1)
-    assert all(one.gain >= -1e-9 for one in gains(detections, data, matches, some))
+    assert all(one.gain >= -1e-9 for one in gains(detections, data, hits, some))
 
 
 def test_no_detections_and_no_mistakes():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from multibox.data.coco import CocoData, Record
+from multibox.evaluate.average_precision import measure
 from multibox.evaluate.intervals import Interval, ap_difference, ap_differences, ap_intervals
-from multibox.evaluate.run import measure
 from multibox.structures import Detections
 
 SIDE = 200

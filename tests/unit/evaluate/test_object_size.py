@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from multibox.evaluate.average_precision import ap_by_area, measure
 from multibox.evaluate.object_size import ap_by_size, sides_px
-from multibox.evaluate.run import ap_by_area, measure
 from tests.report_case import dataset, found, random_case, record
 
 

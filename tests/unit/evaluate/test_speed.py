@@ -19,7 +19,7 @@ from multibox import config
 from multibox.errors import CheckpointError, DataError, OptionError
 from multibox.evaluate import speed as bench
 from multibox.evaluate import speed_table
-from multibox.evaluate.speed_table import Result, Row, Spread
+from multibox.evaluate.speed_table import SpeedResult, SpeedRow, Spread
 
 TINY = 0.04  # seconds for each row: one round of turns of 10 ms
 ONE = Spread(1.0, 1.0, 1.0)
@@ -103,12 +103,12 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def result(files: list[Path], pictures: list[Path]) -> Result:
+def result(files: list[Path], pictures: list[Path]) -> SpeedResult:
     """Two files of different input sizes, each in both precisions."""
-    return bench.measure(files, pictures=pictures, devices=["cpu"], seconds=TINY)
+    return bench.compare_speed(files, pictures=pictures, devices=["cpu"], seconds=TINY)
 
 
-def figures(row: Row) -> list[float]:
+def figures(row: SpeedRow) -> list[float]:
     speeds = [row.network, row.whole_way]
     spreads = [row.whole_way_share, *(s.latency_ratio for s in speeds), *(s.throughput_ratio for s in speeds)]
     return [
@@ -118,13 +118,13 @@ def figures(row: Row) -> list[float]:
     ]
 
 
-def printed(result: Result) -> str:
+def printed(result: SpeedResult) -> str:
     text = io.StringIO()
     Console(width=100, file=text).print(speed_table.tables(result))
     return text.getvalue()
 
 
-def test_each_ir_has_a_row_for_each_precision_in_the_order_of_the_files(result: Result, files: list[Path]) -> None:
+def test_each_ir_has_a_row_for_each_precision_in_the_order_of_the_files(result: SpeedResult, files: list[Path]) -> None:
     found = [(row.file, row.device, row.precision_hint, row.input_size) for row in result.rows]
 
     assert found == [
@@ -135,17 +135,17 @@ def test_each_ir_has_a_row_for_each_precision_in_the_order_of_the_files(result: 
     ]
 
 
-def test_rows_are_compared_with_the_first_file_in_the_same_precision(result: Result) -> None:
+def test_rows_are_compared_with_the_first_file_in_the_same_precision(result: SpeedResult) -> None:
     assert [row.compared_with for row in result.rows] == [0, 1, 0, 1]
 
 
-def test_ratios_of_the_first_file_are_exactly_one(result: Result) -> None:
+def test_ratios_of_the_first_file_are_exactly_one(result: SpeedResult) -> None:
     for row in result.rows[:2]:
         for speed in (row.network, row.whole_way):
             assert (speed.latency_ratio, speed.throughput_ratio) == (ONE, ONE)
 
 
-def test_figures_are_positive_and_finite(result: Result) -> None:
+def test_figures_are_positive_and_finite(result: SpeedResult) -> None:
     for row in result.rows:
         assert all(value > 0 and math.isfinite(value) for value in figures(row)), row
         assert row.network.p50_ms <= row.network.p95_ms
@@ -153,7 +153,7 @@ def test_figures_are_positive_and_finite(result: Result) -> None:
         assert math.isfinite(row.processor_ms.rest)
 
 
-def test_the_float32_hint_computes_in_float32(result: Result) -> None:
+def test_the_float32_hint_computes_in_float32(result: SpeedResult) -> None:
     assert [row.computes_in for row in result.rows if row.precision_hint == "f32"] == ["f32", "f32"]
 
 
@@ -188,12 +188,12 @@ def test_checkpoint_is_measured_beside_an_ir(
     from multibox.weights import checkpoint
 
     torch.set_num_threads(1)
-    template = config.load(tiny_template_file)
-    model = ssd.build(template, num_classes=1)
+    template = config.load_template(tiny_template_file)
+    model = ssd.build_ssd(template, num_classes=1)
     saved = folder / "model.pth"
     checkpoint.save(saved, checkpoint.Checkpoint(model.state_dict(), ("square",), template))
 
-    found = bench.measure([files[0], saved], pictures=pictures, precisions=["default"], seconds=TINY)
+    found = bench.compare_speed([files[0], saved], pictures=pictures, precisions=["default"], seconds=TINY)
 
     assert [row.file for row in found.rows] == [str(files[0]), str(saved)]
     # The first file was not measured in float32: its first row has to serve.
@@ -204,7 +204,7 @@ def test_checkpoint_is_measured_beside_an_ir(
 def test_onnx_file_is_measured_beside_an_ir(files: list[Path], pictures: list[Path], tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "model.onnx")
 
-    found = bench.measure(
+    found = bench.compare_speed(
         [files[0], model], pictures=pictures, precisions=["f32"], seconds=TINY, classes=["square", "circle"]
     )
 
@@ -216,14 +216,16 @@ def test_onnx_file_for_several_images_at_a_time_is_refused(pictures: list[Path],
     model = write_onnx(tmp_path / "model.onnx", batch=4)
 
     with pytest.raises(OptionError, match=r"model\.onnx: .* 4 images at a time"):
-        bench.measure([model], pictures=pictures, seconds=TINY, classes=["square", "circle"])
+        bench.compare_speed([model], pictures=pictures, seconds=TINY, classes=["square", "circle"])
 
 
 def test_public_ir_is_measured(shared: Path) -> None:
     name = "person-vehicle-bike-detection-2000"
     path = shared / "pretrained" / name / "FP16-INT8" / f"{name}.bin"
 
-    found = bench.measure([path], pictures=bench.find_pictures(), devices=["CPU"], precisions=["f32"], seconds=TINY)
+    found = bench.compare_speed(
+        [path], pictures=bench.find_pictures(), devices=["CPU"], precisions=["f32"], seconds=TINY
+    )
 
     assert found.rows[0].input_size == 256
     assert found.rows[0].computes_in.split(", ")[0] == "i8"
@@ -233,15 +235,15 @@ def test_public_ir_is_measured(shared: Path) -> None:
 def test_progress_counts_the_rounds(files: list[Path], pictures: list[Path]) -> None:
     done: list[int] = []
 
-    bench.measure(files[:1], pictures=pictures, precisions=["f32"], seconds=TINY, progress=done.append)
+    bench.compare_speed(files[:1], pictures=pictures, precisions=["f32"], seconds=TINY, progress=done.append)
 
     assert sum(done) == bench.num_rounds(TINY) == 1
     # Four turns of 0.3 s for each row in a round: 12 s / 1.2 s.
     assert bench.num_rounds(12) == 10
 
 
-def test_result_survives_json(result: Result) -> None:
-    plain = speed_table.to_plain(result)
+def test_result_survives_json(result: SpeedResult) -> None:
+    plain = speed_table.speeds_to_plain(result)
 
     assert json.loads(json.dumps(plain)) == plain
     assert len(plain["rows"]) == 4
@@ -251,7 +253,7 @@ def test_result_survives_json(result: Result) -> None:
     assert plain["date"][:2] == "20"
 
 
-def test_table_fits_100_columns_and_says_that_input_sizes_differ(result: Result) -> None:
+def test_table_fits_100_columns_and_says_that_input_sizes_differ(result: SpeedResult) -> None:
     text = printed(result)
 
     assert max(map(len, text.splitlines())) <= 100
@@ -259,8 +261,8 @@ def test_table_fits_100_columns_and_says_that_input_sizes_differ(result: Result)
     assert "inputs of different sizes" in text
 
 
-def test_table_of_one_file_does_not_speak_of_different_sizes(result: Result) -> None:
-    one = Result(result.rows[:1], 1, TINY, 3, (80, 60), 1)
+def test_table_of_one_file_does_not_speak_of_different_sizes(result: SpeedResult) -> None:
+    one = SpeedResult(result.rows[:1], 1, TINY, 3, (80, 60), 1)
 
     assert "inputs of different sizes" not in printed(one)
 
@@ -280,8 +282,8 @@ def test_short_names_tell_files_apart(paths: list[str], expected: list[str]) -> 
 
 
 def test_unknown_device_is_refused_with_those_that_there_are(files: list[Path], pictures: list[Path]) -> None:
-    with pytest.raises(OptionError, match=r"--devices ABACUS: .* only .*CPU"):
-        bench.measure(files, pictures=pictures, devices=["abacus"], seconds=TINY)
+    with pytest.raises(OptionError, match=r"--device ABACUS: .* only .*CPU"):
+        bench.compare_speed(files, pictures=pictures, devices=["abacus"], seconds=TINY)
 
 
 def test_without_wish_all_devices_are_taken() -> None:
@@ -293,12 +295,12 @@ def test_nothing_to_measure_is_refused(files: list[Path], pictures: list[Path], 
     given: dict[str, Sequence[object]] = {"paths": files, "pictures": pictures, "precisions": ["f32"]} | {missing: []}
 
     with pytest.raises(OptionError, match="nothing to measure"):
-        bench.measure(given["paths"], pictures=given["pictures"], precisions=given["precisions"], seconds=TINY)
+        bench.compare_speed(given["paths"], pictures=given["pictures"], precisions=given["precisions"], seconds=TINY)
 
 
 def test_file_that_is_no_model_is_refused(files: list[Path], pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.xml"):
-        bench.measure([files[0], tmp_path / "gone.xml"], pictures=pictures, seconds=TINY)
+        bench.compare_speed([files[0], tmp_path / "gone.xml"], pictures=pictures, seconds=TINY)
 
 
 def test_broken_picture_is_refused(files: list[Path], tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ def test_broken_picture_is_refused(files: list[Path], tmp_path: Path) -> None:
     broken.write_bytes(b"this is no picture")
 
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        bench.measure(files[:1], pictures=[broken], precisions=["f32"], seconds=TINY)
+        bench.compare_speed(files[:1], pictures=[broken], precisions=["f32"], seconds=TINY)
 
 
 def test_pictures_of_a_folder_are_found_below_it_and_spread_evenly(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def make_info(template: config.Template, *, form: str, num_classes: int, **chang
         "input_maximum": 1,
         "batch": 1,
         "precision": "FP32",
-        "threshold": 0.3,
-        "score_threshold": 0.02,
+        "suggested_threshold": 0.3,
+        "min_score": 0.02,
         "iou_threshold": 0.45,
         "max_per_class": 200,
         "max_detections": 200,
@@ -59,7 +59,7 @@ def make_info(template: config.Template, *, form: str, num_classes: int, **chang
 def folded_network(template: config.Template, num_classes: int, seed: int = 0) -> nn.Module:
     """A network whose normalisation does something, as after training."""
     torch.manual_seed(seed)
-    model = ssd.build(template, num_classes=num_classes)
+    model = ssd.build_ssd(template, num_classes=num_classes)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
@@ -71,12 +71,12 @@ def folded_network(template: config.Template, num_classes: int, seed: int = 0) -
 
 @pytest.fixture(scope="module")
 def tiny(tiny_template_file) -> config.Template:
-    return config.load(tiny_template_file)
+    return config.load_template(tiny_template_file)
 
 
 @pytest.fixture(scope="module")
 def template_256() -> config.Template:
-    return config.load(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
+    return config.load_template(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def expected_of(info: ExportInfo, deltas: np.ndarray, logits: np.ndarray) -> lis
         make_anchors(info.anchors_px, info.strides, info.input_size),
         variances=info.box_variances,
         config=PostprocessConfig(
-            score_threshold=info.score_threshold,
+            score_threshold=info.min_score,
             iou_threshold=info.iou_threshold,
             max_per_class=info.max_per_class,
             max_detections=info.max_detections,
@@ -145,7 +145,7 @@ def random_output(
 @pytest.mark.parametrize(("batch", "num_classes"), [(1, 1), (3, 1), (0, 3), (1, 80), (3, 80)])
 def test_the_end_finds_what_postprocess_finds(tiny, batch, num_classes):
     info = make_info(tiny, form="boxes_labels", num_classes=num_classes, batch=batch)
-    model = onnx_model.build(folded_network(tiny, num_classes), info)
+    model = onnx_model.build_onnx_model(folded_network(tiny, num_classes), info)
     for seed in range(3):
         deltas, logits = random_output(seed, batch or 5, NUM_ANCHORS_96, num_classes, background=3)
         expected = expected_of(info, deltas, logits)
@@ -160,15 +160,15 @@ def test_the_end_finds_what_postprocess_finds(tiny, batch, num_classes):
         {"max_detections": 7},
         {"max_per_class": 1, "max_detections": 1},
         {"max_per_class": 5, "max_detections": 50},  # 3 x 5 candidates are fewer than places
-        {"score_threshold": 0.4},
-        {"score_threshold": 0.0},
+        {"min_score": 0.4},
+        {"min_score": 0.0},
         {"iou_threshold": 0.1},
         {"box_variances": (0.3, 0.05)},
     ],
 )
 def test_the_end_keeps_to_its_figures(tiny, network, changes):
     info = make_info(tiny, form="boxes_labels", num_classes=3, batch=2, **changes)
-    model = onnx_model.build(network, info)
+    model = onnx_model.build_onnx_model(network, info)
     deltas, logits = random_output(4, 2, NUM_ANCHORS_96, 3)
     assert_same(*run_end(model, deltas, logits), expected_of(info, deltas, logits), info)
 
@@ -176,7 +176,7 @@ def test_the_end_keeps_to_its_figures(tiny, network, changes):
 def test_the_end_finds_nothing_where_nothing_is(tiny, network):
     info = make_info(tiny, form="boxes_labels", num_classes=3, batch=2)
     deltas, logits = random_output(0, 2, NUM_ANCHORS_96, 3, background=50)
-    boxes, labels = run_end(onnx_model.build(network, info), deltas, logits)
+    boxes, labels = run_end(onnx_model.build_onnx_model(network, info), deltas, logits)
     assert boxes.shape == (2, 200, 5) and not boxes.any()
     assert labels.shape == (2, 200) and (labels == -1).all()
 
@@ -187,14 +187,14 @@ def test_images_with_and_without_objects_share_a_batch(tiny, network):
     logits[1, :, 3] = 50
     expected = expected_of(info, deltas, logits)
     assert [len(found) > 0 for found in expected] == [True, False, True]
-    assert_same(*run_end(onnx_model.build(network, info), deltas, logits), expected, info)
+    assert_same(*run_end(onnx_model.build_onnx_model(network, info), deltas, logits), expected, info)
 
 
 def test_huge_deltas_stay_finite_and_in_the_image(tiny, network):
     info = make_info(tiny, form="boxes_labels", num_classes=3, batch=1)
     deltas, logits = random_output(0, 1, NUM_ANCHORS_96, 3)
     deltas[..., 2:] *= 1000  # exp(1000 * 0.2) is more than a float32 holds
-    boxes, labels = run_end(onnx_model.build(network, info), deltas, logits)
+    boxes, labels = run_end(onnx_model.build_onnx_model(network, info), deltas, logits)
     assert boxes[..., :4].min() >= 0 and boxes[..., :4].max() <= 96
     assert_same(boxes, labels, expected_of(info, deltas, logits), info)
 
@@ -211,14 +211,14 @@ def test_an_overlap_at_the_threshold_is_suppressed(tiny, network):
     logits = np.zeros((1, NUM_ANCHORS_96, 4), np.float32)
     logits[..., 3] = 50
     logits[0, first : first + 2, 0] = 60, 55
-    boxes, labels = run_end(onnx_model.build(network, info), deltas, logits)
+    boxes, labels = run_end(onnx_model.build_onnx_model(network, info), deltas, logits)
     assert labels[0, :2].tolist() == [0, -1]
     assert boxes[0, 0, :4].tolist() == [24, 24, 72, 72]
 
 
 def test_a_class_may_have_more_candidates_than_are_looked_at(template_256):
     info = make_info(template_256, form="boxes_labels", num_classes=2, batch=2, iou_threshold=0.1)
-    model = onnx_model.build(folded_network(template_256, 2), info)
+    model = onnx_model.build_onnx_model(folded_network(template_256, 2), info)
     deltas, logits = random_output(5, 2, NUM_ANCHORS_256, 2)
     expected = expected_of(info, deltas, logits)
     of_all = expected_of(msgspec.structs.replace(info, max_per_class=NUM_ANCHORS_256), deltas, logits)
@@ -230,7 +230,9 @@ def test_a_class_may_have_more_candidates_than_are_looked_at(template_256):
 def test_the_raw_form_gives_what_the_network_gives(tiny, network, batch):
     info = make_info(tiny, form="raw", num_classes=3, batch=batch)
     images = torch.rand(batch or 2, 3, 96, 96)
-    deltas, scores = session(onnx_model.build(network, info)).run(["deltas", "scores"], {"image": images.numpy()})
+    deltas, scores = session(onnx_model.build_onnx_model(network, info)).run(
+        ["deltas", "scores"], {"image": images.numpy()}
+    )
     with torch.inference_mode():
         raw = network(images)
     np.testing.assert_allclose(deltas, raw.deltas.numpy(), rtol=0, atol=1e-4)
@@ -241,7 +243,9 @@ def test_the_whole_network_finds_what_torch_and_postprocess_find(template_256):
     info = make_info(template_256, form="boxes_labels", num_classes=3, batch=0)
     network = folded_network(template_256, 3, seed=1)
     images = torch.rand(2, 3, 256, 256)
-    boxes, labels = session(onnx_model.build(network, info)).run(["boxes", "labels"], {"image": images.numpy()})
+    boxes, labels = session(onnx_model.build_onnx_model(network, info)).run(
+        ["boxes", "labels"], {"image": images.numpy()}
+    )
     with torch.inference_mode():
         raw = network(images)
     for image in range(2):
@@ -254,14 +258,14 @@ def test_the_whole_network_finds_what_torch_and_postprocess_find(template_256):
 @pytest.mark.parametrize(("form", "batch"), [("raw", 1), ("boxes_labels", 0)])
 def test_two_builds_give_the_same_bytes(tiny, form, batch):
     info = make_info(tiny, form=form, num_classes=3, batch=batch)
-    first, second = (onnx_model.build(folded_network(tiny, 3), info).SerializeToString() for _ in range(2))
+    first, second = (onnx_model.build_onnx_model(folded_network(tiny, 3), info).SerializeToString() for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("form", ["raw", "boxes_labels"])
 def test_the_file_describes_itself(tiny, network, form):
     info = make_info(tiny, form=form, num_classes=3)
-    model = onnx_model.build(network, info)
+    model = onnx_model.build_onnx_model(network, info)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert contract.from_onnx_properties(properties, source="file") == info
     assert properties["model_info labels"] == "class_0 class_1 class_2"
@@ -278,7 +282,7 @@ def shapes(values: Any) -> dict[str, list[int | str]]:
 @pytest.mark.parametrize(("batch", "images"), [(1, 1), (3, 3), (0, "batch")])
 def test_inputs_and_outputs_have_their_names_and_shapes(tiny, network, batch, images):
     raw, final = (
-        onnx_model.build(network, make_info(tiny, form=form, num_classes=3, batch=batch)).graph
+        onnx_model.build_onnx_model(network, make_info(tiny, form=form, num_classes=3, batch=batch)).graph
         for form in ("raw", "boxes_labels")
     )
     assert shapes(raw.input) == shapes(final.input) == {"image": [images, 3, 96, 96]}
@@ -287,7 +291,7 @@ def test_inputs_and_outputs_have_their_names_and_shapes(tiny, network, batch, im
 
 
 def test_only_standard_operators_of_one_old_opset_are_used(tiny, network):
-    model = onnx_model.build(network, make_info(tiny, form="boxes_labels", num_classes=3))
+    model = onnx_model.build_onnx_model(network, make_info(tiny, form="boxes_labels", num_classes=3))
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
     assert {node.domain for node in model.graph.node} == {""}
     assert not model.functions
@@ -295,7 +299,7 @@ def test_only_standard_operators_of_one_old_opset_are_used(tiny, network):
 
 
 def test_nothing_is_left_of_how_the_file_was_made(tiny, network):
-    model = onnx_model.build(network, make_info(tiny, form="boxes_labels", num_classes=3))
+    model = onnx_model.build_onnx_model(network, make_info(tiny, form="boxes_labels", num_classes=3))
     content = model.SerializeToString()
     for trace in (b"site-packages", str(ROOT).encode(), b".py", b"torch"):
         assert trace not in content
@@ -304,7 +308,7 @@ def test_nothing_is_left_of_how_the_file_was_made(tiny, network):
 
 
 def test_no_layer_is_there_for_nothing(tiny, network):
-    graph = onnx_model.build(network, make_info(tiny, form="raw", num_classes=3)).graph
+    graph = onnx_model.build_onnx_model(network, make_info(tiny, form="raw", num_classes=3)).graph
     kinds = [node.op_type for node in graph.node]
     assert set(kinds) == {"Conv", "Clip", "Relu", "Add", "Transpose", "Reshape", "Concat", "Softmax"}
     convolutions = sum(isinstance(module, nn.Conv2d) for module in network.modules())
@@ -314,7 +318,7 @@ def test_no_layer_is_there_for_nothing(tiny, network):
 
 
 def test_weights_keep_their_names(tiny, network):
-    graph = onnx_model.build(network, make_info(tiny, form="raw", num_classes=3)).graph
+    graph = onnx_model.build_onnx_model(network, make_info(tiny, form="raw", num_classes=3)).graph
     name = "backbone.features.init_block.conv.weight"
     (tensor,) = (tensor for tensor in graph.initializer if tensor.name == name)
     np.testing.assert_array_equal(numpy_helper.to_array(tensor), network.state_dict()[name].numpy())
@@ -323,13 +327,15 @@ def test_weights_keep_their_names(tiny, network):
 def test_building_says_nothing(tiny, network, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        onnx_model.build(network, make_info(tiny, form="boxes_labels", num_classes=3))
+        onnx_model.build_onnx_model(network, make_info(tiny, form="boxes_labels", num_classes=3))
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_normalisation_that_is_not_folded_is_refused(tiny):
     with pytest.raises(AssertionError, match=r"init_block\.bn: no ONNX is known here for BatchNorm2d"):
-        onnx_model.build(ssd.build(tiny, num_classes=3).eval(), make_info(tiny, form="raw", num_classes=3))
+        onnx_model.build_onnx_model(
+            ssd.build_ssd(tiny, num_classes=3).eval(), make_info(tiny, form="raw", num_classes=3)
+        )
 
 
 def some_scales(network: nn.Module) -> Quantization:
@@ -357,7 +363,7 @@ def quantised(network) -> nn.Module:
 def test_a_quantised_network_gives_what_it_gives_in_torch(tiny, network, quantised):
     images = torch.randint(0, 256, (2, 3, 96, 96)) / 255
     info = make_info(tiny, form="raw", num_classes=3, batch=2)
-    (deltas,) = session(onnx_model.build(quantised, info)).run(["deltas"], {"image": images.numpy()})
+    (deltas,) = session(onnx_model.build_onnx_model(quantised, info)).run(["deltas"], {"image": images.numpy()})
     with torch.inference_mode():
         expected, floating = quantised(images).deltas.numpy(), network(images).deltas.numpy()
     # Ties are rounded one way here and the other there; most of the roundings are the same.
@@ -367,13 +373,13 @@ def test_a_quantised_network_gives_what_it_gives_in_torch(tiny, network, quantis
 
 def test_a_quantised_network_has_weights_of_one_byte_and_a_pair_of_nodes_for_each_value(tiny, network, quantised):
     info = make_info(tiny, form="boxes_labels", num_classes=3)
-    model = onnx_model.build(quantised, info)
+    model = onnx_model.build_onnx_model(quantised, info)
     kinds = [node.op_type for node in model.graph.node]
     num_values = sum(place != "weight" for _, place in some_scales(network))
     assert kinds.count("QuantizeLinear") == num_values
     assert kinds.count("DequantizeLinear") == num_values + kinds.count("Conv")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
-    assert len(model.SerializeToString()) < 0.3 * len(onnx_model.build(network, info).SerializeToString())
+    assert len(model.SerializeToString()) < 0.3 * len(onnx_model.build_onnx_model(network, info).SerializeToString())
     (tensor,) = (one for one in model.graph.initializer if one.name == "backbone.features.init_block.conv.weight")
     integers = numpy_helper.to_array(tensor)
     assert (integers.dtype, integers.shape) == (np.int8, (32, 3, 3, 3))
@@ -382,5 +388,5 @@ def test_a_quantised_network_has_weights_of_one_byte_and_a_pair_of_nodes_for_eac
 
 def test_two_builds_of_a_quantised_network_give_the_same_bytes(tiny, quantised):
     info = make_info(tiny, form="raw", num_classes=3)
-    first, second = (onnx_model.build(quantised, info).SerializeToString() for _ in range(2))
+    first, second = (onnx_model.build_onnx_model(quantised, info).SerializeToString() for _ in range(2))
     assert first == second

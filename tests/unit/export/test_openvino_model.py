@@ -34,8 +34,8 @@ def contract(form: str, batch: int = 1, **changes) -> ExportInfo:
         "input_maximum": 255,
         "batch": batch,
         "precision": "FP32",
-        "threshold": 0.3,
-        "score_threshold": 0.02,
+        "suggested_threshold": 0.3,
+        "min_score": 0.02,
         "iou_threshold": 0.45,
         "max_per_class": 200,
         "max_detections": 200,
@@ -155,13 +155,13 @@ def test_raw_outputs_are_those_of_the_network():
 
 @pytest.fixture(scope="module")
 def network(tiny_template_file, tiny_model):
-    return config.load(tiny_template_file), fold(tiny_model)
+    return config.load_template(tiny_template_file), fold(tiny_model)
 
 
 @pytest.fixture(scope="module")
 def converted(network):
     template, folded = network
-    return openvino_model.convert(folded, contract("raw", anchors_px=template.model.anchors_px))
+    return openvino_model.convert_network(folded, contract("raw", anchors_px=template.model.anchors_px))
 
 
 def test_the_network_has_the_layers_of_the_public_models_and_no_others(converted):

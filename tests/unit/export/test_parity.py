@@ -12,12 +12,12 @@ from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData, Record
-from multibox.data.images import read
+from multibox.data.images import read_image
 from multibox.data.pictures import builtin_pictures
 from multibox.errors import DataError
-from multibox.export.agreement import ImageComparison, Tolerance, compare, describe, summarise
-from multibox.export.parity import ComparedForm, Parity, candidates_of, check, collect, reference_runtimes
-from multibox.model.ssd import build
+from multibox.export.agreement import ImageComparison, Tolerance, compare, describe_disagreement, summarise
+from multibox.export.parity import ComparedForm, Parity, candidates_of, check_parity, collect, reference_runtimes
+from multibox.model.ssd import build_ssd
 from multibox.structures import Detections, Image
 
 SIDE = 100  # pixels of the network input; boxes are typed in pixels
@@ -89,14 +89,16 @@ def test_a_detection_without_partner_is_unexplained():
     one = compared([A, B], [A])
     assert counts(one) == (1, 0, 1)
     assert one.difference is not None
-    assert describe(one.difference, CLASSES) == "dog of score 0.700 at (60.0, 60.0, 90.0, 90.0) px is missing"
+    assert (
+        describe_disagreement(one.difference, CLASSES) == "dog of score 0.700 at (60.0, 60.0, 90.0, 90.0) px is missing"
+    )
 
 
 def test_a_detection_that_is_no_candidate_is_unexplained():
     one = compared([A], [A, B])
     assert counts(one) == (1, 0, 1)
     assert one.difference is not None
-    assert describe(one.difference, CLASSES).endswith("is not in the reference")
+    assert describe_disagreement(one.difference, CLASSES).endswith("is not in the reference")
 
 
 def test_a_box_in_the_wrong_place_is_unexplained_although_it_looks_like_a_tie():
@@ -105,7 +107,7 @@ def test_a_box_in_the_wrong_place_is_unexplained_although_it_looks_like_a_tie():
     assert counts(one) == (0, 1, 1)
     assert one.largest_box_px == pytest.approx(2, abs=1e-4)
     assert one.difference is not None
-    assert describe(one.difference, CLASSES).endswith("is off by 2.000 px and a score of 0.00000")
+    assert describe_disagreement(one.difference, CLASSES).endswith("is off by 2.000 px and a score of 0.00000")
 
 
 def test_a_wrong_score_is_unexplained():
@@ -118,7 +120,10 @@ def test_a_wrong_label_is_unexplained():
     one = compared([A], [(10, 10, 50, 50, 0.9, DOG)])
     assert counts(one) == (0, 0, 2)
     assert one.difference is not None
-    assert describe(one.difference, CLASSES) == "cat of score 0.900 at (10.0, 10.0, 50.0, 50.0) px is dog here"
+    assert (
+        describe_disagreement(one.difference, CLASSES)
+        == "cat of score 0.900 at (10.0, 10.0, 50.0, 50.0) px is dog here"
+    )
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -297,7 +302,7 @@ def checked(
         | {candidates_of(form.name): listed(*first, *rows) for form in forms if form.reference is None}
         for first, rows in zip(reference, found, strict=True)
     ]
-    return check(
+    return check_parity(
         forms,
         images,
         image_names=[f"image {number}.jpg" for number in range(len(images))],
@@ -373,7 +378,7 @@ def test_each_form_has_its_own_reference():
             "FP16": listed(B),
         }
     ]
-    parity = check(
+    parity = check_parity(
         [CHECKPOINT, halved, form],
         images,
         image_names=["0.jpg"],
@@ -419,7 +424,7 @@ def test_all_runtimes_see_each_annotated_image_once(shapes_data):
     done: list[int] = []
     results = list(collect({"a": first, "b": second}, data, batch_size=3, progress=done.append))
     assert first.batches == second.batches == done == [3, 3, 2]
-    expected = [read(one.path)[0, 0, 0] / 255 for one in data.records]
+    expected = [read_image(one.path)[0, 0, 0] / 255 for one in data.records]
     for name in ("a", "b"):
         assert [float(one[name].scores[0]) for one in results] == pytest.approx(expected)
 
@@ -438,8 +443,8 @@ def test_picture_that_is_missing_is_named(tmp_path):
 
 
 def test_candidates_hold_every_detection_and_what_was_suppressed(tiny_template_file):
-    template = config.load(tiny_template_file)
-    runtimes = reference_runtimes("checkpoint", build(template, num_classes=2), template, CLASSES)
+    template = config.load_template(tiny_template_file)
+    runtimes = reference_runtimes("checkpoint", build_ssd(template, num_classes=2), template, CLASSES)
     assert list(runtimes) == ["checkpoint", "checkpoint, candidates"]
     of_image = next(collect(runtimes, builtin_pictures()[:1]))
     few, many = of_image["checkpoint"], of_image["checkpoint, candidates"]
@@ -454,4 +459,4 @@ def test_builtin_pictures_are_six_small_readable_jpegs():
     paths = builtin_pictures()
     assert [path.stem for path in paths] == ["crowd", "day", "dusk", "empty", "night", "rain"]
     assert all(path.stat().st_size < 60_000 for path in paths)
-    assert {read(path).shape for path in paths} == {(360, 640, 3)}
+    assert {read_image(path).shape for path in paths} == {(360, 640, 3)}

@@ -47,7 +47,7 @@ def row(
 
 def printed(parity: Parity, width: int = 100) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(parity_report.table(parity, width=width))
+    Console(file=stream, width=width).print(parity_report.parity_table(parity, width=width))
     return stream.getvalue()
 
 
@@ -121,7 +121,7 @@ def test_markdown_says_when_there_was_nothing_to_compare():
 
 def test_files_are_written_side_by_side(tmp_path):
     parity = Parity((CHECKPOINT, row(passed=False, reason="why")), 16)
-    parity_report.write(tmp_path, parity, checkpoint="latest.pth", images="the 16 images of val.json")
+    parity_report.write_report(tmp_path, parity, checkpoint="latest.pth", images="the 16 images of val.json")
     content = json.loads((tmp_path / "export.json").read_text(encoding="utf-8"))
     assert content["passed"] is False
     assert content["images"] == "the 16 images of val.json"
@@ -133,4 +133,4 @@ def test_files_are_written_side_by_side(tmp_path):
 
 def test_folder_that_cannot_be_written_to_is_one_line():
     with pytest.raises(OptionError, match=r"export\.json: cannot write the file"):
-        parity_report.write(Path(__file__), Parity((), 0), checkpoint="latest.pth", images="no image")
+        parity_report.write_report(Path(__file__), Parity((), 0), checkpoint="latest.pth", images="no image")

@@ -21,12 +21,13 @@ from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
 from multibox.export import parity_report, run
 from multibox.export.agreement import Tolerance
-from multibox.export.parity import ComparedForm, Parity, candidates_of, check
+from multibox.export.parity import ComparedForm, Parity, candidates_of, check_parity
 from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.layers import InvertedResidual
 from multibox.model.quantized import Scale
-from multibox.runtime.opening import open_runtime, runtime_of
+from multibox.runtime.opening import open_runtime
+from multibox.runtime.torch_runtime import runtime_of
 from multibox.structures import Detections
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
@@ -36,7 +37,7 @@ FIRST = "backbone.features.init_block.conv"
 
 @pytest.fixture(scope="module")
 def float_checkpoint(tiny_template_file, tiny_model) -> Checkpoint:
-    return Checkpoint(tiny_model.state_dict(), ("square", "circle"), config.load(tiny_template_file))
+    return Checkpoint(tiny_model.state_dict(), ("square", "circle"), config.load_template(tiny_template_file))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def compressed(float_checkpoint) -> Checkpoint:
             scales[name, "output"] = Scale(torch.tensor([0.1]), -128, 127)
         elif isinstance(module, InvertedResidual):
             scales[f"{name}.conv3.conv", "output"] = Scale(torch.tensor([0.1]), -128, 127)
-    return replace(float_checkpoint, quantization=quantized.to_plain(scales))
+    return replace(float_checkpoint, quantization=quantized.scales_to_plain(scales))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def judged(reference, found, data=None) -> Parity:
     names = {"checkpoint": reference, candidates_of("checkpoint"): reference, "f": found}
     rows = ({name: lists[i] for name, lists in names.items()} for i in range(len(reference)))
     images = [str(i) for i in range(len(reference))]
-    return check(
+    return check_parity(
         forms,
         rows,
         image_names=images,
@@ -231,5 +232,5 @@ def test_the_report_says_the_rules(tmp_path: Path):
     text = parity_report.to_markdown(judged([many(20)], [many(20)]), checkpoint="a.pth", images="an image")
     assert "- Tolerance of f: computed in 8 bits" in text
     assert "at most 5 % (or 2) may have no partner within 3 px and a score of 0.1" in text
-    parity_report.write(tmp_path, judged([many(20)], [many(0)]), checkpoint="a.pth", images="an image")
+    parity_report.write_report(tmp_path, judged([many(20)], [many(0)]), checkpoint="a.pth", images="an image")
     assert msgspec.json.decode((tmp_path / "export.json").read_bytes())["passed"] is False

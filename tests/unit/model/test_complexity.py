@@ -15,7 +15,7 @@ TEMPLATES = Path(multibox.__file__).parent / "templates"
 
 
 def template(size: int) -> config.Template:
-    return config.load(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
+    return config.load_template(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
 
 
 def test_convolution_counts_multiplications_and_bias() -> None:
@@ -48,7 +48,7 @@ def test_normalisation_counts_two_and_rectifiers_one_per_value() -> None:
     ],
 )
 def test_counts_are_the_published_ones(size: int, num_classes: int, raw: int, gflops: float) -> None:
-    model = ssd.build(template(size), num_classes=num_classes)
+    model = ssd.build_ssd(template(size), num_classes=num_classes)
     assert operations(model, size) == raw
     assert repr(complexity_gflops(model, size)) == repr(gflops)
 
@@ -56,24 +56,24 @@ def test_counts_are_the_published_ones(size: int, num_classes: int, raw: int, gf
 @pytest.mark.parametrize("size", [256, 384, 512])
 def test_templates_publish_what_is_measured(size: int) -> None:
     published = {metric.key: metric.value for metric in template(size).metrics}
-    model = ssd.build(template(size), num_classes=80)
+    model = ssd.build_ssd(template(size), num_classes=80)
     assert size_mp(model) == published["size"]
     assert complexity_gflops(model, size) == published["complexity"]
 
 
 @pytest.mark.parametrize(("num_classes", "expected"), [(80, 1.99), (3, 1.84), (1, 1.83)])
 def test_size_is_millions_of_parameters(num_classes: int, expected: float) -> None:
-    assert size_mp(ssd.build(template(256), num_classes=num_classes)) == expected
+    assert size_mp(ssd.build_ssd(template(256), num_classes=num_classes)) == expected
 
 
 def test_frozen_parameters_do_not_count() -> None:
-    model = ssd.build(template(256), num_classes=80)
+    model = ssd.build_ssd(template(256), num_classes=80)
     model.backbone.requires_grad_(False)
     assert size_mp(model) == 0.18  # the head: 179 391
 
 
 def test_model_is_left_as_it_was() -> None:
-    model = ssd.build(template(256), num_classes=3).train()
+    model = ssd.build_ssd(template(256), num_classes=3).train()
     frozen = model.backbone.features[0].bn.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     operations(model, 64)

@@ -18,7 +18,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def template(tiny_template_file):
-    return config.load(tiny_template_file)
+    return config.load_template(tiny_template_file)
 
 
 def same(one: nn.Module, other: nn.Module, images: torch.Tensor) -> bool:
@@ -54,7 +54,7 @@ def test_unfolded_weights_are_those_of_an_ordinary_network(tiny_model, template)
 
 def test_unfolding_and_folding_changes_no_bit(tiny_model, template, images):
     folded = fold(tiny_model)
-    network = ssd.build(template, num_classes=2)
+    network = ssd.build_ssd(template, num_classes=2)
     network.load_state_dict(unfold(folded, template))
     again = fold(network)
     given = folded.state_dict()

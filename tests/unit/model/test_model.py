@@ -19,12 +19,12 @@ TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates"
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    return config.load(TEMPLATES / "mobilenet_v2-2s_ssd-256x256.yaml")
+    return config.load_template(TEMPLATES / "mobilenet_v2-2s_ssd-256x256.yaml")
 
 
 @pytest.fixture(scope="module")
 def model(template: Template) -> SSD:
-    return ssd.build(template, num_classes=3)
+    return ssd.build_ssd(template, num_classes=3)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def model(template: Template) -> SSD:
     ],
 )
 def test_number_of_parameters(template, num_classes, expected):
-    network = ssd.build(template, num_classes=num_classes)
+    network = ssd.build_ssd(template, num_classes=num_classes)
     assert sum(parameter.numel() for parameter in network.parameters()) == expected
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_state_dict_is_that_of_the_published_snapshots(template, shared):
     listed = json.loads((shared / "reference" / "state_dict_80.json").read_text(encoding="utf-8"))
-    own = ssd.build(template, num_classes=80).state_dict()
+    own = ssd.build_ssd(template, num_classes=80).state_dict()
     entries = [[key, list(value.shape), str(value.dtype).removeprefix("torch.")] for key, value in own.items()]
     assert entries == listed["entries"]
 
@@ -53,16 +53,16 @@ def test_a_backbone_that_does_not_exist_is_an_error_of_the_template():
     text = (TEMPLATES / "mobilenet_v2-2s_ssd-256x256.yaml").read_text(encoding="utf-8")
     text = text.replace("backbone: mobilenet_v2", "backbone: resnet")
     with pytest.raises(TemplateError, match="resnet"):
-        ssd.build(config.loads(text, source="a.yaml"), num_classes=1)
+        ssd.build_ssd(config.loads(text, source="a.yaml"), num_classes=1)
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 80])
 @pytest.mark.parametrize(("size", "num_anchors"), [(256, 1344), (384, 3024), (512, 5376)])
 def test_shapes_of_the_output(size, num_anchors, num_classes):
-    description = config.load(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
+    description = config.load_template(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
     # Shapes need no arithmetic: tensors of the meta device hold none.
     with torch.device("meta"):
-        network = ssd.build(description, num_classes=num_classes)
+        network = ssd.build_ssd(description, num_classes=num_classes)
     raw = network(torch.zeros(2, 3, size, size, device="meta"))
     assert raw.deltas.shape == (2, num_anchors, 4)
     assert raw.logits.shape == (2, num_anchors, num_classes + 1)
@@ -90,7 +90,7 @@ def test_strides(model):
 
 
 def test_building_and_asking_for_strides_leave_no_trace(template):
-    network = ssd.build(template, num_classes=1)
+    network = ssd.build_ssd(template, num_classes=1)
     ssd.strides(network)
     assert all(module.training for module in network.modules())
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -146,7 +146,7 @@ def test_fresh_weights_are_drawn_as_in_the_original(model):
 
 
 def test_every_parameter_but_the_balance_gets_a_gradient(template):
-    network = ssd.build(template, num_classes=2)
+    network = ssd.build_ssd(template, num_classes=2)
     raw = network(torch.rand(2, 3, 64, 64))
     (raw.deltas.square().sum() + raw.logits.square().sum()).backward()
     without = [name for name, parameter in network.named_parameters() if parameter.grad is None]

@@ -196,7 +196,7 @@ def test_detections_are_those_of_a_loop_over_classes_and_anchors(changes):
 
 @pytest.mark.parametrize("size", [256, 384, 512])
 def test_a_dozen_large_objects_are_all_found_though_each_is_met_by_many_anchors(size):
-    template = configuration.load(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
+    template = configuration.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{size}x{size}"])
     anchors = make_anchors(template.model.anchors_px, (16, 32), size)
     corner = np.stack(np.meshgrid(np.arange(4) / 4 + 0.02, np.arange(3) / 3 + 0.02), axis=-1).reshape(-1, 2)
     objects = np.concatenate([corner, corner + np.array([0.21, 0.29])], axis=1).astype(np.float32)

@@ -163,9 +163,9 @@ def test_training_on_moves_every_weight(folded, scales, images, precision):
 
 def test_plain_values_and_back(scales):
     file = io.BytesIO()
-    torch.save(quantized.to_plain(scales), file)
+    torch.save(quantized.scales_to_plain(scales), file)
     file.seek(0)
-    found = quantized.from_plain(torch.load(file, weights_only=True))
+    found = quantized.scales_from_plain(torch.load(file, weights_only=True))
     assert list(found) == list(scales)
     for key, scale in found.items():
         assert torch.equal(scale.step, scales[key].step)
@@ -194,7 +194,7 @@ GOOD = {"step": torch.tensor([0.5]), "low": 0, "high": 255}
 )
 def test_what_is_no_quantisation_is_refused(plain, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        quantized.from_plain(plain)
+        quantized.scales_from_plain(plain)
 
 
 @pytest.mark.parametrize(

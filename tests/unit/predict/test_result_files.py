@@ -15,7 +15,7 @@ import pytest
 from multibox.errors import DataError
 from multibox.predict.frames import Failure, Frame
 from multibox.predict.result_files import (
-    Run,
+    RunFacts,
     images_path,
     open_coco,
     open_csv,
@@ -26,7 +26,7 @@ from multibox.predict.result_files import (
 from multibox.predict.sources import Source
 from multibox.structures import Detections
 
-RUN = Run(model="a model.xml", classes=("red, tiny triangle", 'a "square"'), threshold=0.25)
+RUN = RunFacts(model="a model.xml", classes=("red, tiny triangle", 'a "square"'), threshold=0.25)
 IMAGE = Source("image", "photos/Ünï 1.jpg", "Ünï 1.jpg")
 VIDEO = Source("video", "clip.mp4", "clip.mp4")
 BROKEN = Source("video", "broken.mp4", "broken.mp4")

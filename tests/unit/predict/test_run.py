@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from multibox.predict.frames import Failure, Frame
-from multibox.predict.run import Result, Tally, predict
+from multibox.predict.run import FrameResult, Tally, predict
 from multibox.predict.sources import Source
 from multibox.signals import Interruption
 from multibox.structures import Detections, Image
@@ -70,7 +70,7 @@ class Kept:
 def test_every_source_comes_once_and_in_order(tmp_path: Path, values: list[int]) -> None:
     kept, told = Kept(), list[str]()
 
-    def on_result(result: Result | Failure) -> None:
+    def on_result(result: FrameResult | Failure) -> None:
         told.append((result if isinstance(result, Failure) else result.frame).source.name)
 
     tally = predict(
@@ -144,5 +144,5 @@ def test_the_frames_that_a_live_source_left_out_are_counted() -> None:
     source = Source("camera", 0, "camera_0.mp4")
     tally = Tally()
     for index in (0, 1, 5, 6, 9):  # 2, 3, 4, 7, 8 are missing
-        tally.count(Result(Frame(source, width=8, height=8, index=index, time_s=0.0), nothing, None))
+        tally.count(FrameResult(Frame(source, width=8, height=8, index=index, time_s=0.0), nothing, None))
     assert (tally.num_frames, tally.num_dropped) == (5, 5)

@@ -12,9 +12,9 @@ import pytest
 from multibox.evaluate import record as evaluation_record
 from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.report.confusion_table import reduced
-from multibox.report.figures import find
+from multibox.report.figures import figures_of
 from multibox.report.gallery import MAX_BYTES, galleries
-from multibox.report.page import _pictures, build
+from multibox.report.page import _images, report_page
 from multibox.report.work_dir import gather
 from tests.report_case import dataset, found, record, work_dir
 
@@ -25,7 +25,7 @@ QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'
 def page_of(folder):
     work = gather(folder)
     evaluation = work.evaluation
-    return build(work, evaluation, find(evaluation) if evaluation is not None else None)
+    return report_page(work, evaluation, figures_of(evaluation) if evaluation is not None else None)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_every_section_that_has_something_to_say_is_there(page):
     sections = re.findall(r'<section id="(\w+)"', page)
     assert sections == [
-        *("summary", "data", "training", "accuracy", "errors", "size", "threshold", "pictures", "provenance")
+        *("summary", "data", "training", "accuracy", "errors", "size", "threshold", "images", "provenance")
     ]
     assert re.findall(r'<a href="#(\w+)"', page) == sections
 
@@ -87,12 +87,12 @@ def test_eighty_classes_stay_below_five_megabytes(tmp_path):
     assert "All 80 classes" in page
 
 
-def test_pictures_that_are_gone_are_said_to_be(tmp_path):
+def test_images_that_are_gone_are_said_to_be(tmp_path):
     work_dir(tmp_path, ("a",))
-    shutil.rmtree(tmp_path / "pictures of val")
-    context = _pictures(find(gather(tmp_path).evaluation))
+    shutil.rmtree(tmp_path / "images of val")
+    context = _images(figures_of(gather(tmp_path).evaluation))
     assert context["galleries"] == ()
-    assert "The pictures are not where they were" in context["pictures_are_gone"]
+    assert "The images are not where they were" in context["images_are_gone"]
 
 
 def test_a_run_without_validation_gives_a_page_too(tmp_path):
@@ -103,13 +103,13 @@ def test_a_run_without_validation_gives_a_page_too(tmp_path):
     assert re.findall(r'<section id="(\w+)"', page) == ["summary", "data", "training", "provenance"]
 
 
-def test_measuring_on_the_training_pictures_is_an_alarm(tmp_path):
+def test_measuring_on_the_training_images_is_an_alarm(tmp_path):
     data = work_dir(tmp_path, ("a",))
     path = tmp_path / "outputs/run.json"
     facts = json.loads(path.read_text())
     facts["train_data"]["fingerprint"] = data.fingerprint
     path.write_text(json.dumps(facts))
-    assert "very pictures of the training" in page_of(tmp_path)
+    assert "very images of the training" in page_of(tmp_path)
 
 
 def evaluation(data, detections):
@@ -119,30 +119,30 @@ def evaluation(data, detections):
 
 def test_without_any_detection_there_is_a_page(tmp_path):
     one = evaluation(dataset(record([[10, 10, 60, 60]])), [found([], [])])
-    assert "<h2>Errors</h2>" in build(gather(tmp_path), one, find(one))
+    assert "<h2>Errors</h2>" in report_page(gather(tmp_path), one, figures_of(one))
 
 
-def test_what_is_right_and_fills_the_picture_has_no_worst_kind():
-    findings = find(evaluation(dataset(record([[0, 0, 200, 200]])), [found([[0, 0, 200, 200]], [0.9])]))
-    assert findings.worst_kind is None
-    assert (findings.metrics.ap, findings.confusion.tolist()) == (1, [[1, 0], [0, 0]])
+def test_what_is_right_and_fills_the_image_has_no_worst_kind():
+    figures = figures_of(evaluation(dataset(record([[0, 0, 200, 200]])), [found([[0, 0, 200, 200]], [0.9])]))
+    assert figures.worst_kind is None
+    assert (figures.metrics.ap, figures.confusion.tolist()) == (1, [[1, 0], [0, 0]])
 
 
 def test_data_without_objects_have_no_findings(tmp_path):
     one = evaluation(dataset(record([])), [found([[1, 1, 50, 50]], [0.9])])
-    assert find(one) is None
-    assert "have no object" in build(gather(tmp_path), one, None)
+    assert figures_of(one) is None
+    assert "have no object" in report_page(gather(tmp_path), one, None)
 
 
 def test_crops_stay_within_their_budget_and_show_the_boxes(tmp_path):
     work_dir(tmp_path, ("a", "b"))
-    shown, num_unreadable = galleries(find(gather(tmp_path).evaluation))
+    shown, num_unreadable = galleries(figures_of(gather(tmp_path).evaluation))
     assert num_unreadable == 0
     crops = [crop for gallery in shown for crop in gallery.crops]
     assert sum(len(crop.address) for crop in crops) < MAX_BYTES
     assert all(crop.address.startswith("data:image/jpeg;base64,") for crop in crops)
     for crop in crops:
-        for box in filter(None, (crop.truth, crop.found)):
+        for box in filter(None, (crop.truth, crop.detected)):
             assert box[0] < crop.width and box[1] < crop.height and box[2] > 0 and box[3] > 0
 
 

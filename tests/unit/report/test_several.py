@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from multibox.evaluate.intervals import Interval
-from multibox.report.several import build, verdict
+from multibox.report.several import comparison_page, difference_verdict
 from multibox.report.work_dir import gather
 from tests.report_case import work_dir
 
@@ -28,11 +28,11 @@ def works(tmp_path_factory):
     ],
 )
 def test_the_answer_is_only_given_if_the_draws_agree(difference, words):
-    assert verdict("A", "B", difference).startswith(words)
+    assert difference_verdict("A", "B", difference).startswith(words)
 
 
-def test_runs_on_the_same_pictures_are_compared(works):
-    page = build([(works[name], works[name].evaluation) for name in ("a run", "same")])
+def test_runs_on_the_same_images_are_compared(works):
+    page = comparison_page([(works[name], works[name].evaluation) for name in ("a run", "same")])
     assert "a run/w or same/w?" in page
     assert "same/w and a run/w find the same" in page
     assert "<b></th>" not in page and "&lt;b&gt;" in page
@@ -49,14 +49,14 @@ def test_better_detections_are_called_better(works):
         )
         for found, record in zip(one.detections, one.data.records, strict=True)
     )
-    page = build([(works["a run"], one), (works["same"], dataclasses.replace(one, detections=perfect))])
+    page = comparison_page([(works["a run"], one), (works["same"], dataclasses.replace(one, detections=perfect))])
     assert "same/w is better than a run/w by" in page
 
 
-def test_what_was_measured_on_other_pictures_is_not_compared(works):
+def test_what_was_measured_on_other_images_is_not_compared(works):
     other = works["other"].evaluation
     other = dataclasses.replace(other, data=dataclasses.replace(other.data, fingerprint="others"))
-    page = build([(works["a run"], works["a run"].evaluation), (works["other"], other)])
-    assert "cannot be compared: they were measured on other pictures" in page
-    page = build([(works["a run"], works["a run"].evaluation), (works["other"], None)])
+    page = comparison_page([(works["a run"], works["a run"].evaluation), (works["other"], other)])
+    assert "cannot be compared: they were measured on other images" in page
+    page = comparison_page([(works["a run"], works["a run"].evaluation), (works["other"], None)])
     assert "other/w has not been measured" in page

@@ -20,7 +20,7 @@ from multibox.model import ssd
 from multibox.model.folding import fold
 from multibox.runtime.contract import ExportInfo, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
-from multibox.runtime.opening import TorchRuntime
+from multibox.runtime.torch_runtime import TorchRuntime
 from multibox.structures import Detections
 
 CLASSES = ("square", "circle", "red, tiny triangle")
@@ -28,14 +28,14 @@ CLASSES = ("square", "circle", "red, tiny triangle")
 
 @pytest.fixture(scope="module")
 def template(tiny_template_file) -> config.Template:
-    return config.load(tiny_template_file)
+    return config.load_template(tiny_template_file)
 
 
 @pytest.fixture(scope="module")
 def network(template) -> ssd.SSD:
     """A network whose scores lie far enough apart to have one order in every engine."""
     torch.manual_seed(2)
-    model = fold(ssd.build(template, num_classes=3))
+    model = fold(ssd.build_ssd(template, num_classes=3))
     for branch in model.bbox_head.cls_convs:
         branch[-1].weight.data.mul_(4)
     return model
@@ -50,8 +50,8 @@ def make_info(template: config.Template, *, form: str, batch: int) -> ExportInfo
         input_maximum=1,
         batch=batch,
         precision="FP32",
-        threshold=0.3,
-        score_threshold=template.postprocess.score_threshold,
+        suggested_threshold=0.3,
+        min_score=template.postprocess.score_threshold,
         iou_threshold=template.postprocess.iou_threshold,
         max_per_class=template.postprocess.max_per_class,
         max_detections=template.postprocess.max_detections,
@@ -71,7 +71,7 @@ def files(template, network, tmp_path_factory) -> dict[tuple[str, int], Path]:
     paths = {}
     for form, batch in (("boxes_labels", 1), ("boxes_labels", 2), ("boxes_labels", 0), ("raw", 2), ("raw", 0)):
         paths[form, batch] = folder / f"{form} {batch}.onnx"
-        onnx.save(onnx_model.build(network, make_info(template, form=form, batch=batch)), paths[form, batch])
+        onnx.save(onnx_model.build_onnx_model(network, make_info(template, form=form, batch=batch)), paths[form, batch])
     return paths
 
 

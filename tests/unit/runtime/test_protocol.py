@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from multibox.runtime.protocol import OneOrMany
+from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
 
 
-class Brightness(OneOrMany):
+class Brightness(CheckedRuntime):
     """Finds one object in every image, whose score is the value of the first pixel in per cent."""
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
@@ -60,3 +60,11 @@ def test_what_is_no_image_is_refused(image: np.ndarray, what: str) -> None:
 def test_an_image_that_opencv_could_not_read_is_refused() -> None:
     with pytest.raises(ValueError, match=r"an image must be a numpy array \(H, W, 3\) of uint8, not NoneType"):
         Brightness()([None])  # type: ignore[list-item]
+
+
+def test_a_runtime_without_detections_cannot_be_made() -> None:
+    class Idle(CheckedRuntime):
+        pass
+
+    with pytest.raises(TypeError, match="detect_all"):
+        Idle()  # type: ignore[abstract]

@@ -1,52 +1,35 @@
+"""What processes agree on, asked in real ones; and how a process knows what it is."""
+
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from multibox.train.distributed import SyncedBatchNorm, is_launched, is_main_process, synchronise_batch_norm
+from multibox.errors import TrainingError
+from multibox.train.distributed import Processes, is_launched, is_main_process, shard
 
-NUM_PROCESSES = 2
-CHANNELS = 3
-
-
-def norm_layer() -> nn.BatchNorm2d:
-    """A layer that is not fresh: nothing about it is 0 or 1."""
-    norm = nn.BatchNorm2d(CHANNELS, eps=1e-3, momentum=0.3)
-    with torch.no_grad():
-        norm.weight.copy_(torch.tensor([0.5, 1.5, -2.0]))
-        norm.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
-        norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
-        norm.running_var.copy_(torch.tensor([4.0, 5.0, 6.0]))
-    return norm
+NUM_PROCESSES = 3
 
 
-def images_and_gradients() -> tuple[Tensor, Tensor]:
-    """Four images (the halves of very different size), and the gradient of a loss by the output."""
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randn(4, CHANNELS, 5, 7, generator=generator)
-    scale = torch.tensor([1.0, 1.0, 3.0, 3.0])[:, None, None, None]
-    # The mean of the last channel is far from 0: one pass over squares would lose its variance.
-    shift = torch.tensor([0.0, 1.0, 1000.0])[:, None, None]
-    return images * scale + shift, torch.randn(4, CHANNELS, 5, 7, generator=generator)
-
-
-def results_of(norm: nn.Module, images: Tensor, gradients: Tensor) -> dict[str, Tensor]:
-    """After two steps: the statistics must also be right when they are not those of the start."""
-    for _ in range(2):
-        norm.zero_grad()
-        x = images.clone().requires_grad_()
-        output = norm(x)
-        output.backward(gradients)
+def answers_of(rank: int, processes: Processes) -> dict[str, Any]:
+    """What a process hears that has a view of its own on everything."""
+    try:
+        processes.check_same_step(7 if rank < 2 else 8)
+        refusal = ""
+    except TrainingError as error:
+        refusal = str(error)
     return {
-        "output": output.detach(),
-        "input gradient": x.grad,
-        "weight gradient": norm.weight.grad,
-        "bias gradient": norm.bias.grad,
-        **norm.state_dict(),
+        "agree": processes.agree(10.5 + rank, must_stop=rank == 0),
+        "agree_on": [processes.agree_on(rank == 0), processes.agree_on(rank == 1)],
+        "mean": processes.mean(torch.tensor([1.0 * rank, 6.0])).tolist(),
+        "from_main": processes.from_main({"rank": rank, "none": None}),
+        "gather": processes.gather(shard("abcdefgh", rank, NUM_PROCESSES)),
+        "refusal": refusal,
+        "is_main": processes.is_main,
     }
 
 
@@ -54,70 +37,50 @@ def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     address = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=NUM_PROCESSES)
-    images, gradients = (whole.chunk(NUM_PROCESSES)[rank] for whole in images_and_gradients())
-    torch.save(results_of(SyncedBatchNorm.of(norm_layer()), images, gradients), f"{folder}/{rank}.pth")
+    answers = answers_of(rank, Processes.of(rank, NUM_PROCESSES, torch.device("cpu")))
+    Path(folder, f"{rank}.json").write_text(json.dumps(answers))
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def expected() -> Mapping[str, Tensor]:
-    """What the layer of PyTorch gives for all images in one process."""
-    return results_of(norm_layer(), *images_and_gradients())
-
-
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, Tensor]]:
-    """What each of two processes has, with half the images each."""
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of three processes heard."""
     folder: Path = tmp_path_factory.mktemp("processes")
     torch.multiprocessing.spawn(process, args=(str(folder),), nprocs=NUM_PROCESSES)
-    return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(NUM_PROCESSES)]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(NUM_PROCESSES)]
 
 
-@pytest.mark.parametrize("name", ["output", "input gradient"])
-def test_processes_with_a_part_of_the_images_have_that_part_of_the_whole(found, expected, name):
-    torch.testing.assert_close(torch.cat([one[name] for one in found]), expected[name], rtol=1e-4, atol=2e-4)
+def test_all_take_the_main_process_view_of_time_and_signals(answers):
+    assert [each["agree"] for each in answers] == [[10.5, True]] * 3
+    assert [each["agree_on"] for each in answers] == [[True, False]] * 3
 
 
-@pytest.mark.parametrize("name", ["running_mean", "running_var", "num_batches_tracked"])
-def test_statistics_of_each_process_are_those_of_the_whole(found, expected, name):
-    for one in found:
-        torch.testing.assert_close(one[name], expected[name], rtol=1e-4, atol=1e-4)
+def test_all_have_the_mean_of_what_they_have(answers):
+    assert [each["mean"] for each in answers] == [[1.0, 6.0]] * 3  # (0 + 1 + 2) / 3
 
 
-@pytest.mark.parametrize("name", ["weight gradient", "bias gradient"])
-def test_gradients_of_the_processes_add_up_to_that_of_the_whole(found, expected, name):
-    torch.testing.assert_close(sum(one[name] for one in found), expected[name], rtol=1e-4, atol=2e-3)
+def test_all_get_what_the_main_process_has(answers):
+    assert [each["from_main"] for each in answers] == [{"rank": 0, "none": None}] * 3
 
 
-def network() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1), nn.Sequential(norm_layer(), nn.ReLU()), norm_layer())
+def test_the_main_process_alone_gets_the_whole_in_its_order(answers):
+    assert [each["gather"] for each in answers] == [list("abcdefgh"), None, None]
+    assert [each["is_main"] for each in answers] == [True, False, False]
 
 
-def test_every_norm_is_replaced_and_names_and_weights_stay():
-    model = network()
-    before = model.state_dict()
-    parameters = dict(model.named_parameters())
-    synced = synchronise_batch_norm(model)
-    assert sum(type(module) is SyncedBatchNorm for module in synced.modules()) == 2
-    assert not any(type(module) is nn.BatchNorm2d for module in synced.modules())
-    assert list(synced.state_dict()) == list(before)
-    # The same tensors, so that an optimizer or an average made before still holds them.
-    assert all(synced.state_dict()[key].data_ptr() == value.data_ptr() for key, value in before.items())
-    assert all(parameters[name] is parameter for name, parameter in synced.named_parameters())
+def test_a_process_that_would_go_on_from_another_step_refuses(answers):
+    assert [bool(each["refusal"]) for each in answers] == [False, False, True]
+    assert "Process 2 would go on from step 8, the main one from step 7." in answers[2]["refusal"]
 
 
-@pytest.mark.parametrize("is_training", [True, False])
-def test_a_replaced_norm_is_in_the_mode_of_the_original(is_training):
-    synced = SyncedBatchNorm.of(norm_layer().train(is_training))
-    assert synced.training == is_training
-    assert (synced.eps, synced.momentum) == (1e-3, 0.3)
-
-
-def test_in_evaluation_one_process_suffices():
-    images, _ = images_and_gradients()
-    model = network().eval()
-    expected = model(images)
-    torch.testing.assert_close(synchronise_batch_norm(model)(images), expected)
+def test_one_process_alone_agrees_with_itself_without_any_group():
+    alone = Processes()
+    assert alone.agree(3.5, must_stop=True) == (3.5, True)
+    assert alone.agree_on(False) is False
+    assert alone.mean(torch.tensor([2.0])).tolist() == [2.0]
+    assert alone.from_main("x") == "x"
+    assert alone.gather([1, 2]) == [1, 2]
+    alone.check_same_step(5)
 
 
 def test_a_process_is_launched_when_it_has_a_rank(monkeypatch):

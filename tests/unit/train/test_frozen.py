@@ -10,7 +10,7 @@ from torch import nn
 
 from multibox import config
 from multibox.data import coco
-from multibox.train.frozen import TrainedStages, freeze, frozen_stages, to_input
+from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
 from multibox.train.run import train
 from multibox.weights.start import open_starting_point
 from tests.e2e.test_learning import Silent
@@ -27,7 +27,7 @@ def test_the_rest_of_the_network_goes_on_from_what_the_frozen_stages_give(tiny_m
     images = torch.randint(256, (3, 96, 96, 3), dtype=torch.uint8)
     run = frozen_stages(tiny_model, stride, input_size=96, device=torch.device("cpu"), precision=torch.float32)
     with torch.no_grad():
-        whole = tiny_model(to_input(images))
+        whole = tiny_model(bytes_to_input(images))
         parts = TrainedStages(tiny_model, len(tiny_model.blocks_up_to(stride)))(run(images))
     for expected, found in zip(whole, parts, strict=True):
         assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
@@ -62,7 +62,7 @@ def test_frozen_stages_neither_learn_nor_count_what_they_see(tiny_model):
 def run_of(shapes_data, tiny_template_file, tmp_path):
     """Trains for two steps, with stages up to stride 8 frozen; the weights before and after, and the template."""
     data = coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)
-    template = config.load(tiny_template_file)
+    template = config.load_template(tiny_template_file)
     template = config.replace(template, train=config.replace(template.train, frozen_stride=8))
     basic = config.replace(template.hyper_parameters.basic, epochs=1, batch_size=8)
     template = config.replace(template, hyper_parameters=config.replace(template.hyper_parameters, basic=basic))
@@ -74,7 +74,7 @@ def run_of(shapes_data, tiny_template_file, tmp_path):
         return (
             tmp_path / name / "latest.pth",
             content["training"]["model"],
-            config.load(tmp_path / name / "template.yaml"),
+            config.load_template(tmp_path / name / "template.yaml"),
         )
 
     return run

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
-from multibox.train.saving import RunLog
+import pytest
+import torch
+
+from multibox.errors import TrainingError
+from multibox.train.progress import Counters
+from multibox.train.saving import RunFolder, RunLog, restore
+from multibox.train.step import FiniteCheck
+from multibox.weights import checkpoint
 
 
 def lines(folder) -> list[dict]:
@@ -82,3 +90,55 @@ def test_tensorboard_gets_every_value_there_is(tmp_path):
     (path,) = (tmp_path / "board").iterdir()
     values = [(v.tag, event.step, v) for event in EventFileLoader(str(path)).Load() for v in event.summary.value]
     assert [(tag, step) for tag, step, _ in values] == [("loss", 1), ("loss", 2), ("ap", 2)]
+
+
+@pytest.fixture
+def folder(learner, tmp_path) -> RunFolder:
+    return RunFolder(tmp_path, learner, None, ("a", "b"), seed=3, steps_per_epoch=4, meta={"start": "random weights"})
+
+
+def test_a_saved_run_is_taken_up_where_it_was(folder, learner):
+    counters = Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1)
+    folder.save(counters, None)
+    saved = checkpoint.load(folder.latest)
+    assert (saved.classes, saved.meta["epoch"], saved.meta["iter"], saved.meta["start"]) == (
+        ("a", "b"),
+        2,
+        9,
+        "random weights",
+    )
+    assert restore(learner, saved, steps_per_epoch=4) == counters
+
+
+def test_a_run_with_steps_of_another_size_goes_on_at_the_same_share_of_its_epoch(folder, learner):
+    folder.save(Counters(epoch=2, step_in_epoch=3, step=11), None)
+    counters = restore(learner, checkpoint.load(folder.latest), steps_per_epoch=8)
+    # 3 of 4 steps are 6 of 8; two epochs of 8 steps are before them.
+    assert (counters.epoch, counters.step_in_epoch, counters.step) == (2, 6, 22)
+
+
+@pytest.mark.parametrize("part", ["averaged weights", "trained weights", "momentum"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nothing_that_is_not_finite_reaches_a_checkpoint(folder, learner, part, value):
+    folder.save(Counters(epoch=1, step=4), None)
+    before = folder.latest.read_bytes()
+    if part == "momentum":
+        parameter = next(each for each in learner.model.parameters() if each.requires_grad)
+        learner.optimizer.state[parameter]["momentum_buffer"] = torch.full_like(parameter, value)
+    else:
+        model = learner.average.model if part == "averaged weights" else learner.model
+        list(model.parameters())[-1].data[0] = value
+    counters = Counters(epoch=2, step=8, best_ap=0.5, best_epoch=2)
+    with pytest.raises(TrainingError, match="The weights are not finite after epoch 2"):
+        folder.save(counters, None)
+    assert folder.latest.read_bytes() == before
+    assert not folder.best.exists()
+
+
+def test_what_waits_to_be_checked_is_checked_before_saving(folder, learner):
+    delayed = FiniteCheck(is_delayed=True, remedy="Lower it.")
+    delayed.add_gradient_norm(torch.tensor(float("nan")), Counters())
+    late = dataclasses.replace(folder, learner=dataclasses.replace(learner, check=delayed))
+    with pytest.raises(TrainingError, match="Gradients are not finite at epoch 1, step 1"):
+        late.save(Counters(epoch=1, step=1), None)
+    assert not late.latest.exists()

@@ -14,41 +14,17 @@ import torch
 from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
-from multibox.model import quantized, ssd
+from multibox.model import quantized
 from multibox.model.folding import fold
 from multibox.model.quantized import Scale
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.coco_classes import COCO_CLASSES
+from tests.unit.weights.conftest import LAST_LAYERS, random_weights
 
 ROOT = Path(__file__).parents[3]
 COLOURS = ("red", "green", "blue")
-LAST_LAYERS = ("bbox_head.cls_convs.0.3", "bbox_head.cls_convs.1.3")
-
-
-@pytest.fixture(scope="module")
-def template() -> Template:
-    return config.load(ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml")
-
-
-def random_weights(template: Template, num_classes: int) -> dict[str, torch.Tensor]:
-    """No two values of a class layer are equal, biases included."""
-    torch.manual_seed(num_classes)
-    model = ssd.build(template, num_classes=num_classes)
-    for key, value in model.state_dict().items():
-        if key.startswith(LAST_LAYERS):
-            value.copy_(torch.randn(value.shape))
-    return model.state_dict()
-
-
-@pytest.fixture(scope="module")
-def three(template: Template) -> dict[str, torch.Tensor]:
-    return random_weights(template, 3)
-
-
-@pytest.fixture(scope="module")
-def eighty(template: Template) -> dict[str, torch.Tensor]:
-    return random_weights(template, 80)
+FIRST = "backbone.features.init_block.conv"
 
 
 def refusal(path: Path, template: Template | None = None) -> str:
@@ -297,112 +273,6 @@ def test_names_and_rows_must_agree(tmp_path, template, three):
     assert refusal(tmp_path / "a.pth", template) == "the file names 2 classes, its weights are for 3."
 
 
-# Moving weights to another class list. The row of class c of anchor a, with K classes, is a * (K + 1) + c; background
-# is class K. Level 0 has 4 anchors, level 1 has 5.
-LEVELS = ((0, 4), (1, 5))
-
-
-def moved(
-    template: Template, classes: tuple[str, ...], weights: dict[str, torch.Tensor], source: tuple[str, ...] | None
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], str]:
-    """The weights of a model of `classes` before and after the transfer, and the report."""
-    torch.manual_seed(99)
-    model = ssd.build(template, num_classes=len(classes))
-    for key, value in model.state_dict().items():
-        if key.startswith(LAST_LAYERS):
-            value.copy_(torch.randn(value.shape))
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    report = checkpoint.transfer(model, classes, weights, source)
-    return before, model.state_dict(), report
-
-
-def assert_rows(
-    before: dict[str, torch.Tensor],
-    after: dict[str, torch.Tensor],
-    given: dict[str, torch.Tensor],
-    sources: list[int | None],
-    num_given: int,
-) -> None:
-    """`sources`: for each output of an anchor the output of the given weights that it comes from, None if fresh."""
-    for level, num_anchors in LEVELS:
-        for kind in ("weight", "bias"):
-            key = f"bbox_head.cls_convs.{level}.3.{kind}"
-            assert len(after[key]) == num_anchors * len(sources)
-            for anchor in range(num_anchors):
-                for output, source in enumerate(sources):
-                    row = anchor * len(sources) + output
-                    expected = before[key][row] if source is None else given[key][anchor * num_given + source]
-                    assert torch.equal(after[key][row], expected), f"{key}, anchor {anchor}, output {output}"
-
-
-def test_rows_go_by_name_and_new_classes_stay_fresh(template, three):
-    before, after, report = moved(template, ("blue", "pink", "red", "grey"), three, COLOURS)
-    # blue was 2, red was 0, background was 3
-    assert_rows(before, after, three, [2, None, 0, None, 3], 4)
-    assert report == (
-        "Carried over: all layers but the class rows; class rows of background, blue and red; "
-        "pink and grey start fresh."
-    )
-
-
-def test_all_but_the_class_rows_is_copied(template, three):
-    before, after, _ = moved(template, ("blue", "pink"), three, COLOURS)
-    others = [key for key in after if not key.startswith(LAST_LAYERS)]
-    assert len(others) == len(after) - 4
-    assert all(torch.equal(after[key], three[key]) for key in others)
-    assert not torch.equal(before["bbox_head.cls_convs.0.0.weight"], three["bbox_head.cls_convs.0.0.weight"])
-
-
-def test_the_same_classes_in_the_same_order_are_copied_whole(template, three):
-    _, after, report = moved(template, COLOURS, three, COLOURS)
-    assert all(torch.equal(after[key], value) for key, value in three.items())
-    assert report == "Carried over: all layers but the class rows; class rows of background, red, green and blue."
-
-
-def test_reordered_classes_are_reordered(template, three):
-    before, after, _ = moved(template, ("green", "blue", "red"), three, COLOURS)
-    assert_rows(before, after, three, [1, 2, 0, 3], 4)
-
-
-def test_without_a_common_class_background_is_carried(template, three):
-    before, after, report = moved(template, ("pink",), three, COLOURS)
-    assert_rows(before, after, three, [None, 3], 4)
-    assert report == ("Carried over: all layers but the class rows; class rows of background; pink starts fresh.")
-
-
-@pytest.mark.parametrize("classes", [("pink",), COLOURS, ("a", "b", "c", "d", "e")])
-def test_of_an_unnamed_source_only_background_is_carried(template, three, classes):
-    before, after, _ = moved(template, classes, three, None)
-    assert_rows(before, after, three, [*[None] * len(classes), 3], 4)
-
-
-def test_a_few_of_many_classes(template, eighty):
-    before, after, _ = moved(template, ("dog", "person"), eighty, COCO_CLASSES)
-    # COCO: dog is 16, person 0, background 80
-    assert_rows(before, after, eighty, [16, 0, 80], 81)
-
-
-def test_the_report_of_many_classes_stays_one_line(template, eighty):
-    _, _, report = moved(template, COCO_CLASSES, eighty, COCO_CLASSES)
-    assert "background, person, bicycle, car, motorcycle and 76 more" in report
-    assert "\n" not in report
-
-
-def test_a_transfer_leaves_its_source_as_it_is(template, three):
-    copies = {key: value.clone() for key, value in three.items()}
-    moved(template, ("blue", "pink"), three, COLOURS)
-    assert all(torch.equal(three[key], value) for key, value in copies.items())
-
-
-def test_a_model_goes_on_learning_after_a_transfer(template, three):
-    model = ssd.build(template, num_classes=2)
-    checkpoint.transfer(model, ("blue", "pink"), three, COLOURS)
-    assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
-
-
-FIRST = "backbone.features.init_block.conv"
-
-
 @pytest.fixture(scope="module")
 def compressed(template, three) -> Checkpoint:
     scales = {
@@ -411,7 +281,7 @@ def compressed(template, three) -> Checkpoint:
         ("backbone.features.stage1", "output"): Scale(torch.tensor([0.125]), -128, 127),
     }
     meta = {"nncf_enable_compression": True, "nncf_version": "3.4.0"}
-    return Checkpoint(three, COLOURS, template, meta, quantization=quantized.to_plain(scales))
+    return Checkpoint(three, COLOURS, template, meta, quantization=quantized.scales_to_plain(scales))
 
 
 def test_a_compressed_model_is_the_quantised_one_again(tmp_path, compressed):
@@ -422,7 +292,9 @@ def test_a_compressed_model_is_the_quantised_one_again(tmp_path, compressed):
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         one, two, plain = (model(images).deltas for model in (compressed.build(), found.build(), found.build_float()))
-        expected = quantized.apply(fold(found.build_float()), quantized.from_plain(compressed.quantization))(images)
+        expected = quantized.apply(fold(found.build_float()), quantized.scales_from_plain(compressed.quantization))(
+            images
+        )
     assert torch.equal(one, two) and torch.equal(one, expected.deltas)
     assert not torch.equal(one, plain)
     assert not found.build().training and not quantized.is_quantized(found.build_float())

@@ -17,12 +17,12 @@ TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates"
 
 
 def template(size: int) -> Template:
-    return config.load(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
+    return config.load_template(TEMPLATES / f"mobilenet_v2-2s_ssd-{size}x{size}.yaml")
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
-    return ssd.build(template(256), num_classes=2).state_dict()
+    return ssd.build_ssd(template(256), num_classes=2).state_dict()
 
 
 def assert_close(anchors_px, expected) -> None:
@@ -79,7 +79,7 @@ def test_an_exported_model_is_folded_and_its_classes_are_known(shared, suffix):
     assert start.is_folded
     assert start.classes == ("vehicle", "person", "bike")
     assert start.name == str(path)
-    network = ssd.build(template(256), num_classes=3)
+    network = ssd.build_ssd(template(256), num_classes=3)
     network.load_state_dict(dict(start.weights))
 
 

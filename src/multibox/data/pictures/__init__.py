@@ -1,8 +1,7 @@
-"""Six pictures of an airport apron, on which an export is compared where there is no validation set.
+"""Six images of an airport apron, on which an export is compared where there is no validation set.
 
-`python tools/draw_airport.py src/multibox/data/pictures --pictures` drew them, and draws them again byte for byte with
-the versions in constraints.txt; other versions of numpy or OpenCV may round a few pixels differently. Nothing in them
-is real, and their licence is that of the project.
+The program that drew data/airport drew them too; data/airport/README.md tells where it is. Nothing in them is real, and
+their licence is that of the project.
 """
 
 from __future__ import annotations

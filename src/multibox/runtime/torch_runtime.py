@@ -1,0 +1,120 @@
+"""Detectors run by PyTorch, and the device that they run on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+
+from multibox.config import Template
+from multibox.data.images import resize, to_input
+from multibox.errors import OptionError
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import postprocess
+from multibox.model.ssd import SSD, strides
+from multibox.runtime.compiled import compile_network
+from multibox.runtime.protocol import CheckedRuntime
+from multibox.structures import Detections, Image, RawOutput
+from multibox.weights.checkpoint import Checkpoint
+
+STREAM_BATCH = 8
+"""Number of images that PyTorch is given at a time: beyond, nothing gets faster on a processor."""
+
+
+class TorchRuntime(CheckedRuntime):
+    """A network in PyTorch."""
+
+    def __init__(
+        self,
+        model: SSD,
+        template: Template,
+        classes: Sequence[str],
+        *,
+        device: str = "cpu",
+        threshold: float | None = None,
+        forward: Callable[[torch.Tensor], RawOutput] | None = None,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.input_size = template.input.size
+        self.threshold = threshold
+        self._model = model
+        self._template = template
+        self._device = device
+        self._forward = forward or self._evaluate
+        self._lock = threading.Lock()
+        self._anchors = make_anchors(template.model.anchors_px, strides(model), template.input.size)
+
+    def detect_all(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image; all are one batch.
+
+        The model runs in evaluation mode, whatever mode it is left in.
+        """
+        return self._detect([resize(image, self.input_size) for image in images]) if len(images) else []
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """See `Runtime`."""
+        iterator = iter(images)
+        while squares := [resize(image, self.input_size) for image in islice(iterator, STREAM_BATCH)]:
+            yield from self._detect(squares)
+
+    def compiled(self) -> TorchRuntime:
+        """The network with its weights of now, in float32, run by OpenVINO on a processor.
+
+        Compiling takes a second or two, after which an image takes a quarter of the time: it pays from some hundred
+        images on.
+        """
+        return TorchRuntime(
+            self._model,
+            self._template,
+            self.classes,
+            threshold=self.threshold,
+            forward=compile_network(self._model, input_size=self.input_size),
+        )
+
+    def _evaluate(self, batch: torch.Tensor) -> RawOutput:
+        was_training = self._model.training
+        raw: RawOutput = self._model.eval()(batch)
+        self._model.train(was_training)
+        return raw
+
+    def _detect(self, squares: Sequence[Image]) -> list[Detections]:
+        batch = torch.from_numpy(to_input(squares))
+        if self._forward == self._evaluate:
+            batch = batch.to(self._device, memory_format=torch.channels_last)
+        # One thread at a time: the mode belongs to the model, and PyTorch uses all cores for one batch anyway.
+        with self._lock, torch.inference_mode():
+            raw = self._forward(batch)
+        return postprocess(
+            raw.deltas.float().cpu().numpy(),
+            raw.logits.float().cpu().numpy(),
+            self._anchors,
+            variances=self._template.model.box_variances,
+            config=self._template.postprocess,
+        )
+
+
+def runtime_of(checkpoint: Checkpoint, *, device: str = "auto") -> TorchRuntime:
+    """The runtime of a loaded checkpoint."""
+    chosen = pick_device(device)
+    model = checkpoint.build().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Measured by the training's last validation; snapshots of others have none.
+    threshold = checkpoint.meta.get("threshold")
+    return TorchRuntime(model, checkpoint.template, checkpoint.classes, device=str(chosen), threshold=threshold)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; `auto` takes a graphics card if there is one.
+
+    Raises:
+        OptionError: there is no such device on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(f"--device {name}: this machine has no such device. Try --device auto.") from error
+    return device

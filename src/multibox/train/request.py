@@ -1,0 +1,192 @@
+"""A training from what a user names: files of data, weights by name, options. `run.train` does it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multibox import config
+from multibox.config import Template
+from multibox.data.coco import CocoData
+from multibox.data.reading import DataFiles, read_data
+from multibox.errors import DataError, OptionError
+from multibox.files import make_folder, write_atomically
+from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
+from multibox.train.loop import Display, TrainingResult
+from multibox.train.run import train
+from multibox.train.trial import choose_start
+from multibox.weights import checkpoint
+from multibox.weights.resolve import NamedStart, default_starts, named_start
+from multibox.weights.start import StartingPoint, knows_all_objects
+
+SKIPPED = "skipped.txt"
+"""Name of the file that lists what was left out of the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What a user asks of a training. Options that are None are left to the template.
+
+    `work_directory` is the folder of the template, whose weights serve if `load_weights` names none. `started_at` is
+    the time of `time.monotonic` from which `time_budget_minutes` counts. `command` is what was typed, for the record.
+    """
+
+    template: Template
+    work_directory: Path
+    train_files: DataFiles
+    val_files: DataFiles
+    output: Path
+    load_weights: str = ""
+    resume_from: str = ""
+    epochs: int | None = None
+    batch_size: int | None = None
+    base_learning_rate: float | None = None
+    classes: tuple[str, ...] = ()
+    tensorboard_dir: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    time_budget_minutes: float | None = None
+    skip_bad: bool = False
+    started_at: float | None = None
+    command: str = ""
+
+
+def train_as_requested(
+    request: TrainingRequest, display: Display, *, check: Callable[[Mapping[str, CocoData]], None]
+) -> TrainingResult:
+    """Read the data, find what to start from, and train; everything worth knowing is a line on the display.
+
+    `check` is called with the data of each split ("train", "val") before anything slow begins.
+
+    Raises:
+        DataError: the data cannot be read, or have nothing to learn from.
+        CheckpointError: weights that are named cannot be read or are of another network.
+        OptionError: the options contradict each other, or a folder cannot be written to.
+        TrainingError: see `run.train`.
+    """
+    started_at = time.monotonic() if request.started_at is None else request.started_at
+    say = display.line
+    resume_from = _restarted_from(request.output, say) or request.resume_from
+    named = named_start(request.load_weights, resume_from, request.template, request.work_directory)
+    if named.remark:
+        say(named.remark)
+    template = request.template if named.resume is None else named.resume.template
+    train_data = _train_data(request, template, _wanted_classes(request, named, resume_from), say)
+    starts = [named.start] if named.start is not None else []
+    if named.is_default:
+        starts, remark = default_starts(request.load_weights, template, request.work_directory, train_data.classes)
+        if remark:
+            say(remark)
+    refine = bool(starts) and knows_all_objects(starts[0].classes, train_data)
+    if refine:
+        say("The starting weights know these classes: they are refined, at a lower learning rate.")
+    template = _with_options(template, request, refine=refine)
+    val_data = _val_data(request, train_data, say)
+    check({"train": train_data} | ({"val": val_data} if val_data else {}))
+    make_folder(request.output)
+    _list_skipped([train_data, val_data], request.output / SKIPPED, say)
+    return train(
+        template,
+        train_data,
+        request.output,
+        display=display,
+        val_data=val_data,
+        start=_chosen(starts, template, train_data, val_data, request, say),
+        refine=refine,
+        resume=named.resume,
+        seed=request.seed,
+        device=request.device,
+        time_budget_minutes=request.time_budget_minutes,
+        started_at=started_at,
+        tensorboard_dir=request.tensorboard_dir or (request.output / "tf_logs" if template.tensorboard else None),
+        command=request.command,
+    )
+
+
+def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
+    """The checkpoint to go on with if torchrun restarts this very run; empty if it does not, or nothing was saved."""
+    latest = output / "latest.pth"
+    if not is_restarted() or not latest.exists():
+        return ""
+    saved = checkpoint.load(latest)
+    if saved.training is None or saved.meta.get("launch") != run_id():
+        return ""
+    if is_main_process():
+        say(f"A process failed, and torchrun started anew: going on from {latest}.")
+    return str(latest)
+
+
+def _wanted_classes(request: TrainingRequest, named: NamedStart, resume_from: str) -> tuple[str, ...] | None:
+    """The classes to train: those that are named, those of a run to go on with, or None for all of the data."""
+    resume = named.resume
+    if resume is None:
+        return request.classes or None
+    if request.classes and request.classes != resume.classes:
+        raise OptionError(
+            f"{resume_from} was trained for {', '.join(resume.classes)}; --classes names {', '.join(request.classes)}. "
+            "Leave --classes out, or start a new run with --load-weights."
+        )
+    return resume.classes
+
+
+def _train_data(
+    request: TrainingRequest, template: Template, classes: Sequence[str] | None, say: Callable[[str], None]
+) -> CocoData:
+    data = read_data(
+        request.train_files,
+        classes,
+        say,
+        skip_bad=request.skip_bad,
+        keep_images_without_objects=template.train.keep_images_without_objects,
+    )
+    if not sum(data.objects_per_class):
+        files = request.train_files.annotations
+        raise DataError(f"{files}: there is no object of {', '.join(data.classes)} to learn from.")
+    return data
+
+
+def _val_data(request: TrainingRequest, train_data: CocoData, say: Callable[[str], None]) -> CocoData | None:
+    if not request.val_files.annotations:
+        return None
+    return read_data(request.val_files, train_data.classes, say, skip_bad=request.skip_bad, allow_missing_classes=True)
+
+
+def _with_options(template: Template, request: TrainingRequest, *, refine: bool) -> Template:
+    """The template with what the options say; a run that refines its start has a lower learning rate unless told."""
+    basic = template.hyper_parameters.basic
+    rate = request.base_learning_rate
+    if refine and rate is None:
+        rate = basic.base_learning_rate * template.train.refine.rate_factor
+    options = {"epochs": request.epochs, "batch_size": request.batch_size, "base_learning_rate": rate}
+    changes = {f"hyper_parameters.basic.{name}": value for name, value in options.items() if value is not None}
+    return config.changed(template, changes)
+
+
+def _list_skipped(data: Sequence[CocoData | None], file: Path, say: Callable[[str], None]) -> None:
+    lines = [line for part in data if part is not None for line in part.skipped]
+    if lines:
+        write_atomically(file, "".join(f"{line}\n" for line in lines))
+        say(f"{len(lines)} bad images or annotations left out; they are listed in {file}.")
+
+
+def _chosen(
+    starts: Sequence[StartingPoint],
+    template: Template,
+    train_data: CocoData,
+    val_data: CocoData | None,
+    request: TrainingRequest,
+    say: Callable[[str], None],
+) -> StartingPoint | None:
+    return choose_start(
+        starts,
+        template,
+        train_data,
+        val_data,
+        seed=request.seed,
+        device=request.device,
+        is_alone=not is_launched(),
+        time_budget_minutes=request.time_budget_minutes,
+        say=say,
+    )

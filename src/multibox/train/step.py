@@ -1,0 +1,193 @@
+"""One batch: forward, loss, check, backward, optimizer, average. `Learner` is all that this needs and changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from multibox.config import Template
+from multibox.data.dataset import Batch
+from multibox.errors import TrainingError
+from multibox.model import ssd
+from multibox.model.anchors import make_anchors
+from multibox.model.loss import Losses, multibox_loss
+from multibox.model.matching import pad
+from multibox.structures import RawOutput
+from multibox.train.average import WeightAverage
+from multibox.train.batch_norm import synchronise_batch_norm
+from multibox.train.distributed import Processes
+from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
+from multibox.train.progress import Counters
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that learns.
+
+    `model` has the weights that are trained, `network` is what a batch goes through: the same without the frozen
+    stages, as the device runs it. `run_frozen` makes the input of `network` from RGB bytes (B, S, S, 3); it is None
+    where nothing is frozen. `average` has the weights that are validated and saved, `anchors` (A, 4) are on the device.
+    """
+
+    fabric: Fabric
+    processes: Processes
+    template: Template
+    model: ssd.SSD
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage[ssd.SSD]
+    anchors: Tensor
+    run_frozen: Callable[[Tensor], Tensor] | None
+    check: FiniteCheck
+
+
+def make_learner(
+    fabric: Fabric, processes: Processes, template: Template, model: ssd.SSD, *, start_share: float, name_of_rate: str
+) -> Learner:
+    """A learner on the devices of `fabric`, from a network that has its starting weights.
+
+    `start_share` is that of `WeightAverage`. `name_of_rate` is what a user can lower when the loss is not finite.
+    """
+    device, settings = fabric.device, template.train
+    basic = template.hyper_parameters.basic
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if processes.count > 1 and basic.batch_size < settings.sync_norm_below:
+        synchronise_batch_norm(model.to(device))
+    # Before the devices are set up: several processes share the gradients of what trains.
+    model.bbox_head.loss_weights.requires_grad_(settings.loss.learn_balance)
+    num_frozen = freeze(model.train(), settings.frozen_stride)
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=basic.base_learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    network, optimizer = fabric.setup(TrainedStages(model, num_frozen) if num_frozen else model, optimizer)
+    anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
+    return Learner(
+        fabric=fabric,
+        processes=processes,
+        template=template,
+        model=model,
+        network=network,
+        optimizer=optimizer,
+        average=WeightAverage(model, decay=settings.ema_decay, start_share=start_share),
+        anchors=torch.from_numpy(anchors).to(device),
+        run_frozen=_frozen_stages(fabric, template, model) if num_frozen else None,
+        check=FiniteCheck(
+            is_delayed=device.type != "cpu", remedy=f"Lower {name_of_rate}, now {basic.base_learning_rate:g}."
+        ),
+    )
+
+
+def step(learner: Learner, batch: Batch, counters: Counters, *, rate: float) -> Losses:
+    """Learn from one batch at the learning rate `rate`, and return its losses.
+
+    Raises:
+        TrainingError: the loss or the gradients are not finite; on a graphics card it may be those of the step before.
+    """
+    template = learner.template
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    losses = multibox_loss(
+        _forward(learner, batch),
+        pad(batch.targets, learner.fabric.device),
+        learner.anchors,
+        learner.model.bbox_head.loss_weights,
+        config=template.train.loss,
+        variances=template.model.box_variances,
+        average_over_processes=learner.processes.mean,
+    )
+    learner.check.add_losses(losses, counters)
+    learner.optimizer.zero_grad()
+    learner.fabric.backward(losses.total)
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), template.train.max_gradient_norm)
+    learner.check.add_gradient_norm(norm, counters)
+    learner.optimizer.step()
+    learner.average.update(counters.step)
+    return losses
+
+
+class FiniteCheck:
+    """Stops a run whose loss or gradients are not finite.
+
+    With `is_delayed`, a value is looked at when the next step has its losses: on a graphics card, looking at once would
+    wait for it. `settle` looks at what is left, and has to be called before weights are measured or saved. `remedy`
+    ends the message.
+    """
+
+    def __init__(self, *, is_delayed: bool, remedy: str) -> None:
+        self._is_delayed = is_delayed
+        self._remedy = remedy
+        self._waiting: list[tuple[Tensor, Callable[[], str]]] = []
+
+    def add_losses(self, losses: Losses, counters: Counters) -> None:
+        """Look at the losses of the step after those that `counters` counts, or let them wait for the next step."""
+        where = _where(counters)
+
+        def message() -> str:
+            parts = f"boxes {losses.boxes.item():.3g}, classes {losses.classes.item():.3g}"
+            return f"Loss is not finite at {where} ({parts})."
+
+        self.settle()
+        self._add(losses.total.detach(), message)
+
+    def add_gradient_norm(self, norm: Tensor, counters: Counters) -> None:
+        """Look at the norm of the gradients of that step, or let it wait for the next step."""
+        where = _where(counters)
+        self._add(norm.detach(), lambda: f"Gradients are not finite at {where} (their norm is {norm.item():.3g}).")
+
+    def settle(self) -> None:
+        """Look at everything that waits.
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        waiting, self._waiting = self._waiting, []
+        for value, message in waiting:
+            if not math.isfinite(value.item()):
+                raise TrainingError(f"{message()} {self._remedy}")
+
+    def _add(self, value: Tensor, message: Callable[[], str]) -> None:
+        self._waiting.append((value, message))
+        if not self._is_delayed:
+            self.settle()
+
+
+def _where(counters: Counters) -> str:
+    return f"epoch {counters.epoch + 1}, step {counters.step_in_epoch + 1}"
+
+
+def _forward(learner: Learner, batch: Batch) -> RawOutput:
+    images = torch.from_numpy(batch.images)
+    if learner.run_frozen is None:
+        inputs = bytes_to_input(images.to(learner.fabric.device, non_blocking=True))
+    else:
+        inputs = learner.run_frozen(images)
+    raw: RawOutput = learner.network(inputs)
+    return raw
+
+
+def _frozen_stages(fabric: Fabric, template: Template, model: ssd.SSD) -> Callable[[Tensor], Tensor]:
+    return frozen_stages(
+        model,
+        template.train.frozen_stride,
+        input_size=template.input.size,
+        device=fabric.device,
+        precision=_precision(fabric),
+    )
+
+
+def _precision(fabric: Fabric) -> torch.dtype:
+    """The type that convolutions compute in."""
+    device = fabric.device.type
+    with fabric.autocast():
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32

@@ -1,0 +1,62 @@
+"""What the averaged weights find in the validation data, each process in its part of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from multibox.data.coco import CocoData
+from multibox.evaluate.average_precision import Metrics, measure
+from multibox.evaluate.run import Evaluation, detect
+from multibox.runtime.torch_runtime import TorchRuntime
+from multibox.structures import Detections
+from multibox.train.distributed import shard, share_state
+from multibox.train.step import Learner
+
+COMPILE_FROM_IMAGES = 100
+"""Number of validation images from which compiling the averaged weights takes less time than it saves."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good the averaged weights are: `metrics` in every process, `evaluation` in the main one alone."""
+
+    metrics: Metrics
+    evaluation: Evaluation | None
+
+
+class Validator:
+    """Measures the averaged weights of a learner on `data`; label i is `classes[i]`.
+
+    With `is_simulation`, the network computes in 8 bits as an exported one will, which no other engine does alike.
+    """
+
+    def __init__(self, learner: Learner, data: CocoData, classes: Sequence[str], *, is_simulation: bool) -> None:
+        self.data = data
+        self._learner = learner
+        self._runtime = TorchRuntime(
+            learner.average.model, learner.template, classes, device=str(learner.fabric.device)
+        )
+        part = shard(data.records, learner.processes.rank, learner.processes.count)
+        is_on_processor = learner.fabric.device.type == "cpu"
+        self._is_compiled = is_on_processor and not is_simulation and len(part) >= COMPILE_FROM_IMAGES
+        self._part = part
+
+    def validate(self) -> Validation:
+        """Metrics and detections of the averaged weights as they are now."""
+        detections = self._detect()
+        evaluation = None
+        if detections is not None:
+            evaluation = Evaluation(measure(detections, self.data), tuple(detections))
+        metrics = self._learner.processes.from_main(evaluation.metrics if evaluation else None)
+        assert metrics is not None
+        return Validation(metrics, evaluation)
+
+    def _detect(self) -> list[Detections] | None:
+        """What is found in each image of the data set; None but in the main process."""
+        processes = self._learner.processes
+        if processes.count > 1:
+            # Statistics that are not synchronised differ between processes; what is measured is what is saved.
+            share_state(self._learner.average.model)
+        detections = detect(self._runtime.compiled() if self._is_compiled else self._runtime, self._part)
+        return processes.gather(detections)

@@ -1,0 +1,59 @@
+"""Weights of a model put into one with other classes, whose rows go by class name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from multibox.model import ssd
+from multibox.weights.checkpoint import CLASS_BRANCH
+from multibox.wording import listed
+
+HEAD = "bbox_head."
+
+
+def transfer(
+    model: ssd.SSD, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
+) -> str:
+    """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
+
+    Rows of the classification layers go by class name, background included; those of new classes keep their fresh
+    values. Without names (`source_classes` None) only background is carried. Everything else is copied; of weights
+    without a head, the head stays fresh.
+    """
+    has_head = any(key.startswith(HEAD) for key in weights)
+    own = model.state_dict() if has_head else model.backbone.state_dict(prefix="backbone.")
+    names = [*classes, None]
+    source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
+    for key, value in own.items():
+        given = weights[key]
+        if not _is_class_layer(key):
+            value.copy_(given)
+            continue
+        rows = given.unflatten(0, (-1, _source_count(given, value, len(names), source_names)))
+        target = value.unflatten(0, (-1, len(names)))
+        for i, name in enumerate(names):
+            if name is None:
+                target[:, i] = rows[:, -1]
+            elif name in source_names:
+                target[:, i] = rows[:, source_names.index(name)]
+    if not has_head:
+        return "Carried over: the backbone; the head starts fresh."
+    carried = [name for name in classes if name in source_names]
+    fresh = [name for name in classes if name not in source_names]
+    parts = [f"all layers but the class rows; class rows of {listed(['background', *carried])}"]
+    if fresh:
+        parts.append(f"{listed(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
+    return "Carried over: " + "; ".join(parts) + "."
+
+
+def _is_class_layer(key: str) -> bool:
+    return key.startswith(CLASS_BRANCH) and key.split(".")[3] == "3"
+
+
+def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequence[str | None]) -> int:
+    if source_names:
+        return len(source_names)
+    num_anchors = own.shape[0] // own_count
+    return given.shape[0] // num_anchors
