@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from common import RESULTS, annotations, append, circumstances, read  # the module beside this one
 
 if TYPE_CHECKING:
-    from multibox.train.loop import TrainingLoop
+    from multibox.train.loop import TrainingRun
 
 TABLE = RESULTS / "train_speed.tsv"
 
@@ -40,6 +41,8 @@ VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
 FIRST_WAYS = (VARIANTS[0], "all")
 SPEED = "images_per_second"
 WARM_UP_STEPS = 4
+RATE = 0.01
+"""Learning rate of steps on a batch that is ready; it does not change their time."""
 
 
 def main() -> int:
@@ -111,17 +114,19 @@ def measure_ceiling(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list[float]]:
     """Images per second of the epochs of one run and of steps on a ready batch, the first epoch left out."""
+    from multibox.train.step import step
+
     epochs: list[float] = []
     steps: list[float] = []
-    with training_loop(arguments, frozen_stride, cache_bytes=2 << 30) as loop:
-        batch = next(loop.loader.epoch(0))
+    with training_run(arguments, frozen_stride, cache_bytes=2 << 30) as run:
+        batch = next(run.loader.epoch(0))
         for number in range(arguments.rounds + 1):
-            whole = epoch_speed(loop)
+            whole = epoch_speed(run)
             started_at = time.perf_counter()
-            for _ in range(loop.loader.steps_per_epoch):
-                loop.train_step(batch)
-            wait_for(loop)
-            num_images = loop.loader.steps_per_epoch * arguments.batch_size
+            for _ in range(run.loader.steps_per_epoch):
+                step(run.learner, batch, run.counters, rate=RATE)
+            wait_for(run)
+            num_images = run.loader.steps_per_epoch * arguments.batch_size
             pure = num_images / (time.perf_counter() - started_at)
             if number:
                 epochs.append(round(whole, 2))
@@ -131,44 +136,44 @@ def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list
 
 def measure_cache(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each share of the decoded images that the memory holds: images per second of epochs in turns."""
-    # Bytes of all images, as the loop itself announces them.
-    with training_loop(arguments, 8, cache_bytes=1 << 40) as loop:
-        size = loop.loader.dataset.bytes_in_cache
+    # Bytes of all images, as the data set itself counts them.
+    with training_run(arguments, 8, cache_bytes=1 << 40) as run:
+        size = run.loader.dataset.bytes_in_cache
     limits = {"all": 1 << 40, "half": size // 2, "a tenth": size // 10, "none": 0}
     speeds: dict[str, list[float]] = {name: [] for name in limits}
     with ExitStack() as stack:
-        loops = {
-            name: stack.enter_context(training_loop(arguments, 8, cache_bytes=limit)) for name, limit in limits.items()
+        runs = {
+            name: stack.enter_context(training_run(arguments, 8, cache_bytes=limit)) for name, limit in limits.items()
         }
         for number in range(arguments.rounds + 1):
-            for name, loop in loops.items():
-                speed = epoch_speed(loop)
+            for name, run in runs.items():
+                speed = epoch_speed(run)
                 if number:  # the first one fills the memory
                     speeds[name].append(round(speed, 2))
     return [{"way": name, "bytes_of_all": size, "images_per_second": values} for name, values in speeds.items()]
 
 
-def epoch_speed(loop: TrainingLoop) -> float:
-    """Images per second of the next epoch, validation left out."""
-    from multibox.train.loop import MeanLosses
+def epoch_speed(run: TrainingRun) -> float:
+    """Images per second of the next epoch, as the run records it in metrics.jsonl."""
+    from multibox.train.loop import fit
 
-    started_at = time.perf_counter()
-    num_steps = loop.train_epoch(MeanLosses(), lambda: False)
-    wait_for(loop)
-    return num_steps * loop.global_batch / (time.perf_counter() - started_at)
+    num_steps = (run.counters.epoch + 1) * run.loader.steps_per_epoch
+    fit(replace(run, length=replace(run.length, epoch_steps=num_steps)))
+    lines = (run.folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(json.loads(lines[-1])["images_per_second"])
 
 
-def wait_for(loop: TrainingLoop) -> None:
-    """Until a graphics card has done what it was given."""
+def wait_for(run: TrainingRun) -> None:
+    """Wait until a graphics card has done what it was given."""
     import torch
 
-    if loop.fabric.device.type == "cuda":
-        torch.cuda.synchronize(loop.fabric.device)
+    if run.learner.fabric.device.type == "cuda":
+        torch.cuda.synchronize(run.learner.fabric.device)
 
 
 @contextmanager
-def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_bytes: int) -> Iterator[TrainingLoop]:
-    """The loop of `multibox train`, without validation, ready for its first epoch."""
+def training_run(arguments: argparse.Namespace, frozen_stride: int, *, cache_bytes: int) -> Iterator[TrainingRun]:
+    """The run of `multibox train`, without validation, ready for its first epoch."""
     import logging
 
     from multibox import config
@@ -177,8 +182,9 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
     from multibox.model import ssd
-    from multibox.train.loop import TrainingLoop
-    from multibox.train.run import connect
+    from multibox.train.devices import connect
+    from multibox.train.pace import Pace
+    from multibox.train.run import assemble
     from multibox.weights.start import open_starting_point
     from multibox.weights.transfer import transfer
 
@@ -205,7 +211,7 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
         cache=ImageCache(cache_bytes),
     )
     with tempfile.TemporaryDirectory() as work:
-        yield TrainingLoop(
+        yield assemble(
             connect(arguments.device, template.train.precision),
             template,
             model,
@@ -215,7 +221,10 @@ def training_loop(arguments: argparse.Namespace, frozen_stride: int, *, cache_by
             Silent(),
             seed=0,
             classes=data.classes,
-            start_share=0.0,
+            meta={},
+            pace=Pace(deadline=None, validation_seconds=0.0),
+            name_of_rate="the learning rate",
+            resume=None,
         )
 
 

@@ -111,7 +111,7 @@ def train(
         "begun": begun,
     }
     return fit(
-        _assemble(
+        assemble(
             fabric,
             template,
             model,
@@ -175,7 +175,7 @@ def train_quantised(
         **{key: start.meta[key] for key in META_OF_8_BITS if key in start.meta},
     }
     return fit(
-        _assemble(
+        assemble(
             fabric,
             template,
             model,
@@ -200,7 +200,7 @@ def without_mosaics(template: Template) -> Template:
     return config.changed(template, {"train.augment.mosaic": None})
 
 
-def _assemble(
+def assemble(
     fabric: Fabric,
     template: Template,
     model: ssd.SSD,
@@ -221,7 +221,7 @@ def _assemble(
     tensorboard_dir: Path | None = None,
     quantization: Mapping[str, Any] | None = None,
 ) -> TrainingRun:
-    """The run, ready for its first step, from a model that has its starting weights; run.json is written."""
+    """A run that is ready for its first step, from a model that has its starting weights; its records are begun."""
     basic = template.hyper_parameters.basic
     processes = Processes.of(fabric.global_rank, fabric.world_size, fabric.device)
     loader = TrainLoader(
