@@ -81,7 +81,7 @@ def _adding(moments: _Moments) -> Callable[[nn.Module, Any, Tensor], None]:
 
 
 def _restate(convolution: nn.Conv2d, normalisation: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """Give a pair these statistics (C,) of the convolution's output, and weights of `FRESH_NORM`, in double precision."""
+    """Give a pair these statistics (C,) of the convolution's output, and weights of `FRESH_NORM`."""
     old_mean, old_variance = normalisation.running_mean, normalisation.running_var
     assert old_mean is not None and old_variance is not None
     slope = normalisation.weight.double() / (old_variance.double() + normalisation.eps).sqrt()
