@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from multibox import config
 from multibox.boxes import decode
 from multibox.config import PostprocessConfig
 from multibox.model import csp_darknet
@@ -20,6 +22,7 @@ from multibox.model.postprocess import select
 from multibox.model.yolox import YOLOX
 from multibox.structures import RawOutput
 
+TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates/yolox_nano"
 ANCHORS_PX = [[(8.0, 8.0)], [(16.0, 16.0)], [(32.0, 32.0)]]
 
 
@@ -171,6 +174,18 @@ def test_gradients_reach_every_weight() -> None:
 )
 def test_counts_grow_with_the_input(size: int, raw: int) -> None:
     assert operations(YOLOX(num_classes=80), size) == raw
+
+
+@pytest.mark.parametrize(("size", "gflops"), [(256, 0.41), (384, 0.92), (512, 1.64), (640, 2.56)])
+def test_templates_publish_what_is_measured(size: int, gflops: float) -> None:
+    template = config.load(TEMPLATES / f"yolox_nano-{size}x{size}.yaml")
+    published = {metric.key: metric.value for metric in template.metrics}
+    network = YOLOX(num_classes=80)
+    assert size_mp(network) == published["size"]
+    assert complexity_gflops(network, size) == published["complexity"]
+    # 1.08 at 416 px, as published, times the area; the count in the templates is an even number of hundredths.
+    assert 1.08 * (size / 416) ** 2 == pytest.approx(gflops, abs=0.005)
+    assert published["complexity"] == pytest.approx(gflops, abs=0.0101)
 
 
 def test_counts_are_the_published_ones() -> None:
