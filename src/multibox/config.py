@@ -96,8 +96,8 @@ class Metric(Strict, frozen=True):
     value: float
 
 
-class ModelConfig(Strict, frozen=True):
-    """The network: which backbone, and the anchors of each of its levels.
+class SSDConfig(Strict, frozen=True, tag_field="family", tag="ssd"):
+    """The network of an SSD: which backbone, and the anchors of each of its levels.
 
     `anchors_px`: for each level the (width, height) of its anchors in pixels of the network input.
     `box_variances`: units of the centre and of the size deltas.
@@ -106,6 +106,39 @@ class ModelConfig(Strict, frozen=True):
     backbone: str
     anchors_px: tuple[tuple[AnchorSize, ...], ...]
     box_variances: tuple[Positive, Positive]
+
+    @property
+    def anchor_offset(self) -> float:
+        """Where in its cell an anchor has its centre: in the middle."""
+        return 0.5
+
+
+class YOLOXNanoConfig(Strict, frozen=True, tag_field="family", tag="yolox_nano"):
+    """The network YOLOX-Nano, which has one anchor at each place: a square of one stride on the cell's corner."""
+
+    backbone: Literal["csp_darknet"]
+    neck: Literal["pafpn"]
+    head: Literal["decoupled"]
+    strides: tuple[Literal[8], Literal[16], Literal[32]]
+
+    @property
+    def anchors_px(self) -> tuple[tuple[AnchorSize, ...], ...]:
+        """For each level the (width, height) of its only anchor in pixels of the network input."""
+        return tuple(((float(stride), float(stride)),) for stride in self.strides)
+
+    @property
+    def box_variances(self) -> tuple[float, float]:
+        """Units of the centre and of the size deltas."""
+        return 1.0, 1.0
+
+    @property
+    def anchor_offset(self) -> float:
+        """Where in its cell an anchor has its centre: on the top left corner."""
+        return 0.0
+
+
+ModelConfig = SSDConfig | YOLOXNanoConfig
+"""The network of a template; `model.family` says which of the two."""
 
 
 class InputConfig(Strict, frozen=True):
@@ -123,8 +156,8 @@ class PostprocessConfig(Strict, frozen=True):
     max_detections: Count
 
 
-class LossConfig(Strict, frozen=True, kw_only=True):
-    """Matching and MultiBox loss.
+class LossConfig(Strict, frozen=True, kw_only=True, tag_field="kind", tag="multibox"):
+    """Matching and MultiBox loss, of the SSD.
 
     `learn_balance`: whether the weight of the class loss is learnt, as in the original, or 1.
     `object_exponent`: an object counts as the number of its anchors to this power; 1 is the original's.
@@ -134,6 +167,21 @@ class LossConfig(Strict, frozen=True, kw_only=True):
     negatives_per_positive: NotNegative
     learn_balance: bool = True
     object_exponent: Fraction = 1.0
+
+
+class TaskAlignedConfig(Strict, frozen=True, tag_field="kind", tag="task_aligned"):
+    """Assignment by score and overlap, and its losses, of YOLOX-Nano; see `multibox.model.task_aligned`.
+
+    `num_places`: places that learn an object, those where score^`score_exponent` x IoU^`iou_exponent` is largest among
+    the places inside its box. `min_object_px`: a box with a shorter side counts as this wide or high there, in pixels
+    of the network input. `box_weight`: of the box loss beside those of classes and objectness.
+    """
+
+    num_places: Count
+    score_exponent: NotNegative
+    iou_exponent: NotNegative
+    min_object_px: NotNegative
+    box_weight: Positive
 
 
 class PhotometricConfig(Strict, frozen=True):
@@ -230,9 +278,23 @@ class TrainConfig(Strict, frozen=True, kw_only=True):
     keep_images_without_objects: bool
     cache_fraction_of_free_memory: Fraction
     calibration_images: Count
-    anchor_clustering: AnchorClustering
-    loss: LossConfig
+    # Without settings, anchors are not fitted to the data: YOLOX-Nano has none that could be.
+    anchor_clustering: AnchorClustering = AnchorClustering(enabled=False, min_gain=0, min_boxes=1)
+    objective: LossConfig | TaskAlignedConfig = msgspec.field(name="loss")
     augment: AugmentConfig
+
+    @property
+    def loss(self) -> LossConfig:
+        """The settings of the MultiBox loss.
+
+        Raises:
+            TemplateError: the template is of a family with another loss.
+        """
+        if not isinstance(self.objective, LossConfig):
+            raise TemplateError(
+                "train.loss: this is no MultiBox loss. Only templates of the family ssd can be trained."
+            )
+        return self.objective
 
 
 class CompressConfig(Strict, frozen=True):
@@ -317,9 +379,15 @@ def from_plain(content: Any, *, source: str) -> Template:
     """The template in plain data, as YAML or a checkpoint holds it."""
     try:
         # YAML reads 1e-4 as text: numbers are converted where a number is expected.
-        return msgspec.convert(content, Template, strict=False)
+        template = msgspec.convert(_with_kinds(content), Template, strict=False)
     except msgspec.ValidationError as error:
         raise TemplateError(f"{source}: {_plain_words(error)}.") from error
+    if isinstance(template.model, SSDConfig) != isinstance(template.train.objective, LossConfig):
+        raise TemplateError(
+            f"{source}: model and loss do not belong together. With model.family ssd goes train.loss.kind multibox, "
+            "with model.family yolox_nano goes train.loss.kind task_aligned."
+        )
+    return template
 
 
 def to_plain(template: Strict) -> Any:
@@ -360,6 +428,18 @@ def changed(template: TemplatePart, changes: Mapping[str, Any]) -> TemplatePart:
         return msgspec.convert(content, type(template), strict=False)
     except msgspec.ValidationError as error:
         raise TemplateError(f"{', '.join(changes)}: {_plain_words(error)}.") from error
+
+
+def _with_kinds(content: Any) -> Any:
+    """The content of a template, in which one made before there were two families says that it is an SSD's."""
+    if not isinstance(content, Mapping):
+        return content
+    model, train = content.get("model"), content.get("train")
+    if isinstance(model, Mapping):
+        content = {**content, "model": {"family": "ssd", **model}}
+    if isinstance(train, Mapping) and isinstance(train.get("loss"), Mapping):
+        content = {**content, "train": {**train, "loss": {"kind": "multibox", **train["loss"]}}}
+    return content
 
 
 def _lists(value: Any) -> Any:

@@ -193,3 +193,65 @@ def test_a_change_is_checked_like_a_file(changes, reason):
     with pytest.raises(TemplateError) as caught:
         config.changed(config.loads(TEXT, source="256"), changes)
     assert reason in str(caught.value)
+
+
+YOLOX_TEMPLATES = sorted((TEMPLATES / "yolox_nano").glob("*.yaml"))
+
+
+def test_four_templates_of_yolox_nano_are_there_but_not_offered_yet():
+    assert [path.stem for path in YOLOX_TEMPLATES] == [f"yolox_nano-{size}x{size}" for size in (256, 384, 512, 640)]
+    assert list(config.bundled_templates()) == NAMES
+
+
+@pytest.mark.parametrize("path", YOLOX_TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_of_yolox_nano_says_how_it_is_trained(path):
+    template = config.load_template(path)
+    assert template.name == path.stem == f"yolox_nano-{template.input.size}x{template.input.size}"
+    assert isinstance(template.model, config.YOLOXNanoConfig)
+    assert isinstance(template.train.objective, config.TaskAlignedConfig)
+    assert not template.train.anchor_clustering.enabled
+    assert config.loads(config.dump(template), source="dump") == template
+
+
+def test_anchors_of_yolox_nano_follow_from_its_strides():
+    model = config.load_template(YOLOX_TEMPLATES[0]).model
+    assert model.anchors_px == (((8.0, 8.0),), ((16.0, 16.0),), ((32.0, 32.0),))
+    assert (model.box_variances, model.anchor_offset) == ((1.0, 1.0), 0.0)
+
+
+def test_a_template_from_before_there_were_families_is_an_ssd():
+    template = config.loads(TEXT, source="text")
+    assert "family" not in TEXT and "kind:" not in TEXT
+    plain = config.to_plain(template)
+    assert (plain["model"]["family"], plain["train"]["loss"]["kind"]) == ("ssd", "multibox")
+    assert config.from_plain(plain, source="plain") == template
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ("family: yolox_nano", "family: yolox_large", "$.model.family"),
+        ("neck: pafpn", "neck: fpn", "$.model.neck"),
+        ("strides: [8, 16, 32]", "strides: [8, 16]", "$.model.strides"),
+        ("kind: task_aligned", "kind: simota", "$.train.loss.kind"),
+        ("num_places: 10", "num_places: 0", "$.train.loss.num_places"),
+        ("  family: yolox_nano\n", "", "$.model"),
+    ],
+)
+def test_an_error_in_another_family_tells_where(before, after, where):
+    text = YOLOX_TEMPLATES[0].read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    assert f"`{where}`" in refusal(text.replace(before, after))
+
+
+def test_a_family_with_the_loss_of_another_is_refused():
+    text = YOLOX_TEMPLATES[0].read_text(encoding="utf-8")
+    start, end = text.index("    kind: task_aligned"), text.index("  augment:")
+    loss = "    match_iou_threshold: 0.4\n    negatives_per_positive: 3\n"
+    message = refusal(text[:start] + loss + text[end:])
+    assert "model.family yolox_nano" in message and "train.loss.kind task_aligned" in message
+
+
+def test_the_multibox_loss_of_another_family_is_no_setting():
+    with pytest.raises(TemplateError, match=r"train\.loss"):
+        config.load_template(YOLOX_TEMPLATES[0]).train.loss  # noqa: B018

@@ -18,16 +18,18 @@ MAX_BOXES = 4000
 """Number of boxes on which anchors are judged; the mean over so many is known to about 0.003."""
 
 
-def make_anchors(anchors_px: Sequence[Sizes], strides: Sequence[int], input_size: int) -> FloatArray:
+def make_anchors(
+    anchors_px: Sequence[Sizes], strides: Sequence[int], input_size: int, *, offset: float = 0.5
+) -> FloatArray:
     """Anchors (A, 4) as fractions of the image, in the order of the network's output.
 
     `anchors_px` holds for each level the (width, height) of the anchors of a cell, in pixels of the square input of
-    `input_size` pixels; cell (x, y) of a level has its centre at ((x + 0.5) * stride, (y + 0.5) * stride). Anchors may
-    reach over the border; nothing is rounded or clipped.
+    `input_size` pixels; those of cell (x, y) have their centre at ((x + offset) * stride, (y + offset) * stride): 0.5
+    is the middle of the cell, 0 its top left corner. Anchors may reach over the border; nothing is rounded or clipped.
     """
     levels = []
     for sizes, stride in zip(anchors_px, strides, strict=True):
-        centres = (np.arange(input_size // stride, dtype=np.float32) + np.float32(0.5)) * stride
+        centres = (np.arange(input_size // stride, dtype=np.float32) + np.float32(offset)) * stride
         y, x = np.meshgrid(centres, centres, indexing="ij")
         centre = np.stack([x, y], axis=-1)[:, :, None, :]
         half = np.asarray(sizes, dtype=np.float32)[None, None, :, :] / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,10 @@ from multibox.config import Template
 from multibox.model import ssd
 from multibox.model.ssd import SSD
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def fold(model: SSD) -> SSD:
+
+def fold(model: Network) -> Network:
     """A copy in evaluation mode, on the CPU, whose batch normalisation is folded into the convolutions before it.
 
     It computes the same as `model` in evaluation mode up to rounding: the folding itself is done in double precision.
@@ -23,7 +26,7 @@ def fold(model: SSD) -> SSD:
     """
     folded = copy.deepcopy(model).cpu().double().eval()
     for module in list(folded.modules()):
-        for (_, before), (name, after) in _normalised(module):
+        for (_, before), (name, after) in normalised(module):
             fused = fuse_conv_bn_eval(before, after)
             before.weight, before.bias = fused.weight, fused.bias
             setattr(module, name, nn.Identity())
@@ -40,7 +43,7 @@ def unfold(folded: SSD, template: Template) -> dict[str, Tensor]:
     weights = network.state_dict()
     given = {key: value.detach().cpu().clone() for key, value in folded.state_dict().items()}
     for parent_name, parent in network.named_modules():
-        for (before_name, before), (after_name, after) in _normalised(parent):
+        for (before_name, before), (after_name, after) in normalised(parent):
             before_key, after_key = f"{parent_name}.{before_name}", f"{parent_name}.{after_name}"
             weights[f"{after_key}.weight"] = torch.ones_like(after.weight)
             weights[f"{after_key}.bias"] = given.pop(f"{before_key}.bias")
@@ -53,8 +56,8 @@ def unfold(folded: SSD, template: Template) -> dict[str, Tensor]:
     return {key: value.detach() for key, value in (weights | given).items()}
 
 
-def _normalised(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]]:
-    """The convolutions among a module's children that a normalisation follows, and this, each with its name."""
+def normalised(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]]:
+    """The pairs, among a module's children, of a convolution and the normalisation after it, each with its name."""
     for (before_name, before), (after_name, after) in pairwise(list(parent.named_children())):
         if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
             yield (before_name, before), (after_name, after)

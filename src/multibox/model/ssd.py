@@ -47,6 +47,10 @@ class SSD(nn.Module):
         blocks: list[nn.Module] = backbone.blocks_up_to(stride)
         return blocks
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores (B, A, num_classes + 1) of logits: softmax over the classes and background."""
+        return logits.softmax(dim=-1)
+
 
 class Head(nn.Module):
     """The prediction layers of all levels, and the learnt weights that balance the losses."""

@@ -57,8 +57,13 @@ def bundled_file(kind: Kind, input_size: int) -> Path:
     return files[min(files, key=lambda size: (abs(size - input_size), size))]
 
 
+def coco_detector() -> Path:
+    """The file of YOLOX-Nano with all of its classes, which are `COCO_CLASSES`."""
+    return Path(str(resources.files("multibox.weights") / "bundled_files")) / f"yolox_nano-coco{SUFFIX}"
+
+
 def read_bundled(path: str | os.PathLike[str]) -> StartingWeights:
-    """What `write` wrote.
+    """What `write_bundled` wrote.
 
     Raises:
         CheckpointError: the file cannot be read, or holds something else.

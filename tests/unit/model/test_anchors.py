@@ -193,3 +193,9 @@ def test_equal_boxes_are_one_size(count):
     assert [len(level) for level in sizes] == [2, 3]
     assert all(np.isfinite(size).all() and min(size) > 0 for level in sizes for size in level)
     assert after.mean_iou >= before.mean_iou
+
+
+def test_an_offset_of_0_puts_the_centre_on_the_corner_of_the_cell():
+    # 64 px, stride 32: corners at 0 and 32; anchors of 32 x 16 reach 16 and 8 to each side.
+    anchors = make_anchors([[(32, 16)]], [32], 64, offset=0) * 64
+    np.testing.assert_allclose(anchors, [[-16, -8, 16, 8], [16, -8, 48, 8], [-16, 24, 16, 40], [16, 24, 48, 40]])

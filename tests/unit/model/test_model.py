@@ -151,3 +151,9 @@ def test_every_parameter_but_the_balance_gets_a_gradient(template):
     (raw.deltas.square().sum() + raw.logits.square().sum()).backward()
     without = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert without == ["bbox_head.loss_weights"]
+
+
+def test_scores_of_the_ssd_are_a_softmax(template) -> None:
+    # 1 / (1 + 3), 3 / (1 + 3)
+    logits = torch.tensor([[[0.0, math.log(3)]]])
+    torch.testing.assert_close(ssd.build_ssd(template, num_classes=1).scores(logits), torch.tensor([[[0.25, 0.75]]]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.errors import CheckpointError
 from multibox.model import ssd
-from multibox.weights.bundled import KINDS, bundled_file, bundled_files, read_bundled, write_bundled
+from multibox.model.yolox import YOLOX
+from multibox.weights.bundled import KINDS, bundled_file, bundled_files, coco_detector, read_bundled, write_bundled
+from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.start import open_starting_point
 from multibox.weights.transfer import transfer
 
@@ -84,3 +88,19 @@ def test_the_package_has_weights_for_each_template_and_they_fit(template, kind):
 @pytest.mark.parametrize(("size", "expected"), [(96, 256), (256, 256), (320, 256), (352, 384), (1024, 512)])
 def test_the_nearest_size_is_taken(size, expected):
     assert bundled_file("detector", size) == bundled_files("detector")[expected]
+
+
+def test_the_coco_detector_of_the_package_fits_its_network():
+    path = coco_detector()
+    assert path.stat().st_size < 2.1e6
+    starting_weights = read_bundled(path)
+    assert starting_weights.anchors_px == (((8, 8),), ((16, 16),), ((32, 32),))
+    network = YOLOX(num_classes=len(COCO_CLASSES))
+    network.load_state_dict(dict(starting_weights.weights))
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_the_origin_of_the_coco_detector_is_beside_it():
+    record = json.loads(coco_detector().with_suffix(".json").read_text(encoding="utf-8"))
+    assert record["licence"] == "Apache-2.0"
+    assert record["origin"] == read_bundled(coco_detector()).origin

@@ -1,0 +1,124 @@
+"""Which place learns which object, by what the network says already, and the losses of YOLOX-Nano that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from multibox import boxes as box
+from multibox.config import TaskAlignedConfig
+from multibox.model.matching import BACKGROUND, PaddedTargets
+from multibox.structures import RawOutput
+
+
+class TaskAlignedLosses(NamedTuple):
+    """Scalars that add up to `total`."""
+
+    classes: Tensor
+    objectness: Tensor
+    boxes: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.classes + self.objectness + self.boxes
+
+
+def task_aligned_loss(
+    raw: RawOutput,
+    targets: PaddedTargets,
+    anchors: Tensor,
+    points: Tensor,
+    *,
+    config: TaskAlignedConfig,
+    variances: tuple[float, float],
+    input_size: int,
+    average_over_processes: Callable[[Tensor], Tensor] = lambda count: count,
+) -> TaskAlignedLosses:
+    """Losses of a batch, for anchors (A, 4) and the middles of their cells (A, 2), both as fractions of the image.
+
+    Objectness is to be 1 at places that learn an object and 0 elsewhere. At those that learn one, its class is to be as
+    probable as the IoU of the predicted box, all others 0, and the box costs `config.box_weight` x (1 - GIoU). Each is
+    a sum, divided by the number of those places, at least 1 per image, in the whole batch. With several processes,
+    `average_over_processes` makes the divisor a mean over them.
+
+    Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", 2021, and its published code, for the losses.
+    """
+    deltas, logits = raw.deltas.float(), raw.logits.float()
+    boxes = box.decode(deltas, anchors, variances)
+    class_logits, object_logits = logits[..., :-1], logits[..., -1]
+    with torch.no_grad():
+        scores = class_logits.sigmoid() * object_logits[..., None].sigmoid()
+        matched = assign(scores, boxes, points, targets, config=config, input_size=input_size)
+    is_positive = matched != BACKGROUND
+    num_positive = average_over_processes(is_positive.sum(dim=1).clamp(min=1).sum().float())
+    image_of, place_of = is_positive.nonzero(as_tuple=True)
+    object_of = matched[image_of, place_of]
+
+    overlap, giou = paired_iou(boxes[image_of, place_of], targets.boxes[image_of, object_of])
+    labels = targets.labels[image_of, object_of]
+    class_targets = overlap.detach()[:, None] * F.one_hot(labels, class_logits.shape[-1])
+    class_errors = F.binary_cross_entropy_with_logits(class_logits[image_of, place_of], class_targets, reduction="sum")
+    object_errors = F.binary_cross_entropy_with_logits(object_logits, is_positive.float(), reduction="sum")
+    return TaskAlignedLosses(
+        classes=class_errors / num_positive,
+        objectness=object_errors / num_positive,
+        boxes=config.box_weight * (1 - giou).sum() / num_positive,
+    )
+
+
+def assign(
+    scores: Tensor,
+    boxes: Tensor,
+    points: Tensor,
+    targets: PaddedTargets,
+    *,
+    config: TaskAlignedConfig,
+    input_size: int,
+) -> Tensor:
+    """For each place (B, A) the row of the object that it learns, or `BACKGROUND`.
+
+    `scores` (B, A, K) and `boxes` (B, A, 4) are what the network says, `points` (A, 2) the middles of the cells.
+
+    1. A place is a candidate for an object when its point lies inside the object's box, whose sides count as at least
+       `config.min_object_px`. Otherwise objects smaller than a cell would have no candidate.
+    2. Of its candidates, an object takes the `config.num_places` with the largest
+       score^`score_exponent` x IoU^`iou_exponent`, as far as that is more than 0; the score is that of its class.
+    3. A place taken by several objects learns the one with which its IoU is largest; the first on ties.
+
+    Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", 2021, section 3.2.
+    """
+    overlap = box.iou(targets.boxes, boxes)
+    labels = targets.labels[..., None].expand_as(overlap)
+    quality = scores.transpose(1, 2).gather(1, labels) ** config.score_exponent * overlap**config.iou_exponent
+    is_candidate = _holds(targets.boxes, points, min_side=config.min_object_px / input_size)
+    quality = quality.masked_fill(~(is_candidate & targets.is_object[..., None]), 0)
+    best = quality.topk(min(config.num_places, quality.shape[2]), dim=2)
+    is_taken = torch.zeros_like(is_candidate).scatter(2, best.indices, best.values > 0)
+    best_overlap, best_object = overlap.masked_fill(~is_taken, -1).max(dim=1)
+    return torch.where(best_overlap >= 0, best_object, BACKGROUND)
+
+
+def paired_iou(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU (N,) and generalised IoU (N,) of boxes (N, 4) with others (N, 4), row by row.
+
+    Source: Rezatofighi et al., "Generalized Intersection over Union", 2019, algorithm 1.
+    """
+    sides = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
+    overlap = sides.clamp(min=0).prod(dim=1)
+    union = (box.area(boxes) + box.area(others) - overlap).clamp(min=1e-12)
+    hull_sides = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
+    hull = hull_sides.prod(dim=1).clamp(min=1e-12)
+    ious = overlap / union
+    return ious, ious - (hull - union) / hull
+
+
+def _holds(boxes: Tensor, points: Tensor, *, min_side: float) -> Tensor:
+    """Whether (B, N, A) points (A, 2) lie inside boxes (B, N, 4), whose sides count as at least `min_side`."""
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]).clamp(min=min_side) / 2
+    return ((points - centres[..., None, :]).abs() < half[..., None, :]).all(dim=-1)
