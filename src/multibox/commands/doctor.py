@@ -38,7 +38,8 @@ def doctor(
     Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
 
     Args:
-        source: A data set: a folder or file of COCO, YOLO (data.yaml) or Pascal VOC. Instead, COCO files can be named:
+        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC or labelme. Instead, COCO
+            files can be named:
         train_ann_files: Annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on.
@@ -79,6 +80,7 @@ def _splits(
     source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
 ) -> dict[str, list[Split]]:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
+    from multibox.data.archives import is_archive, unpack
     from multibox.data.convert import convert
     from multibox.data.layouts import find_layout
 
@@ -89,12 +91,17 @@ def _splits(
     if source is None:
         named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         return {name: _named(files, roots) for name, (files, roots) in named.items() if files}
-    layout = find_layout(source)
+    place = source
+    if is_archive(source):
+        place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    layout = find_layout(place)
     found = layout.splits
     if layout.format != "COCO":
-        found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
     say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
+    for line in layout.passed_over:
+        say(f"{line}.")
     for split in found.values() if layout.format == "COCO" else ():
         say(f"{split.annotation_file}, images in {split.root}")
     return {name: [split] for name, split in found.items()}
@@ -114,7 +121,10 @@ def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
     from multibox.data import coco
 
     files, roots = [part.annotation_file for part in parts], [part.root for part in parts]
-    return coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
+    titles = [part.title for part in parts]
+    return coco.read(
+        files, roots, classes=classes, skip_bad=True, allow_missing_classes=True, titles=titles, guess=True
+    )
 
 
 def _can_time(no_timing: bool) -> bool:

@@ -42,6 +42,8 @@ SINGULAR = {
     "files": "file",
     "images": "image",
     "lines": "line",
+    "objects": "object",
+    "lists": "list",
     "parts": "part",
 }
 
@@ -66,6 +68,8 @@ def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     for part in parts:
         for kind, lines in part.problems.items():
             yield Finding("error", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
+        for kind, lines in part.doubts.items():
+            yield Finding("warning", _as_kind(kind), split, len(lines), _several(len(lines), kind), tuple(lines))
         for kind, lines in part.remarks.items():
             yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", tuple(lines))
 
@@ -78,6 +82,13 @@ def unusable(split: str, data: CocoData) -> Iterator[Finding]:
         reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
         text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
         yield Finding("warning", "boxes-over-the-border", split, data.num_clipped, text)
+
+
+def doubtful(split: str, data: CocoData) -> Iterator[Finding]:
+    """What reading found to be usable but hardly meant; an error where nearly all boxes mean something else."""
+    for doubt in data.doubts:
+        severity: Severity = "error" if doubt.is_fatal else "warning"
+        yield Finding(severity, doubt.kind, split, max(1, len(doubt.examples)), doubt.text, doubt.examples)
 
 
 def questionable(split: str, data: CocoData) -> Iterator[Finding]:
@@ -150,7 +161,9 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
 
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
     """All of the above that is worth a word before a training."""
-    found = [finding for split, data in splits.items() for finding in questionable(split, data)]
+    found = [
+        finding for split, data in splits.items() for finding in [*doubtful(split, data), *questionable(split, data)]
+    ]
     return [finding for finding in [*found, *classes_with_few_objects(splits)] if finding.severity != "note"]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 
 from multibox.data import images
-from multibox.data.coco_checks import box_fault, find_file, leads_outside
+from multibox.data.coco_checks import box_fault, find_file
+from multibox.data.image_files import leads_outside
 from multibox.data.layouts import Split
 from multibox.doctor.duplicates import Twins
 from multibox.doctor.orientation import is_of_the_other_frame
@@ -191,7 +192,7 @@ def _fix_frame(image: dict[str, Any], boxes: list[Any], root: Path) -> tuple[str
     if not isinstance(image.get("file_name"), str) or leads_outside(image["file_name"]):
         return None
     path, _ = find_file(root, image["file_name"])
-    if not is_of_the_other_frame(image, boxes, images.read_orientation(path)):
+    if not is_of_the_other_frame(image, boxes, images.read_header(path)):
         return None
     image["width"], image["height"] = image["height"], image["width"]
     return (
@@ -206,14 +207,14 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     image["file_name"] = source.relative_to(root).as_posix()  # of one that was written on Windows
     target = folder / image["file_name"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    orientation = images.read_orientation(source)
-    if orientation is None or orientation.value == 1:
+    header = images.read_header(source)
+    if header is None or header.orientation == 1:
         shutil.copy2(source, target)
         return None
     pixels = images.read(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     target.write_bytes(encoded.tobytes())
-    return "saved as its boxes see it", f"EXIF orientation {orientation.value}"
+    return "saved as its boxes see it", f"EXIF orientation {header.orientation}"
 
 
 def _read(file: Path) -> dict[str, Any]:

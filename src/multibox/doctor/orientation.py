@@ -8,8 +8,8 @@ from typing import Any
 from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.coco_checks import find_file
-from multibox.data.coco_format import Source, read_content
-from multibox.data.images import Orientation, Size
+from multibox.data.coco_format import AnnotationFile, read_content
+from multibox.data.jpeg_header import JpegHeader, Size
 from multibox.data.layouts import Split
 from multibox.doctor.checks import Finding
 from multibox.wording import quoted
@@ -39,13 +39,13 @@ def check_orientation(split: str, data: CocoData) -> Iterator[Finding]:
     """Photographs that are to be shown turned, and in which frame their boxes are, by the annotated size."""
     turned: dict[str, list[str]] = {"stored": [], "shown": [], "unknown": []}
     for record in data.records:
-        orientation = images.read_orientation(record.path)
-        if orientation is None or orientation.value == 1:
+        header = images.read_header(record.path)
+        if header is None or header.orientation == 1:
             continue
         frame = "unknown"
-        if orientation.swaps_sides and orientation.stored[0] != orientation.stored[1]:
-            frame = "stored" if (record.width, record.height) == orientation.stored else "shown"
-        turned[frame].append(f"{quoted(record.file_name)} (orientation {orientation.value})")
+        if header.swaps_sides and header.stored[0] != header.stored[1]:
+            frame = "stored" if (record.width, record.height) == header.stored else "shown"
+        turned[frame].append(f"{quoted(record.file_name)} (orientation {header.orientation})")
     for frame, lines in turned.items():
         if lines:
             severity = "note" if frame == "shown" else "warning"
@@ -62,7 +62,7 @@ def check_frames(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     """
     lines = []
     for part in parts:
-        content = read_content(Source(part.annotation_file, part.root, 0))
+        content = read_content(AnnotationFile(part.annotation_file, part.root, 0))
         boxes: dict[Any, list[list[float]]] = {}
         for annotation in content.annotations:
             if annotation.bbox is not None:
@@ -72,7 +72,7 @@ def check_frames(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
                 continue
             path, _ = find_file(part.root, image.file_name)
             if fits_turned((image.width, image.height), boxes.get(image.id, [])) and _is_turned(
-                images.read_orientation(path)
+                images.read_header(path)
             ):
                 lines.append(f"{quoted(image.file_name)}: boxes beyond {image.width} x {image.height} px")
     if lines:
@@ -93,14 +93,14 @@ def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
     )
 
 
-def is_of_the_other_frame(image: Mapping[str, Any], boxes: Sequence[Any], orientation: Orientation | None) -> bool:
-    """The same of an image as it stands in an annotation file."""
+def is_of_the_other_frame(image: Mapping[str, Any], boxes: Sequence[Any], header: JpegHeader | None) -> bool:
+    """Whether an image as it stands in an annotation file has boxes that fit it turned, but not as its size says."""
     width, height = image.get("width"), image.get("height")
-    if not isinstance(width, int) or not isinstance(height, int) or not _is_turned(orientation):
+    if not isinstance(width, int) or not isinstance(height, int) or not _is_turned(header):
         return False
     numbers = [box for box in boxes if isinstance(box, list) and all(isinstance(value, int | float) for value in box)]
     return fits_turned((width, height), numbers)
 
 
-def _is_turned(orientation: Orientation | None) -> bool:
-    return orientation is not None and orientation.swaps_sides
+def _is_turned(header: JpegHeader | None) -> bool:
+    return header is not None and header.swaps_sides

@@ -72,6 +72,7 @@ def examine(
         report(f"Looking at {split}")
         found += checks.converted(split, (parts or {}).get(split, ()))
         found += checks.unusable(split, data)
+        found += checks.doubtful(split, data)
         found += orientation.check_frames(split, (parts or {}).get(split, ()))
         found += checks.questionable(split, data)
         found += orientation.check_orientation(split, data)

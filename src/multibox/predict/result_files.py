@@ -135,10 +135,10 @@ def read_known_images(path: Path, classes: Sequence[str]) -> KnownImages:
     Raises:
         DataError: it is no such file, or has none of the classes.
     """
-    source = coco_format.Source(path, path.parent, 0)
+    source = coco_format.AnnotationFile(path, path.parent, 0)
     content = coco_format.read_content(source)
     categories = coco_categories.common_categories([source], [content])
-    ids = coco_categories.choose_categories(categories, classes, path, allow_missing=True)
+    ids = coco_categories.choose_categories(categories, classes, str(path), allow_missing=True)
     images = {image.file_name.replace("\\", "/"): (image.id, (image.width, image.height)) for image in content.images}
     return KnownImages(path, tuple(ids), images)
 

@@ -126,10 +126,10 @@ def test_a_turned_photograph_is_turned_when_decoded_smaller_too(tmp_path: Path) 
 
 @pytest.mark.parametrize(("value", "orientation"), [(0, 1), (1, 1), (3, 3), (8, 8), (9, 1), (255, 1)])
 def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path, value: int, orientation: int) -> None:
-    found = images.read_orientation(put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), value)))
+    found = images.read_header(put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), value)))
 
     assert found is not None
-    assert found.value == orientation
+    assert found.orientation == orientation
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
