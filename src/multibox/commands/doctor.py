@@ -57,6 +57,7 @@ def doctor(
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
         wanted = coco.split_list(classes) or None
         data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        _refuse_overwriting(splits, data, json, save_mosaic)
         is_timed = _can_time(no_timing)
         with console.status("Examining", spinner="line") as status:
             examination = examine(data, is_timed=is_timed, parts=splits, report=status.update)
@@ -74,6 +75,18 @@ def doctor(
         if fix is not None:
             _fix(source, splits, fix, examination)
     return examination.exit_code
+
+
+def _refuse_overwriting(
+    splits: dict[str, list[Split]], data: dict[str, CocoData], json: Path | None, mosaic: Path | None
+) -> None:
+    """Fail before the work where an output would replace what is read."""
+    from multibox.predict.drawings import refuse_overwriting
+
+    outputs = [(option, path) for option, path in (("--json", json), ("--save-mosaic", mosaic)) if path is not None]
+    inputs = [part.annotation_file for parts in splits.values() for part in parts]
+    inputs += [record.path for of_split in data.values() for record in of_split.records]
+    refuse_overwriting(outputs, inputs)
 
 
 def _splits(
@@ -167,3 +180,6 @@ def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, exam
     if len(changes) > NUM_SHOWN_CHANGES:
         say(f"... and {len(changes) - NUM_SHOWN_CHANGES} more")
     say(f"A corrected copy is in {target}; {counted(len(changes), 'change')} listed in {target / CHANGES}.")
+    lost = sum("left out" in change.what for change in changes)
+    if lost:
+        say(f"{lost} of them left something out of the data: look at these before you train on it.")

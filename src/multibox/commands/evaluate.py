@@ -11,7 +11,7 @@ from multibox.commands.console import console, counting
 from multibox.commands.options import Flag, Tile, TileOverlap, find_template, read_data, require, say, with_tiles
 
 if TYPE_CHECKING:
-    from multibox.data.coco import Record
+    from multibox.data.coco import CocoData, Record
     from multibox.runtime.contract import ExportInfo
     from multibox.runtime.opening import Runtime
     from multibox.structures import Detections, Image
@@ -66,6 +66,8 @@ def evaluate(
     names = evaluation.check_classes(runtime.classes, wanted)
     data = read_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
+    _refuse_overwriting(data, load_weights, save_metrics_to, save_output_to, save_detections_to)
+
     def save_picture(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
             save_drawing(
@@ -75,19 +77,25 @@ def evaluate(
     with counting("Evaluating", len(data.records)) as progress:
         found = evaluation.evaluate(runtime, data, progress=progress, on_image=save_picture)
     console.print(output_files.table(found.metrics))
+    for line in output_files.limits(data):
+        say(line)
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
-        for path, write in (
-            (save_metrics_to, output_files.write_metrics_yaml),
-            (save_metrics_to.with_suffix(".json"), output_files.write_metrics_json),
-        ):
-            write(
-                path,
-                weights_path=load_weights,
-                metrics=found.metrics,
-                size_mp=size,
-                complexity_gflops=complexity,
-            )
+        output_files.write_metrics_yaml(
+            save_metrics_to,
+            weights_path=load_weights,
+            metrics=found.metrics,
+            size_mp=size,
+            complexity_gflops=complexity,
+        )
+        output_files.write_metrics_json(
+            save_metrics_to.with_suffix(".json"),
+            weights_path=load_weights,
+            metrics=found.metrics,
+            size_mp=size,
+            complexity_gflops=complexity,
+            data=data,
+        )
         recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
         evaluation_record.write(recorded, found.detections, data, model=load_weights, input_size=runtime.input_size)
         beside = f"{save_metrics_to.with_suffix('.json').name}, {recorded.name}"
@@ -98,6 +106,28 @@ def evaluate(
     if save_output_to is not None:
         say(f"Pictures: {save_output_to}")
     return 0
+
+
+def _refuse_overwriting(
+    data: CocoData, model: Path, metrics: Path | None, drawings: Path | None, detections: Path | None
+) -> None:
+    """Fail before the work where an output would replace what is read."""
+    from multibox.drawing import drawing_path
+    from multibox.evaluate.record import NAME
+    from multibox.predict.drawings import refuse_overwriting
+
+    outputs: dict[Path, str] = {}
+    if metrics is not None:
+        outputs |= dict.fromkeys(
+            (metrics, metrics.with_suffix(".json"), metrics.with_suffix(f".{NAME}")), "--save-metrics-to"
+        )
+    if detections is not None:
+        outputs[detections] = "--save-detections-to"
+    if drawings is not None:
+        outputs |= {drawing_path(drawings, record.file_name): "--save-output-to" for record in data.records}
+    inputs = [model, model.with_suffix(".bin"), *(file for file, _ in data.sources)]
+    inputs += [record.path for record in data.records]
+    refuse_overwriting([(option, path) for path, option in outputs.items()], inputs)
 
 
 def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, None]:

@@ -79,6 +79,7 @@ class Meaning:
     """That `count` of `total` boxes are to be read in another way than the format `declared`.
 
     `is_certain`: nearly all boxes are concerned, so that the set cannot be used as it is; else only the `count`.
+    `rival`: a reading that fits as well, and is only less usual.
     """
 
     declared: Reading
@@ -86,19 +87,21 @@ class Meaning:
     count: int
     total: int
     is_certain: bool
+    rival: Reading | None = None
 
     @property
     def text(self) -> str:
         """The finding as a sentence without its end."""
+        rival = f" (they fit as {self.rival.title}, too)" if self.rival is not None else ""
         if self.is_certain:
             of = "all" if self.count == self.total else f"{self.count:,} of"
             return (
                 f"{of} {counted(self.total, 'box', 'boxes')} do not fit as {self.declared.title}, but as "
-                f"{self.reading.title}: the numbers seem to mean that"
+                f"{self.reading.title}{rival}: the numbers seem to mean that"
             )
         return (
             f"{self.count:,} of {counted(self.total, 'box', 'boxes')} leave their images by far as "
-            f"{self.declared.title}, but would fit as {self.reading.title}: look at them"
+            f"{self.declared.title}, but would fit as {self.reading.title}{rival}: look at them"
         )
 
 
@@ -148,18 +151,25 @@ def find_meaning(values: Values, sizes: Values, declared: Reading) -> Meaning | 
         return None
     others = [reading for reading in READINGS if reading != declared]
     share_of_all = {reading: float(fits(values, sizes, reading).mean()) for reading in others}
-    best = max(others, key=lambda reading: (share_of_all[reading], _kinship(reading, declared)))
+    best, rival = _best(share_of_all, declared)
     is_enough = len(values) >= FEWEST_BOXES or best.is_fraction != declared.is_fraction
     if fit_as_declared.mean() <= MOST_THAT_FIT and share_of_all[best] >= NEARLY_ALL and is_enough:
         count = round(share_of_all[best] * len(values))
-        return Meaning(declared, best, count, len(values), is_certain=True)
+        return Meaning(declared, best, count, len(values), is_certain=True, rival=rival)
     part = {reading: float(fits(values[misfits], sizes[misfits], reading).mean()) for reading in others}
-    best = max(others, key=lambda reading: (part[reading], _kinship(reading, declared)))
+    best, rival = _best(part, declared)
     if len(misfits) >= FEWEST_OF_A_PART and part[best] >= NEARLY_ALL:
-        return Meaning(declared, best, len(misfits), len(values), is_certain=False)
+        return Meaning(declared, best, len(misfits), len(values), is_certain=False, rival=rival)
     return None
 
 
-def _kinship(reading: Reading, declared: Reading) -> tuple[bool, bool]:
-    """Of two readings that fit equally well, the one is likelier that has the format's shape, or its unit."""
-    return reading.shape == declared.shape, reading.is_fraction == declared.is_fraction
+def _best(shares: dict[Reading, float], declared: Reading) -> tuple[Reading, Reading | None]:
+    """The reading that fits most boxes, of several the most usual; and the next one, if it fits as many."""
+
+    def rank(reading: Reading) -> tuple[float, bool, bool, int]:
+        usual = ("centre and size", "corner and size", "two corners").index(reading.shape)
+        same = reading.shape == declared.shape, reading.is_fraction == declared.is_fraction
+        return shares[reading], *same, usual
+
+    first, second = sorted(shares, key=rank, reverse=True)[:2]
+    return first, second if shares[second] == shares[first] else None

@@ -21,6 +21,9 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 
+OTHER_MEANING = "parts whose boxes mean something else"
+"""The kind of problem of a split that is read in another way than its format says."""
+
 
 def convert(layout: Layout, output: Path, *, guess: bool = False) -> dict[str, Split]:
     """Write a COCO file for each split of a set of another format into the folder `output`; images are not copied.
@@ -59,7 +62,7 @@ def _check(layout: Layout, name: str, part: Labels, *, guess: bool) -> None:
     if not part.meaning.is_certain:
         part.doubt("parts with boxes that may mean something else", [f"`{name}`: {text}"])
     elif guess:
-        part.lose("parts whose boxes mean something else", [f"`{name}`: {text}"])
+        part.lose(OTHER_MEANING, [f"`{name}`: {text}"])
     else:
         raise DataError(
             f"{layout.folder}: in its split `{name}`, {text}. Correct the labels, or let `multibox doctor ... --fix "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,11 +26,17 @@ REDUCED = {
 """Factors by which a JPEG can be decoded smaller, at a fraction of the time: part of its transform is left out."""
 
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check sum, always the same
-HEADER_BYTES = 1 << 18  # four segments of the largest size; what a camera writes before the picture is less
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of a grey value that cameras use of the 16 that a file has room for."""
+
+SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
 def read(path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None) -> Image:
     """The image in a file, as 8-bit BGR: 16-bit, grey, palette images are converted, transparency is dropped.
+
+    Of 16 bits, the highest 8 that are in use are taken: those of 10, 12 or 14, if the brightest value needs no more, so
+    that what a camera of 10 bits saved does not come out black. This is the rule wherever images are read.
 
     A photograph may say that it is to be shown turned (EXIF orientation), and annotations may be made for the turned or
     for the stored image: the one that has `expected_size` is returned, the turned one if both do or no size is given.
@@ -45,16 +53,19 @@ def read(path: str | os.PathLike[str], *, expected_size: Size | None = None, min
 
 
 def read_size(path: str | os.PathLike[str]) -> Size:
-    """Width and height of the image that `read` gives; of a JPEG only the header is looked at.
+    """Width and height of the image that `read` gives; of JPEG and PNG only the header is looked at.
 
     Raises:
         DataError: the file is missing or no image.
     """
+    header = read_header(path)
+    if header is not None:
+        return header.shown
+    size = _png_size(path)
+    if size is not None:
+        return size
     try:
         data = _load(path)
-        header = read_jpeg_header(data)
-        if header is not None:
-            return header.shown
         height, width = _decode(data, None, None).shape[:2]
         return width, height
     except UnusableError as error:
@@ -68,16 +79,46 @@ def read_header(path: str | os.PathLike[str]) -> JpegHeader | None:
     """
     try:
         with locate(path).open("rb") as file:
-            beginning = file.read(HEADER_BYTES)
-        header = read_jpeg_header(beginning)
+            beginning = file.read(SHORT_HEADER_BYTES)
+            if not beginning.startswith(b"\xff\xd8\xff"):
+                return None
+            with contextlib.suppress(UnusableError):
+                return read_jpeg_header(beginning)
+            return read_jpeg_header(beginning + file.read())
+    except (OSError, ValueError, UnusableError):
+        return None
+
+
+def _png_size(path: str | os.PathLike[str]) -> Size | None:
+    """Width and height of a PNG from its header; None for others, and where EXIF data may turn it."""
+    try:
+        with locate(path).open("rb") as file:
+            beginning = file.read(SHORT_HEADER_BYTES)
     except (OSError, ValueError):
         return None
-    except UnusableError:
-        try:
-            header = read_jpeg_header(_load(path)) if len(beginning) == HEADER_BYTES else None
-        except UnusableError:
-            return None
-    return header
+    if not beginning.startswith(b"\x89PNG\r\n\x1a\n") or beginning[12:16] != b"IHDR" or len(beginning) < 33:
+        return None
+    # Chunks before the pixels: some programs put EXIF data there, which OpenCV heeds.
+    if b"IDAT" not in beginning or b"eXIf" in beginning[: beginning.index(b"IDAT")]:
+        return None
+    width, height = struct.unpack_from(">II", beginning, 16)
+    return width, height
+
+
+def used_bits(path: str | os.PathLike[str]) -> int | None:
+    """How many bits of a grey value an image of 16 bits uses: 8, 10, 12, 14 or 16; None for an image of 8 bits.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        data = _load(path)
+    except UnusableError as error:
+        raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+    if data.startswith((b"\xff\xd8\xff", b"RIFF", b"BM")) or (data.startswith(b"\x89PNG") and data[24:25] != b"\x10"):
+        return None
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    return _used_bits(image) if image is not None and image.dtype == np.uint16 else None
 
 
 def decoded_size(size: Size, min_size: Size | None) -> Size:
@@ -147,9 +188,9 @@ def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> I
         return _decode_jpeg(data, header, expected_size, min_size)
     if data.startswith(b"\x89PNG") and data.rfind(PNG_END) < 0:
         raise UnusableError("is truncated")
-    image = _opencv_decode(data, cv2.IMREAD_COLOR)
+    image = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if expected_size is not None and _size(image) != expected_size:
-        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
         if _size(stored) != expected_size:
             raise _wrong_size(_size(image), expected_size)
         image = stored
@@ -179,12 +220,33 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
 
 def _opencv_decode(data: bytes, flags: int) -> Image:
     try:
-        image: Image | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:  # larger than OpenCV's limit, for one
         raise UnusableError("cannot be decoded") from error
     if image is None:
-        raise UnusableError("cannot be decoded")
-    return image
+        raise UnusableError(_why_not(data))
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise UnusableError(
+            f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
+        )
+    result: Image = np.right_shift(image, _used_bits(image) - 8).astype(np.uint8)
+    return result
+
+
+def _used_bits(image: NDArray[np.uint16]) -> int:
+    return next(bits for bits in DEPTHS if int(image.max()) < 1 << bits)
+
+
+def _why_not(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}:
+        return "is in HEIC, which is not read; save it as JPEG"
+    if data.startswith((b"II*\0", b"MM\0*")):
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is not None and image.dtype.kind == "f":
+            return "has pixels that are floats, which say not what is white; save it with 8 or 16 bits"
+    return "cannot be decoded"
 
 
 def _size(image: Image) -> Size:

@@ -254,9 +254,6 @@ def _corners(
             return None, f"has a box whose {side} is {quoted(text)}"
         numbers.append(number)
     x1, y1, x2, y2 = numbers
-    if x1 > x2 or y1 > y2:
-        part.doubt(OTHER_WAY_ROUND, [where])
-        x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
     degrees = _rotation(element)
     if degrees:
         part.doubt(AROUND_TURNED, [where])
@@ -317,6 +314,9 @@ def _settle_boxes(part: Labels, files: list[_Document], numbers: dict[str, int],
                 own = np.array([item.values]), np.array([[width, height]], dtype=np.float64)
                 x1, y1, x2, y2 = box_meaning.corners_px(*own, part.meaning.reading)[0].tolist()
             else:
+                if x1 > x2 or y1 > y2:
+                    part.doubt(OTHER_WAY_ROUND, [item.where])
+                    x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
                 x1, y1 = x1 - offset, y1 - offset
             fault = box_fault([x1, y1, x2 - x1, y2 - y1], width or 1 << 30, height or 1 << 30)
             if fault is None:

@@ -16,7 +16,7 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
-from multibox.doctor import checks, duplicates, orientation
+from multibox.doctor import checks, duplicates, orientation, pixels
 from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.duplicates import Twins
@@ -76,6 +76,8 @@ def examine(
         found += orientation.check_frames(split, (parts or {}).get(split, ()))
         found += checks.questionable(split, data)
         found += orientation.check_orientation(split, data)
+        found += pixels.check_pixels(split, data)
+        found += pixels.check_odd_sizes(split, data)
         found += duplicates.check_sizes(split, data)
     found += checks.classes_with_few_objects(splits)
     report("Comparing pictures")

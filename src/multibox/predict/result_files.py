@@ -235,6 +235,9 @@ class CocoFile:
         self.num_unknown = 0
         """Pictures that the annotation file does not have, or in another size."""
         self.first_unknown = ""
+        self.left_out: dict[str, int] = {}
+        """Number of detections of each class that the annotation file lacks."""
+        self._classes = run.classes
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Add the detections of a frame, which may be none."""
@@ -247,6 +250,8 @@ class CocoFile:
         for box, score, label in zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True):
             category_id = self._category_ids[label]
             if category_id is None:
+                name = self._classes[label]
+                self.left_out[name] = self.left_out.get(name, 0) + 1
                 continue
             entry = {"image_id": image_id, "category_id": category_id, "bbox": [round(value, 3) for value in box]}
             self._text.write(self._separator + _json(entry | {"score": round(score, 6)}))
