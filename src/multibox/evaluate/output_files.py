@@ -13,6 +13,7 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
+from multibox.data.coco_categories import plain_name
 from multibox.errors import OptionError
 from multibox.evaluate.run import Metrics
 from multibox.files import sha256, write_atomically
@@ -84,12 +85,19 @@ def limits(data: CocoData) -> list[str]:
     """Lines about what an evaluation on this data says nothing of, or counts in its own way."""
     lines = []
     if data.unchosen:
-        names = listed([f"{name} ({count})" for name, count in data.unchosen.items()], limit=9)
+        alike = {plain_name(name): name for name in data.classes}
+        names = listed(
+            [
+                f"{name} ({count}{f', meant {alike[plain_name(name)]}?' if plain_name(name) in alike else ''})"
+                for name, count in data.unchosen.items()
+            ],
+            limit=9,
+        )
         lines.append(f"Not measured, because the model has no such class: {names}.")
     if data.num_crowds:
-        which = "of these boxes is" if data.num_crowds == 1 else "of these boxes are"
         all_of = "" if sum(data.objects_per_class) else "; there is nothing else to measure on"
-        lines.append(f"{data.num_crowds} {which} flagged as crowds: they count neither for nor against{all_of}.")
+        boxes = counted(data.num_crowds, "box", "boxes")
+        lines.append(f"Flagged as crowds (iscrowd), and so neither for nor against: {boxes}{all_of}.")
     if data.areas_from_boxes:
         lines.append(
             f"{counted(data.areas_from_boxes, 'object')} annotated with an area of 0 or less: AP of small, medium and "
