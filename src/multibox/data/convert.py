@@ -30,9 +30,9 @@ def convert(layout: Layout, output: Path, *, guess: bool = False) -> dict[str, S
 
     Images without objects stay in. YOLO counts in fractions of the image as it is shown, so the sizes written are those
     of the image turned as its EXIF data say. Pascal VOC counts pixels from 1, so a box x1..x2 covers x1 - 1 to x2 here,
-    unless a box of the set begins at 0: then whoever wrote it counted from 0, and x1 is x1. Boxes marked `difficult` or
-    `truncated` are taken like others. Category ids are the numbers of the classes plus 1. With `guess`, boxes that all
-    mean something else than the format says are read as that, which is told among the problems.
+    unless a box of the set begins at 0 or between pixels: then whoever wrote it counted from 0, and x1 is x1. Boxes
+    marked `difficult` or `truncated` are taken like others. Category ids are the numbers of the classes plus 1. With
+    `guess`, boxes that all mean something else than the format says are read as that, which is told among the problems.
 
     Raises:
         DataError: the set cannot be read, has no images, or nearly all its boxes mean something else.

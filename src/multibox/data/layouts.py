@@ -122,7 +122,7 @@ def is_labelme(file: Path) -> bool:
     """Whether a .json file is labelme's, which begins with its version, flags and shapes."""
     try:
         with file.open("rb") as opened:
-            return b'"shapes"' in opened.read(4096)
+            return b'"shapes"' in opened.read(4096).replace(b"\0", b"")  # of UTF-16
     except OSError:
         return False
 

@@ -60,7 +60,8 @@ class _Document:
 def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a Pascal VOC set, and the names of its classes in order.
 
-    Pixels are counted from 1 unless a box of the set begins at 0: then whoever wrote it counted from 0.
+    Pixels are counted from 1, unless a box of the set begins at 0 or between two pixels: then whoever wrote it counted
+    from 0.
 
     Raises:
         DataError: a list cannot be read, or no annotation has an object.
@@ -78,20 +79,24 @@ def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
         reason = f" that can be read; the first: {lost[0]}" if lost else ""
         raise DataError(f"{layout.folder}: no annotation has an object{reason}.")
     numbers = {name: number for number, name in enumerate(classes)}
-    starts = [min(item.values[:2]) for _, files in documents.values() for file in files for item in file.objects]
-    offset = 0 if min(starts) < 1 else 1
+    objects = [item for _, files in documents.values() for file in files for item in file.objects]
+    offset = 0 if any(min(item.values[:2]) < 1 or _is_between_pixels(item) for item in objects) else 1
     for part, files in documents.values():
         if not offset:
             part.remark(
-                "of the set's boxes begin at pixel 0: it is read as counting from 0, not from 1",
+                "of the set's images have boxes that begin at pixel 0 or between pixels: it is read as counting from 0",
                 [
                     f"image {quoted(file.file_name)}"
                     for file in files
-                    if any(min(item.values[:2]) < 1 for item in file.objects)
+                    if any(min(item.values[:2]) < 1 or _is_between_pixels(item) for item in file.objects)
                 ],
             )
         _settle_boxes(part, files, numbers, offset)
     return {split: part for split, (part, _) in documents.items()}, dict(enumerate(classes))
+
+
+def _is_between_pixels(item: _Object) -> bool:
+    return any(value != int(value) for value in item.values)
 
 
 def _image_folder(layout: Layout, folder: Path, word: str) -> Path:
