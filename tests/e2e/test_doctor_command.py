@@ -164,3 +164,19 @@ def test_training_refuses_boxes_that_all_mean_something_else(multibox, data, tra
     assert done.returncode == 2
     assert "but as two corners (x1, y1, x2, y2) in pixels" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_set_that_cannot_be_examined_may_be_mended_all_the_same(multibox, data, tmp_path):
+    for name in ("train", "val"):
+        file = data / f"annotations_{name}.json"
+        content = json.loads(file.read_text())
+        for image in content["images"]:
+            image["width"], image["height"] = 320, 240  # the images were halved after they were annotated
+        for annotation in content["annotations"]:
+            annotation["bbox"] = [2 * value for value in annotation["bbox"]]
+        file.write_text(json.dumps(content))
+    done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
+    assert done.returncode == 2
+    assert "no usable image is left" in done.stdout
+    again = multibox("doctor", tmp_path / "fixed", "--no-timing")
+    assert again.returncode == 1, again.stdout + again.stderr

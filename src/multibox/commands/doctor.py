@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multibox.commands.console import console
 from multibox.commands.options import Flag, require_together, say
-from multibox.errors import OptionError
+from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.data.layouts import Split
-    from multibox.doctor.run import Examination
+    from multibox.doctor.duplicates import Twins
 
 NUM_SHOWN_CHANGES = 10
 
@@ -56,7 +57,15 @@ def doctor(
     with ExitStack() as stack:
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
         wanted = coco.split_list(classes) or None
-        data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        try:
+            data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        except DataError as error:
+            if fix is None:
+                raise
+            # What nothing can be examined of may be mended all the same.
+            say(str(error))
+            _fix(source, splits, fix, ())
+            return 2
         _refuse_overwriting(splits, data, json, save_mosaic)
         is_timed = _can_time(no_timing)
         with console.status("Examining", spinner="line") as status:
@@ -73,7 +82,7 @@ def doctor(
             write_atomically(json, msgspec.json.format(msgspec.json.encode(to_plain(examination)), indent=2) + b"\n")
             say(f"All of this: {json}")
         if fix is not None:
-            _fix(source, splits, fix, examination)
+            _fix(source, splits, fix, examination.twins)
     return examination.exit_code
 
 
@@ -165,7 +174,7 @@ def _save_mosaic(path: Path, data: dict[str, CocoData]) -> None:
     say(f"Samples: {path}")
 
 
-def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
+def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, twins: Sequence[Twins]) -> None:
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as run
     from multibox.wording import counted
@@ -174,7 +183,7 @@ def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, exam
         raise OptionError("--fix takes one annotation file for each split. Mend several one after the other.")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise OptionError(f"{target} lies in {source}, and the original is to stay as it is. Name a folder elsewhere.")
-    changes = run({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
+    changes = run({name: parts[0] for name, parts in splits.items()}, target, twins=twins)
     for change in changes[:NUM_SHOWN_CHANGES]:
         say(f"{change.split}: {change.what}: {change.why}")
     if len(changes) > NUM_SHOWN_CHANGES:

@@ -43,6 +43,9 @@ NUM_HINTS = 50
 SUSPICIOUS_SHARE = 0.02
 """Share of boxes that leave their image or are below a pixel, from which on it is asked what the boxes mean."""
 
+LIES_ACROSS = -1.0
+"""The factor of an image whose width and height have changed places."""
+
 FRAME_TOLERANCE = 0.01
 """Share of a side that boxes may reach over the border by rounding or by a hasty hand."""
 
@@ -131,6 +134,7 @@ def check(
     before = {kind: list(lines) for kind, lines in problems.lines.items()}
     objects, tally = _check_annotations(content, labels, known, usable, problems)
     doubts = [Doubt(_as_kind(kind), f"{len(lines):,} {kind}", tuple(lines)) for kind, lines in content.notes.items()]
+    doubts += [*_listed_twice(content), *_moving(content)]
     meaning = _find_meaning(content, usable, tally)
     if meaning is not None:
         if meaning.is_certain and not guess:
@@ -175,6 +179,24 @@ def reread(annotations: Sequence[Annotation], sizes: dict[Id, Size], meaning: bo
 
 def _as_kind(plural: str) -> str:
     return plural.split(",", maxsplit=1)[0].replace(" ", "-")
+
+
+def _listed_twice(content: Content) -> list[Doubt]:
+    """Files that are listed as several images: what is boxed in one is background in the other."""
+    counts = Counter(image.file_name for image in content.images)
+    if len(counts) == len(content.images):
+        return []
+    twice = tuple(quoted(name) for name, count in counts.items() if count > 1)
+    text = f"{counted(len(twice), 'file')} listed as several images: what is boxed in one is background in the other"
+    return [Doubt("files-listed-twice", text, twice)]
+
+
+def _moving(content: Content) -> list[Doubt]:
+    """Files that hold several frames."""
+    names = tuple(quoted(image.file_name) for image in content.images if image.file_name[-4:].lower() == ".gif")
+    if not names:
+        return []
+    return [Doubt("gifs", f"{counted(len(names), 'image')} in GIF, of which the first frame is read", names)]
 
 
 def _find_meaning(content: Content, usable: dict[Id, UsableImage], tally: _Tally) -> box_meaning.Meaning | None:
@@ -358,8 +380,10 @@ def _verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
         factors[_factor(image, fault)] += 1
         problems.add("images that cannot be used", f"{image.title} {fault}")
     factor, count = max(factors.items(), key=lambda item: item[1], default=(0.0, 0))
-    if factor and count > NUM_EXAMPLES:
-        lines = problems.lines["images that cannot be used"]
+    lines = problems.lines.get("images that cannot be used", [])
+    if factor == LIES_ACROSS and count > NUM_EXAMPLES:
+        lines[0] += f" ({count:,} images lie the other way: they were turned after they were annotated)"
+    elif factor and count > NUM_EXAMPLES:
         lines[0] += (
             f" ({count:,} images differ by the factor {factor:g}: they were resized after they were annotated; "
             "`multibox doctor ... --fix` scales their boxes)"
@@ -367,11 +391,17 @@ def _verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
 
 
 def _factor(image: UsableImage, fault: str) -> float:
-    """How many times its annotated size an image has; 0 if its size is not the fault, or is another shape."""
+    """How many times its annotated size an image has; 0 if its size is not the fault, or is another shape.
+
+    `LIES_ACROSS` where width and height have changed places.
+    """
     sizes = re.match(r"measures (\d+)x(\d+)", fault)
     if sizes is None:
         return 0.0
-    return scale((image.width, image.height), (int(sizes[1]), int(sizes[2]))) or 0.0
+    actual = int(sizes[1]), int(sizes[2])
+    if actual == (image.height, image.width):
+        return LIES_ACROSS
+    return scale((image.width, image.height), actual) or 0.0
 
 
 def scale(annotated: Size, actual: Size) -> float | None:

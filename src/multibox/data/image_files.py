@@ -11,14 +11,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jfif", ".jpe"))
+from multibox.data.addresses import is_remote
+
+SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".avif",
+        ".jp2",
+        ".gif",
+    ]
+)
 """Endings of the images that are looked for in folders, in lower case."""
 
 UNREAD_SUFFIXES = {
     ".heic": "HEIC is not read: save it as JPEG",
     ".heif": "HEIF is not read: save it as JPEG",
-    ".gif": "GIF is not read: save its frames as PNG",
-    ".avif": "AVIF is not read: save it as JPEG",
     ".dcm": "DICOM is not read: save it as PNG",
 }
 """Endings of images that are not read, and what to do."""
@@ -43,7 +62,7 @@ def spellings(file_name: str) -> Iterator[str]:
 
 def below(root: Path, file_name: str) -> str | None:
     """An absolute name relative to the folder that it lies in, or None if it is not absolute or lies elsewhere."""
-    if not file_name.startswith("/"):
+    if not file_name.startswith("/") or is_remote(root):
         return None
     for top in (os.path.abspath(root), os.path.realpath(root)):  # noqa: PTH100 - a link may be part of the name
         if os.path.commonpath([top, posixpath.normpath(file_name)]) == top:

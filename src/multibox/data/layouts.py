@@ -163,6 +163,12 @@ def _layout_below(source: Path) -> Layout | None:
 
 def _nothing_known(source: Path) -> str:
     names = image_names(source)
+    folders = [source, source / "labels", source / "train" / "labels", source / "labels" / "train"]
+    if names and any(next(folder.glob("*.txt"), None) for folder in folders):
+        return (
+            f"{source}: there are images and .txt files as in a YOLO set, but nothing says what the classes are "
+            "called. Add a classes.txt with a name a line, in the order of their numbers, or a data.yaml."
+        )
     what = f"{counted(len(names), 'image')}, but no labels of them" if names else "no data set that multibox knows"
     return (
         f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "

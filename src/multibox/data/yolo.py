@@ -257,10 +257,11 @@ def _settle_boxes(part: Labels, found: Sequence[_Image]) -> None:
 
 
 def _read_lines(file: Path, folder: Path, names: dict[int, str], part: Labels, *, has_keypoints: bool) -> list[_Line]:
+    title = _below(file, folder)
     try:
         text = decode_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        part.lose(UNREADABLE, [f"{_below(file, folder)} is no text ({error.__class__.__name__})"])
+        part.lose(UNREADABLE, [f"{title} is no text ({error.__class__.__name__})"])
         return []
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -271,9 +272,9 @@ def _read_lines(file: Path, folder: Path, names: dict[int, str], part: Labels, *
             label, values = _parse(words, names, has_keypoints=has_keypoints)
         except ValueError as error:
             shown = line.strip() if len(line) <= LONGEST_SHOWN else line.strip()[:LONGEST_SHOWN] + " ..."
-            part.lose(UNREADABLE, [f"{_below(file, folder)}, line {number}: {quoted(shown)} {error}"])
+            part.lose(UNREADABLE, [f"{title}, line {number}: {quoted(shown)} {error}"])
             continue
-        lines.append(_Line(f"{_below(file, folder)}, line {number}:", label, values))
+        lines.append(_Line(f"{title}, line {number}:", label, values))
     return lines
 
 

@@ -159,12 +159,25 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
             yield Finding("warning", "classes-only-in-val", "val", len(unknown), text)
 
 
+def unknown_to_training(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
+    """Objects to validate on of classes that the training set does not even name: other capitals, for one."""
+    if "train" not in splits or "val" not in splits:
+        return
+    known = {*splits["train"].classes, *splits["train"].unchosen}
+    others = {name: count for name, count in splits["val"].unchosen.items() if name not in known}
+    if others:
+        names = listed([f"{name} ({count})" for name, count in others.items()], limit=9)
+        text = f"not a class of the training set, and so not measured: {names}"
+        yield Finding("warning", "classes-only-in-val", "val", len(others), text)
+
+
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
     """All of the above that is worth a word before a training."""
     found = [
         finding for split, data in splits.items() for finding in [*doubtful(split, data), *questionable(split, data)]
     ]
-    return [finding for finding in [*found, *classes_with_few_objects(splits)] if finding.severity != "note"]
+    found += [*classes_with_few_objects(splits), *unknown_to_training(splits)]
+    return [finding for finding in found if finding.severity != "note"]
 
 
 def _same_boxes(record: Record) -> list[tuple[int, int]]:

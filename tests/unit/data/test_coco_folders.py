@@ -110,3 +110,11 @@ def test_images_without_any_labels_are_told(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="this is 6 images, but no labels of them"):
         find_layout(tmp_path)
+
+
+def test_labels_of_yolo_without_names_of_classes_are_told(tmp_path: Path) -> None:
+    put(tmp_path / "images", *FRAMES)
+    put(tmp_path / "labels", "0.txt")
+
+    with pytest.raises(DataError, match=r"nothing says what the classes are called\. Add a classes\.txt"):
+        find_layout(tmp_path)

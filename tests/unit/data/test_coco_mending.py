@@ -296,3 +296,31 @@ def test_names_that_fit_another_root_are_told(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=f"it would fit the data root {tmp_path / 'set'}"):
         coco.read([file], [tmp_path / "set/other"])
+
+
+def test_a_file_that_is_listed_twice_is_told(tmp_path: Path) -> None:
+    written = content()
+    written["images"][1]["file_name"] = "1.jpg"
+
+    (doubt,) = read(tmp_path, written).doubts
+
+    assert (doubt.kind, doubt.examples) == ("files-listed-twice", ('"1.jpg"',))
+
+
+def test_images_that_were_turned_later_are_told(tmp_path: Path) -> None:
+    written = content(images=[{"id": i, "file_name": f"{i}.jpg", "width": 50, "height": 100} for i in range(1, 6)])
+    for image in (4, 5):
+        cv2.imwrite(str(tmp_path / f"{image}.jpg"), np.full((50, 100, 3), 90, np.uint8))
+    written["annotations"] = []
+
+    with pytest.raises(DataError, match=r"5 images lie the other way: they were turned after they were annotated"):
+        read(tmp_path, written)
+
+
+def test_of_gifs_it_is_told_that_the_first_frame_is_read(tmp_path: Path) -> None:
+    _, data = cv2.imencode(".gif", np.zeros((50, 100, 3), np.uint8))
+    (tmp_path / "a.gif").write_bytes(data.tobytes())
+
+    (doubt,) = read(tmp_path, content(images=[{"id": 1, "file_name": "a.gif"}], annotations=[])).doubts
+
+    assert doubt.text == "1 image in GIF, of which the first frame is read"
