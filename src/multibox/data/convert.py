@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from multibox.data import labelme, voc, yolo
+from multibox.data import labelme, open_images, voc, yolo
 from multibox.data.labels import Labels
 from multibox.data.layouts import Format, Layout, Split
 from multibox.errors import DataError
@@ -18,6 +18,7 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "YOLO": yolo.read,
     "Pascal VOC": voc.read,
     "labelme": labelme.read,
+    "Open Images": open_images.read,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 
@@ -77,7 +78,7 @@ def _coco(part: Labels, names: dict[int, str]) -> dict[str, Any]:
         entries.append({"id": image_id, "file_name": name})
         if width is not None and height is not None:
             entries[-1] |= {"width": width, "height": height}
-        for number, x1, y1, x2, y2 in objects:
+        for number, x1, y1, x2, y2, is_crowd in objects:
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append(
                 {
@@ -86,7 +87,7 @@ def _coco(part: Labels, names: dict[int, str]) -> dict[str, Any]:
                     "category_id": number + 1,
                     "bbox": box,
                     "area": round(box[2] * box[3], 3),
-                    "iscrowd": 0,
+                    "iscrowd": int(is_crowd),
                 }
             )
     categories = [{"id": number + 1, "name": name} for number, name in names.items()]

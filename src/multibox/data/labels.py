@@ -14,13 +14,17 @@ from multibox.data.box_meaning import Meaning
 
 
 class LabelledObject(NamedTuple):
-    """The number of an object's class, and the corners of its box in pixels, counted from 0."""
+    """The number of an object's class, and the corners of its box in pixels, counted from 0.
+
+    `is_crowd`: it is around many objects.
+    """
 
     number: int
     x1: float
     y1: float
     x2: float
     y2: float
+    is_crowd: bool = False
 
 
 class LabelledImage(NamedTuple):

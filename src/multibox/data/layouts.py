@@ -11,12 +11,12 @@ import yaml
 
 from multibox.data.coco_folders import find_folder, is_annotation_folder
 from multibox.data.image_files import image_names
-from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, words_of
+from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, kinds_of, words_of
 from multibox.data.text_files import read_text
 from multibox.errors import DataError
 from multibox.wording import counted, listed, quoted
 
-Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme"]
+Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images"]
 
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 """Files with the names of the classes, a line for each, that YOLO sets without a description have."""
@@ -48,8 +48,8 @@ class Layout:
     `splits`: the files of `train` and `val`, or one of them, if the format is COCO. For others, `words` has what the
     set itself calls these, and `description` is what the reading begins with: of YOLO, its data.yaml, obj.data or list
     of classes; of Pascal VOC, the folder Annotations, whose images are listed in ImageSets, or a folder with one of
-    .xml files for each split; of labelme, the folder of its files. `left_out`: a split beside these that nothing
-    here looks at. `passed_over`: lines about files that could have been a part.
+    .xml files for each split; of labelme and Open Images, the folder of its files. `left_out`: a split
+    beside these that nothing here looks at. `passed_over`: lines about files that could have been a part.
     """
 
     format: Format
@@ -145,7 +145,13 @@ def _layout_of_folder(source: Path) -> Layout | None:
         return _yaml_layout(yaml_file)
     if (source / "obj.data").is_file():
         return _darknet_layout(source / "obj.data")
-    return _voc_layout(source) or _coco_layout(source) or _labelme_layout(source) or _listed_layout(source)
+    return (
+        _voc_layout(source)
+        or _coco_layout(source)
+        or _labelme_layout(source)
+        or _listed_layout(source)
+        or _open_images_layout(source)
+    )
 
 
 def _layout_below(source: Path) -> Layout | None:
@@ -324,6 +330,24 @@ def _labelme_layout(source: Path) -> Layout | None:
         return replace(_labelme_layout(below[0]) or Layout("labelme", source)) if len(below) == 1 else None
     has_test = "test" not in words.values() and has_labelme(source / "test")
     return Layout("labelme", source, words=words, description=source, left_out="test" if has_test else "")
+
+
+def _open_images_layout(source: Path) -> Layout | None:
+    """Tables such as train-annotations-bbox.csv."""
+    tables = [file for file in sorted(source.glob("*bbox*.csv")) if _begins_with(file, b"ImageID,")]
+    words: dict[str, str] = {}
+    for split, kinds in (("train", {"train"}), ("val", {"val"}), ("val", {"test"})):
+        table = next((file.name for file in tables if kinds_of(file.stem) & kinds), None)
+        if table is not None:
+            words.setdefault(split, table)
+    if not words and len(tables) == 1:
+        words = {"train": tables[0].name}
+    return Layout("Open Images", source, words=words, description=source) if words else None
+
+
+def _begins_with(file: Path, beginning: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(64).removeprefix(b"\xef\xbb\xbf").startswith(beginning)
 
 
 def _words_for_splits(is_known: Callable[[str], bool]) -> dict[str, str]:

@@ -321,6 +321,21 @@ def voc2007(folder: Path) -> None:
     text(top / "ImageSets/Main/cat_train.txt", "a  1\nb  1\n")
 
 
+def open_images(folder: Path) -> None:
+    head = (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    )
+    rows = [head]
+    for name in NAMES:
+        picture(folder / f"train/000{name}.jpg")
+        for label, (x1, y1, x2, y2) in OBJECTS[name]:
+            code = {"cat": "/m/01yrx", "dog": "/m/0bt9lr"}[label]
+            sides = f"{x1 / 100:.6f},{x2 / 100:.6f},{y1 / 50:.6f},{y2 / 50:.6f}"
+            rows.append(f"000{name},xclick,{code},1,{sides},0,0,0,0")
+    text(folder / "train-annotations-bbox.csv", "\n".join(rows) + "\n")
+    text(folder / "class-descriptions-boxable.csv", '/m/01yrx,cat\n/m/0bt9lr,dog\n/m/011k07,"Tortoise, old"\n')
+
+
 TOOLS = [
     cvat_coco,
     cvat_coco_with_folders_of_subsets,
@@ -344,6 +359,7 @@ TOOLS = [
     coco_annotator,
     kaggle_voc,
     voc2007,
+    open_images,
 ]
 WITH_VAL = {
     roboflow_coco,
@@ -411,3 +427,30 @@ def test_it_may_have_been_saved_anew_by_an_editor(tmp_path: Path, tool: Callable
         file.write_bytes(file.read_bytes().decode().replace("\r\n", "\n").replace("\n", "\r\n").encode(encoding))
 
     assert read(folder, tmp_path / "converted") == expected(tool)
+
+
+def test_groups_of_open_images_are_crowds(tmp_path: Path) -> None:
+    open_images(tmp_path / "set")
+    file = tmp_path / "set/train-annotations-bbox.csv"
+    text(file, file.read_text().replace(",0,0,0,0\n", ",0,0,1,0\n", 1))
+
+    split = convert(find_layout(tmp_path / "set"), tmp_path / "converted")["train"]
+
+    data = coco.read([split.annotation_file], [split.root])
+    assert data.num_crowds == 1 and data.objects_per_class == (1, 1)
+
+
+def test_rows_and_images_of_open_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    open_images(tmp_path / "set")
+    file = tmp_path / "set/train-annotations-bbox.csv"
+    text(
+        file,
+        file.read_text() + "000b,xclick,/m/01yrx,1,0.5,0.5,0.1,0.2,0,0,0,0,0\n000x,x,/m/01yrx,1,0,1,0,1,0,0,0,0,0\n",
+    )
+
+    problems = convert(find_layout(tmp_path / "set"), tmp_path / "converted")["train"].problems
+
+    assert problems == {
+        "images of the table that are missing": ['image "000x"'],
+        "rows that cannot be read": ["train-annotations-bbox.csv, line 5 has a box of width 0"],
+    }
