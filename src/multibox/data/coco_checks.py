@@ -382,7 +382,10 @@ def _verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
     factor, count = max(factors.items(), key=lambda item: item[1], default=(0.0, 0))
     lines = problems.lines.get("images that cannot be used", [])
     if factor == LIES_ACROSS and count > NUM_EXAMPLES:
-        lines[0] += f" ({count:,} images lie the other way: they were turned after they were annotated)"
+        lines[0] += (
+            f" ({count:,} images lie the other way: they were turned after they were annotated, or width and height "
+            "have changed places in the file)"
+        )
     elif factor and count > NUM_EXAMPLES:
         lines[0] += (
             f" ({count:,} images differ by the factor {factor:g}: they were resized after they were annotated; "

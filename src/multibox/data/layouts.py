@@ -129,7 +129,8 @@ def is_labelme(file: Path) -> bool:
 
 def has_xml(folder: Path) -> bool:
     """Whether there are annotations in a folder; other programs keep their own .xml files, a model for one."""
-    for file in sorted(file for file in folder.glob("**/*") if file.suffix.lower() == ".xml")[:3]:
+    files = [file for file in folder.glob("**/*") if file.suffix.lower() == ".xml" and not file.name.startswith(".")]
+    for file in sorted(files)[:3]:
         try:
             beginning = file.read_bytes()[:4096]
         except OSError as error:
@@ -204,7 +205,7 @@ def _coco_candidates(folder: Path) -> tuple[list[Path], list[str]]:
     """Annotation files, and lines about files that lack something to be one."""
     candidates, passed_over = [], []
     for file in [file for depth in ("*.json", "*/*.json") for file in sorted(folder.glob(depth))]:
-        if is_labelme(file):
+        if file.name.startswith(".") or is_labelme(file):
             continue
         missing = _missing_keys(file)
         if not missing:
@@ -298,7 +299,7 @@ def _listed_layout(source: Path) -> Layout | None:
 
 
 def _voc_layout(source: Path) -> Layout | None:
-    folder = next((one for one in _folders(source) if one.name.lower() == "annotations"), None)
+    folder = next((inner for inner in _folders(source) if inner.name.lower() == "annotations"), None)
     if folder is not None and has_xml(folder):
         lists = sorted((source / "ImageSets" / "Main").glob("*.txt"))
         words = _words_for_splits(lambda word: voc_list(source, word).is_file())

@@ -121,7 +121,7 @@ def _read_documents(folder: Path, listed_in: Path | None, part: Labels) -> Itera
     files = {
         stem_key(file.relative_to(folder).as_posix()): file
         for file in sorted(folder.glob("**/*"))
-        if file.suffix.lower() == ".xml"
+        if file.suffix.lower() == ".xml" and not file.name.startswith(".")  # macOS leaves ._a.xml beside a.xml
     }
     stems = by_stem(image_names(part.root))
     chosen = files if listed_in is None else _listed(listed_in, files, part)
@@ -197,7 +197,8 @@ def _image_name(stem: str, given: str, stems: dict[str, list[str]]) -> tuple[str
 
     The stem of the annotation file is what the format goes by; the name inside is often that of another machine.
     """
-    own = stems.get(stem, [])
+    # Some sets have a folder for the .xml files inside that of annotations.
+    own = stems.get(stem, []) or stems.get(stem.rsplit("/", 1)[-1], [])
     base = next(iter(reversed(list(tails(given)))), "")
     if len(own) > 1:
         named = [name for name in own if name.rsplit("/", 1)[-1] == base]

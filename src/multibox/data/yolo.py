@@ -153,7 +153,7 @@ def _read_part(layout: Layout, content: dict[str, Any], word: str, names: dict[i
     listings = {folder: _text_names(folder) for folder in dict.fromkeys(label_folders.values())}
     has_keypoints = bool(content.get("kpt_shape"))
     used: dict[Path, list[Path]] = {}
-    found: list[_Image] = []
+    read_images: list[_Image] = []
     without: list[Path] = []
     for path in paths:
         fault, size = _shown_size(path)
@@ -161,18 +161,20 @@ def _read_part(layout: Layout, content: dict[str, Any], word: str, names: dict[i
             part.lose("images that cannot be used", [f"image {quoted(_below(path, root))} {fault}"])
             continue
         folder = label_folders[path.parent]
-        text_name = listings[folder].get(stem_key(path.name))
+        # Some programs write a.jpg.txt for a.jpg.
+        stem = stem_key(path.name) if stem_key(path.name) in listings[folder] else path.name
+        text_name = listings[folder].get(stem)
         lines: list[_Line] = []
         if text_name is None:
             without.append(path)
         else:
             used.setdefault(folder / text_name, []).append(path)
             lines = _read_lines(folder / text_name, layout.folder, names, part, has_keypoints=has_keypoints)
-        found.append(_Image(path, *size, lines))
+        read_images.append(_Image(path, *size, lines))
     _note_files(
-        part, layout, label_folders, listings, used, without, word, num_images=len(found), is_listed=not folders
+        part, layout, label_folders, listings, used, without, word, num_images=len(read_images), is_listed=not folders
     )
-    _settle_boxes(part, found)
+    _settle_boxes(part, read_images)
     return part
 
 
@@ -213,13 +215,11 @@ def _note_files(
         )
     if is_listed:
         return
-    known = {(label_folders[path.parent], stem_key(path.name)) for paths in used.values() for path in paths}
-    known |= {(label_folders[path.parent], stem_key(path.name)) for path in without}
     orphans = [
         f"{_below(folder / name, layout.folder)} has no image"
         for folder, texts in listings.items()
         for stem, name in sorted(texts.items())
-        if (folder, stem) not in known and name not in CLASS_LISTS and not kinds_of(stem) and stem != "notes"
+        if folder / name not in used and name not in CLASS_LISTS and not kinds_of(stem) and stem != "notes"
     ]
     # A folder of labels for all splits has files of the others, too.
     if used and all(
@@ -232,10 +232,10 @@ def _is_of(folder: Path, word: str) -> bool:
     return not word or bool(kinds_of(folder.parent.name) & kinds_of(word))
 
 
-def _settle_boxes(part: Labels, found: Sequence[_Image]) -> None:
+def _settle_boxes(part: Labels, read_images: Sequence[_Image]) -> None:
     """Turn the lines into boxes in pixels, by what their numbers mean in the whole part."""
-    values = np.array([line.values for image in found for line in image.lines], dtype=np.float64).reshape(-1, 4)
-    sizes = np.array([(image.width, image.height) for image in found for _ in image.lines], dtype=np.float64)
+    values = np.array([line.values for image in read_images for line in image.lines], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([(image.width, image.height) for image in read_images for _ in image.lines], dtype=np.float64)
     sizes = sizes.reshape(-1, 2)
     part.meaning = box_meaning.find_meaning(values, sizes, box_meaning.YOLO)
     reading = box_meaning.YOLO
@@ -243,7 +243,7 @@ def _settle_boxes(part: Labels, found: Sequence[_Image]) -> None:
         reading = part.meaning.reading
     corners = box_meaning.corners_px(values, sizes, reading).tolist()
     position = 0
-    for image in found:
+    for image in read_images:
         objects = []
         for line in image.lines:
             x1, y1, x2, y2 = corners[position]
@@ -318,18 +318,18 @@ def _image_paths(layout: Layout, content: dict[str, Any], word: str) -> tuple[li
     missing: list[str] = []
     folders: list[Path] = []
     for place in places:
-        found = _find_place(layout, content, word, place)
-        if found.is_dir():
-            folder = _folder_of_images(found)
+        where = _find_place(layout, content, word, place)
+        if where.is_dir():
+            folder = _folder_of_images(where)
             folders.append(folder)
             paths += [folder / name for name in image_names(folder)]
             continue
-        for line in _lines(found, "the list of images"):
-            path = _listed_image(line, found, layout, content) if line else None
+        for line in _lines(where, "the list of images"):
+            path = _listed_image(line, where, layout, content) if line else None
             if path is not None:
                 paths.append(path)
             elif line:
-                missing.append(f"{found.name} lists {quoted(line)}, which is not there")
+                missing.append(f"{where.name} lists {quoted(line)}, which is not there")
     has_lists = len(folders) < len(places)
     return list(dict.fromkeys(paths)), missing, [] if has_lists else folders
 
@@ -418,7 +418,7 @@ def _text_names(folder: Path) -> dict[str, str]:
         names = sorted(entry.name for entry in os.scandir(folder))
     except OSError:
         return {}
-    return {stem_key(name): name for name in names if name[-4:].lower() == ".txt"}
+    return {stem_key(name): name for name in names if name[-4:].lower() == ".txt" and not name.startswith(".")}
 
 
 def _shown_size(path: Path) -> tuple[str, tuple[int, int] | None]:

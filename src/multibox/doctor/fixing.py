@@ -15,7 +15,7 @@ import numpy as np
 
 from multibox.data import images
 from multibox.data.box_meaning import COCO, Meaning, corners_px, find_meaning, numbers_as
-from multibox.data.coco_checks import box_fault, find_file, scale
+from multibox.data.coco_checks import box_fault, find_file, fits_turned, scale
 from multibox.data.coco_format import read_plain
 from multibox.data.convert import OTHER_MEANING
 from multibox.data.image_files import leads_outside
@@ -248,6 +248,9 @@ def _fix_size(image: dict[str, Any], annotations: Sequence[dict[str, Any]], root
     if fault is None or not fault.startswith("measures"):
         return None
     actual = images.read_size(path)
+    if actual == (height, width) and fits_turned((width, height), [a["bbox"] for a in annotations if a.get("bbox")]):
+        image["width"], image["height"] = actual
+        return f"measures {actual[0]} x {actual[1]} px", "its width and height had changed places: its boxes fit it so"
     factor = scale((width, height), actual)
     if factor is None:
         return None

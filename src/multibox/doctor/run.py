@@ -73,7 +73,6 @@ def examine(
         found += checks.converted(split, (parts or {}).get(split, ()))
         found += checks.unusable(split, data)
         found += checks.doubtful(split, data)
-        found += orientation.check_frames(split, (parts or {}).get(split, ()))
         found += checks.questionable(split, data)
         found += orientation.check_orientation(split, data)
         found += pixels.check_pixels(split, data)

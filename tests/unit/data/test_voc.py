@@ -208,3 +208,17 @@ def test_a_set_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"no annotation has an object that can be read; the first: a\.xml, object 1"):
         read(folder)
+
+
+def test_annotations_in_a_folder_of_their_own_and_files_of_macos(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for name in ("a", "b"):
+        picture(folder / f"images/{name}.jpg")
+        (folder / "annotations/xmls").mkdir(parents=True, exist_ok=True)
+        (folder / f"annotations/xmls/{name}.xml").write_text(annotation("", thing()))
+        (folder / f"annotations/xmls/._{name}.xml").write_bytes(b"\0\5\x16\7")
+
+    split = read(folder)["train"]
+
+    assert boxes_of(split) == {"a.jpg": [READ], "b.jpg": [READ]}
+    assert not split.problems and not split.doubts

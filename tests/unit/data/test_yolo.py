@@ -170,6 +170,7 @@ def test_two_images_with_one_label_file_are_told(tmp_path: Path) -> None:
 def test_labels_without_an_image_and_images_that_are_not_read_are_told(tmp_path: Path) -> None:
     folder = yolo_set(tmp_path / "set", LINE, LINE)
     (folder / "images/1.png").rename(folder / "images/1.heic")
+    write(folder / "labels/._0.txt", "of macOS")
 
     problems = read(folder).problems
 
@@ -189,6 +190,7 @@ def test_labels_without_an_image_and_images_that_are_not_read_are_told(tmp_path:
         ("train/images/a.png", "train/Labels/a.txt"),
         ("images/train/a.PNG", "labels/train/a.TXT"),
         ("images/train/deep/a.png", "labels/train/deep/a.txt"),
+        ("images/train/a.png", "labels/train/a.png.txt"),
     ],
 )
 def test_labels_are_found_beside_their_images_or_in_the_folder_for_them(tmp_path: Path, image: str, label: str) -> None:

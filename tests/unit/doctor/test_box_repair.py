@@ -106,3 +106,10 @@ def test_a_set_of_which_no_object_is_left_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not one object is left to train on"):
         fix({"train": split}, tmp_path / "fixed")
     assert not (tmp_path / "fixed").exists()
+
+
+def test_width_and_height_that_have_changed_places_change_back(tmp_path: Path) -> None:
+    boxes = [[x, y, x2 - x, y2 - y] for x, y, x2, y2 in MEANT if x2 > 50]
+    split = coco_set(tmp_path / "set", [box for box in boxes if box[0] + box[2] / 2 > 50], size=(50, 100))
+
+    assert fixed_boxes(split, tmp_path / "fixed") == [box for box in MEANT if (box[0] + box[2]) / 2 > 50]
