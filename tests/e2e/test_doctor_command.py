@@ -138,6 +138,7 @@ def test_a_zip_is_read_in_its_place(multibox, data, tmp_path):
     done = multibox("doctor", archive, "--no-timing")
     assert done.returncode == 1, done.stderr
     assert "8 images, 160 x 120 px; 8 objects" in done.stdout
+    assert f"{archive}: a YOLO set" in done.stdout
     converted = multibox("convert", archive, "--save-to", tmp_path / "as coco")
     assert converted.returncode == 0, converted.stderr
     assert (tmp_path / "as coco" / "my export" / "yolo" / "images").is_dir()
@@ -180,3 +181,14 @@ def test_a_set_that_cannot_be_examined_may_be_mended_all_the_same(multibox, data
     assert "no usable image is left" in done.stdout
     again = multibox("doctor", tmp_path / "fixed", "--no-timing")
     assert again.returncode == 1, again.stdout + again.stderr
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt"]])
+def test_an_archive_without_a_data_set_is_called_by_its_own_name(multibox, tmp_path, names):
+    (tmp_path / "empty").mkdir()
+    for name in names:
+        (tmp_path / "empty" / name).write_text("nothing")
+    archive = shutil.make_archive(str(tmp_path / "my export"), "zip", tmp_path / "empty")
+    done = multibox("doctor", archive, "--no-timing")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{archive}: this is no data set that multibox knows.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,16 +117,24 @@ def _splits(
     place = source
     if is_archive(source):
         place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    layout = find_layout(place)
-    found = layout.splits
-    if layout.format != "COCO":
-        found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    try:
+        layout = find_layout(place)
+        found = layout.splits
+        if layout.format != "COCO":
+            found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    except DataError as error:  # where an archive was unpacked to is nobody's business
+        raise DataError(str(error).replace(str(place), str(source))) from error
+    if place != source:
+        titles = {name: split.title or str(split.annotation_file) for name, split in found.items()}
+        found = {
+            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in found.items()
+        }
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
     say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
     for line in layout.passed_over:
-        say(f"{line}.")
+        say(f"{line}.".replace(str(place), str(source)))
     for split in found.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}")
+        say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
     return {name: [split] for name, split in found.items()}
 
 

@@ -22,6 +22,7 @@ def unpack(source: Path, folder: Path) -> Path:
         DataError: it is no .zip, is broken, or needs a password.
     """
     target = folder / source.stem
+    target.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(source) as archive:
             archive.extractall(target)

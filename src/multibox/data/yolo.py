@@ -378,7 +378,8 @@ def _listed_image(line: str, file: Path, layout: Layout, content: dict[str, Any]
             if path.is_file():
                 return _absolute(path)
     for tail in tails(line):
-        for name in spellings(tail):
+        # A mere file name may be that of another image.
+        for name in spellings(tail) if "/" in tail else ():
             if (layout.folder / name).is_file():
                 return _absolute(layout.folder / name)
     return None

@@ -232,6 +232,22 @@ def test_lists_of_images_are_read_wherever_they_were_written(tmp_path: Path, lin
     }
 
 
+def test_the_mere_name_of_a_listed_image_is_not_enough(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for place in ("images/val/0.png", "1.png"):
+        picture(folder / place)
+    write(folder / "labels/val/0.txt", LINE)
+    write(folder / "val.txt", "images/val/0.png\nimages/val/1.png\n")
+    write(folder / "data.yaml", "val: val.txt\nnames: [cat]\n")
+
+    split = convert(find_layout(folder), tmp_path / "converted")["val"]
+
+    assert boxes_of(split) == {"0.png": [BOX]}
+    assert split.problems == {
+        "listed images that are missing": ['val.txt lists "images/val/1.png", which is not there']
+    }
+
+
 def test_several_folders_are_one_split(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     for part in ("monday", "tuesday"):
