@@ -48,7 +48,6 @@ EXTRA_OF = {
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
-    "labelformat": "formats",
 }
 """The extra of this package that brings a library."""
 

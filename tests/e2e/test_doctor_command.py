@@ -86,3 +86,109 @@ def test_convert_says_how_to_train_and_refuses_what_needs_none(multibox, data, t
     refused = multibox("convert", data, "--save-to", tmp_path / "nothing")
     assert refused.returncode == 2
     assert "a COCO set already" in refused.stderr
+
+
+def yolo_set(folder: Path, images: Path, *labels: str) -> Path:
+    shutil.copytree(images, folder / "images")
+    (folder / "labels").mkdir()
+    for image, text in zip(sorted((folder / "images").iterdir()), labels, strict=False):
+        (folder / "labels" / image.with_suffix(".txt").name).write_text(text)
+    (folder / "data.yaml").write_text("train: images\nnames: [shape]\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "words"),
+    [
+        (["0 0.5 0.5 0.2 0.2\n"] * 8, 0, "Train with: multibox train"),
+        (["0 0.5 0.5 0.2 0.2\n"] * 7 + ["0 nan 0.5 0.2 0.2\n"], 1, "1 things of "),
+        (["0 nan 0.5 0.2 0.2\n"] * 8, 2, "not one object of it can be read"),
+        (["0 80 60 32 24\n"] * 8, 2, "but as centre and size (x, y of the centre, width, height) in pixels"),
+    ],
+)
+def test_convert_invites_to_train_only_if_nothing_is_lost(multibox, data, tmp_path, labels, code, words):
+    yolo = yolo_set(tmp_path / "yolo", data / "val", *labels)
+    done = multibox("convert", yolo, "--save-to", tmp_path / "as coco")
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
+    assert ("Train with:" in done.stdout) == (code == 0)
+
+
+def test_doctor_mends_boxes_in_pixels_and_says_so(multibox, data, tmp_path):
+    yolo = yolo_set(tmp_path / "yolo", data / "val", *["0 80 60 32 24\n"] * 8)
+    done = multibox("doctor", yolo, "--no-timing", "--fix", tmp_path / "fixed")
+    assert done.returncode == 2
+    assert "all 8 boxes do not fit as centre and size" in done.stdout
+    content = json.loads((tmp_path / "fixed" / "annotations_train.json").read_text())
+    assert {tuple(annotation["bbox"]) for annotation in content["annotations"]} == {(64, 48, 32, 24)}
+
+
+def test_doctor_mends_nothing_of_a_set_of_which_nothing_is_left(multibox, data, tmp_path):
+    yolo = yolo_set(tmp_path / "yolo", data / "val", *["0 nan 0.5 0.2 0.2\n"] * 8)
+    done = multibox("doctor", yolo, "--no-timing", "--fix", tmp_path / "fixed")
+    assert done.returncode == 2
+    assert "not one object is left to train on" in done.stderr
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_a_zip_is_read_in_its_place(multibox, data, tmp_path):
+    yolo = yolo_set(tmp_path / "yolo", data / "val", *["0 0.5 0.5 0.2 0.2\n"] * 8)
+    archive = shutil.make_archive(str(tmp_path / "my export"), "zip", yolo.parent, "yolo")
+    shutil.rmtree(yolo)
+    done = multibox("doctor", archive, "--no-timing")
+    assert done.returncode == 1, done.stderr
+    assert "8 images, 160 x 120 px; 8 objects" in done.stdout
+    assert f"{archive}: a YOLO set" in done.stdout
+    converted = multibox("convert", archive, "--save-to", tmp_path / "as coco")
+    assert converted.returncode == 0, converted.stderr
+    assert (tmp_path / "as coco" / "my export" / "yolo" / "images").is_dir()
+
+
+def test_nothing_is_written_over_what_is_read(multibox, data):
+    for option, place in (("--json", "annotations_train.json"), ("--save-mosaic", "train/image 00.png")):
+        before = (data / place).read_bytes()
+        done = multibox("doctor", data, "--no-timing", option, data / place)
+        assert done.returncode == 2
+        assert f"{option}: this would write over" in done.stderr
+        assert (data / place).read_bytes() == before
+
+
+def test_training_refuses_boxes_that_all_mean_something_else(multibox, data, train_arguments, tmp_path):
+    file = data / "annotations_train.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + width, y + height]
+    file.write_text(json.dumps(content))
+    arguments = [*train_arguments[:7], "--train-ann-files", file, "--train-data-roots", data / "train"]
+    done = multibox(*arguments, "--epochs", "1", "--save-checkpoints-to", tmp_path / "out")
+    assert done.returncode == 2
+    assert "but as two corners (x1, y1, x2, y2) in pixels" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_set_that_cannot_be_examined_may_be_mended_all_the_same(multibox, data, tmp_path):
+    for name in ("train", "val"):
+        file = data / f"annotations_{name}.json"
+        content = json.loads(file.read_text())
+        for image in content["images"]:
+            image["width"], image["height"] = 320, 240  # the images were halved after they were annotated
+        for annotation in content["annotations"]:
+            annotation["bbox"] = [2 * value for value in annotation["bbox"]]
+        file.write_text(json.dumps(content))
+    done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
+    assert done.returncode == 2
+    assert "no usable image is left" in done.stdout
+    again = multibox("doctor", tmp_path / "fixed", "--no-timing")
+    assert again.returncode == 1, again.stdout + again.stderr
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt"]])
+def test_an_archive_without_a_data_set_is_called_by_its_own_name(multibox, tmp_path, names):
+    (tmp_path / "empty").mkdir()
+    for name in names:
+        (tmp_path / "empty" / name).write_text("nothing")
+    archive = shutil.make_archive(str(tmp_path / "my export"), "zip", tmp_path / "empty")
+    done = multibox("doctor", archive, "--no-timing")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{archive}: this is no data set that multibox knows.")

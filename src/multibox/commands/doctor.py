@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multibox.commands.console import console
 from multibox.commands.options import Flag, require_together, say
-from multibox.errors import OptionError
+from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
     from multibox.data.layouts import Split
-    from multibox.doctor.run import Examination
+    from multibox.doctor.duplicates import Twins
 
 NUM_SHOWN_CHANGES = 10
 
@@ -38,7 +40,8 @@ def doctor(
     Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
 
     Args:
-        source: A data set: a folder or file of COCO, YOLO (data.yaml) or Pascal VOC. Instead, COCO files can be named:
+        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC or labelme. Instead, COCO
+            files can be named:
         train_ann_files: Annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on.
@@ -56,7 +59,16 @@ def doctor(
     with ExitStack() as stack:
         splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
         wanted = coco.split_list(classes) or None
-        data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        try:
+            data = {name: _read(parts, wanted) for name, parts in splits.items()}
+        except DataError as error:
+            if fix is None:
+                raise
+            # What nothing can be examined of may be mended all the same.
+            say(str(error))
+            _fix(source, splits, fix, ())
+            return 2
+        _refuse_overwriting(splits, data, json, save_mosaic)
         is_timed = _can_time(no_timing)
         with console.status("Examining", spinner="line") as status:
             examination = run.doctor(data, is_timed=is_timed, parts=splits, report=status.update)
@@ -74,14 +86,27 @@ def doctor(
             )
             say(f"All of this: {json}")
         if fix is not None:
-            _fix(source, splits, fix, examination)
+            _fix(source, splits, fix, examination.twins)
     return examination.exit_code
+
+
+def _refuse_overwriting(
+    splits: dict[str, list[Split]], data: dict[str, CocoData], json: Path | None, mosaic: Path | None
+) -> None:
+    """Fail before the work where an output would replace what is read."""
+    from multibox.predict.drawings import refuse_overwriting
+
+    outputs = [(option, path) for option, path in (("--json", json), ("--save-mosaic", mosaic)) if path is not None]
+    inputs = [part.annotation_file for parts in splits.values() for part in parts]
+    inputs += [record.path for of_split in data.values() for record in of_split.records]
+    refuse_overwriting(outputs, inputs)
 
 
 def _splits(
     source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
 ) -> dict[str, list[Split]]:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
+    from multibox.data.archives import is_archive, unpack
     from multibox.data.convert import convert
     from multibox.data.layouts import find_layout
 
@@ -92,15 +117,28 @@ def _splits(
     if source is None:
         named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         return {name: _named(files, roots) for name, (files, roots) in named.items() if files}
-    layout = find_layout(source)
-    splits = layout.splits
-    if layout.format != "COCO":
-        splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    place = source
+    if is_archive(source):
+        place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    try:
+        layout = find_layout(place)
+        found = layout.splits
+        if layout.format != "COCO":
+            found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    except DataError as error:  # where an archive was unpacked to is nobody's business
+        raise DataError(str(error).replace(str(place), str(source))) from error
+    if place != source:
+        titles = {name: split.title or str(split.annotation_file) for name, split in found.items()}
+        found = {
+            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in found.items()
+        }
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
-    for split in splits.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}")
-    return {name: [split] for name, split in splits.items()}
+    say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
+    for line in layout.passed_over:
+        say(f"{line}.".replace(str(place), str(source)))
+    for split in found.values() if layout.format == "COCO" else ():
+        say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
+    return {name: [split] for name, split in found.items()}
 
 
 def _named(files: str, roots: str) -> list[Split]:
@@ -117,7 +155,10 @@ def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
     from multibox.data import coco
 
     files, roots = [part.annotation_file for part in parts], [part.root for part in parts]
-    return coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
+    titles = [part.title for part in parts]
+    return coco.read(
+        files, roots, classes=classes, skip_bad=True, allow_missing_classes=True, titles=titles, guess=True
+    )
 
 
 def _can_time(no_timing: bool) -> bool:
@@ -143,7 +184,7 @@ def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
     say(f"Samples: {path}")
 
 
-def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, examination: Examination) -> None:
+def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, twins: Sequence[Twins]) -> None:
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as write_fixed
     from multibox.wording import counted
@@ -152,9 +193,12 @@ def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, exam
         raise OptionError("--fix takes one annotation file for each split. Fix several one after the other.")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise OptionError(f"{target} lies in {source}, and the original is to stay as it is. Name a folder elsewhere.")
-    changes = write_fixed({name: parts[0] for name, parts in splits.items()}, target, twins=examination.twins)
+    changes = write_fixed({name: parts[0] for name, parts in splits.items()}, target, twins=twins)
     for change in changes[:NUM_SHOWN_CHANGES]:
         say(f"{change.split}: {change.what}: {change.why}")
     if len(changes) > NUM_SHOWN_CHANGES:
         say(f"... and {len(changes) - NUM_SHOWN_CHANGES} more")
     say(f"A corrected copy is in {target}; {counted(len(changes), 'change')} listed in {target / CHANGES}.")
+    lost = sum("left out" in change.what for change in changes)
+    if lost:
+        say(f"{lost} of them left something out of the data: look at these before you train on it.")

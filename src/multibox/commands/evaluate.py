@@ -18,7 +18,7 @@ from multibox.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from multibox.data.coco import Record
+    from multibox.data.coco import CocoData, Record
     from multibox.runtime.contract import ExportInfo
     from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections, Image
@@ -75,6 +75,7 @@ def evaluate(
     data = read_named_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
     drawn_from, reason = shown_from(threshold, runtime.threshold)
+    _refuse_overwriting(data, load_weights, save_metrics_to, save_output_to, save_detections_to)
 
     def save_image(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
@@ -85,19 +86,25 @@ def evaluate(
     with counting("Evaluating", len(data.records)) as progress:
         result = evaluation.evaluate(runtime, data, progress=progress, on_image=save_image)
     console.print(output_files.metrics_table(result.metrics))
+    for line in output_files.limits(data):
+        say(line)
     if save_metrics_to is not None:
         size, complexity = _size_and_complexity(runtime)
-        for path, write in (
-            (save_metrics_to, output_files.write_metrics_yaml),
-            (save_metrics_to.with_suffix(".json"), output_files.write_metrics_json),
-        ):
-            write(
-                path,
-                weights_path=load_weights,
-                metrics=result.metrics,
-                size_mp=size,
-                complexity_gflops=complexity,
-            )
+        output_files.write_metrics_yaml(
+            save_metrics_to,
+            weights_path=load_weights,
+            metrics=result.metrics,
+            size_mp=size,
+            complexity_gflops=complexity,
+        )
+        output_files.write_metrics_json(
+            save_metrics_to.with_suffix(".json"),
+            weights_path=load_weights,
+            metrics=result.metrics,
+            size_mp=size,
+            complexity_gflops=complexity,
+            data=data,
+        )
         recorded = save_metrics_to.with_suffix(f".{evaluation_record.NAME}")
         evaluation_record.write_record(
             recorded, result.detections, data, model=load_weights, input_size=runtime.input_size
@@ -110,6 +117,28 @@ def evaluate(
     if save_output_to is not None:
         say(f"Pictures: {save_output_to}, with detections from a score of {drawn_from:g} on, {reason}.")
     return 0
+
+
+def _refuse_overwriting(
+    data: CocoData, model: Path, metrics: Path | None, drawings: Path | None, detections: Path | None
+) -> None:
+    """Fail before the work where an output would replace what is read."""
+    from multibox.drawing import drawing_path
+    from multibox.evaluate.record import NAME
+    from multibox.predict.drawings import refuse_overwriting
+
+    outputs: dict[Path, str] = {}
+    if metrics is not None:
+        outputs |= dict.fromkeys(
+            (metrics, metrics.with_suffix(".json"), metrics.with_suffix(f".{NAME}")), "--save-metrics-to"
+        )
+    if detections is not None:
+        outputs[detections] = "--save-detections-to"
+    if drawings is not None:
+        outputs |= {drawing_path(drawings, record.file_name): "--save-output-to" for record in data.records}
+    inputs = [model, model.with_suffix(".bin"), *(file for file, _ in data.sources)]
+    inputs += [record.path for record in data.records]
+    refuse_overwriting([(option, path) for path, option in outputs.items()], inputs)
 
 
 def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, None]:

@@ -13,7 +13,7 @@ from multibox.commands.console import errors, tracking
 from multibox.commands.options import Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
-from multibox.wording import counted
+from multibox.wording import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,6 +167,9 @@ class _Outputs:
                 f"{self.ann_file}: {coco_file.num_unknown} of the pictures are not in it, or in another size, and so "
                 f"not in {self.coco}; the first: {coco_file.first_unknown}"
             )
+        if coco_file is not None and coco_file.left_out:
+            names = listed([f"{name} ({count})" for name, count in coco_file.left_out.items()], limit=9)
+            say(f"{self.ann_file}: it has no category for {names}; these detections are not in {self.coco}")
 
 
 def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _Outputs, stop: Interruption) -> Tally:

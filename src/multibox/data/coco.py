@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
+from multibox.data import coco_categories
 from multibox.data.addresses import locate
 from multibox.data.coco_categories import choose_categories, common_categories
 from multibox.data.coco_checks import Usable, UsableImage, UsableObject, check
-from multibox.data.coco_format import Id, Source, read_content
+from multibox.data.coco_format import AnnotationFile, Id, read_content
+from multibox.data.problems import Doubt
 from multibox.errors import DataError
 from multibox.structures import FloatArray, IntArray, Targets
 from multibox.wording import counted, quoted
@@ -63,7 +66,9 @@ class CocoData:
     were cut at the border of their image. `skipped`: a line for each image and annotation that was left out because it
     is bad; `problems` has the same lines by what is wrong. `fingerprint`: the same for the same classes, names and
     sizes of image files, and boxes.
-    `sources`: each annotation file with the folder of its images, as absolute paths.
+    `sources`: each annotation file with the folder of its images, as absolute paths. `doubts`: what can be used but is
+    hardly meant. `unchosen`: how many objects the files have of each class that is not chosen. `areas_from_boxes`: how
+    many objects have the area of their box because theirs was not annotated as a number above 0.
     """
 
     records: tuple[Record, ...] = field(repr=False)
@@ -74,6 +79,14 @@ class CocoData:
     fingerprint: str
     sources: tuple[tuple[Path, Path], ...] = ()
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    doubts: tuple[Doubt, ...] = ()
+    unchosen: Mapping[str, int] = field(default_factory=dict)
+    areas_from_boxes: int = 0
+
+    @property
+    def num_crowds(self) -> int:
+        """How many boxes around many objects there are; evaluation counts them neither for nor against."""
+        return sum(int(record.is_crowd.sum()) for record in self.records)
 
     @cached_property
     def objects_per_class(self) -> tuple[int, ...]:
@@ -84,7 +97,7 @@ class CocoData:
         return tuple(counts.tolist())
 
     def evenly(self, count: int) -> CocoData:
-        """The same with so many records at most, evenly spread; what was wrong stays that of the whole."""
+        """This data with so many records at most, evenly spread; what was wrong stays that of the whole."""
         total = len(self.records)
         if total <= count:
             return self
@@ -111,17 +124,22 @@ def read(
     keep_images_without_objects: bool = True,
     verify_images: bool = True,
     allow_missing_classes: bool = False,
+    titles: Sequence[str] | None = None,
+    guess: bool = False,
 ) -> CocoData:
     """The images and objects of one or several annotation files, each with the folder that its images are in.
 
     Several files become one set and must have the same categories. `classes` chooses some of them, in this order; by
-    default all are taken, by ascending id. Files and folders may be addresses (see `locations`). With `skip_bad`,
+    default all are taken, by ascending id. Files and folders may be addresses (see `addresses`). With `skip_bad`,
     images and annotations that cannot be used are left out and listed. With `verify_images`, every image on this
     machine is decoded (quickly) and its size compared. With `allow_missing_classes`, the files need not have all of
-    `classes`, as when a model is evaluated on data of some of its classes; but one.
+    `classes`, as when a model is evaluated on data of some of its classes; but one. `titles` are what messages call the
+    files, if not by their paths. With `guess`, boxes that all mean something else are read as that, and `doubts` say
+    so: for a look at a set, not for training on it.
 
     Raises:
-        DataError: something cannot be used, and `skip_bad` is off or does not apply.
+        DataError: something cannot be used, and `skip_bad` is off or does not apply; or nearly all boxes of a file mean
+            something else than the format says.
     """
     if len(annotation_files) != len(data_roots):
         raise DataError(
@@ -131,15 +149,15 @@ def read(
     if not annotation_files:
         raise DataError("No annotation file is given. Name at least one, and the folder that its images are in.")
     sources = [
-        Source(locate(file), locate(root), index)
+        AnnotationFile(locate(file), locate(root), index, titles[index] if titles else "")
         for index, (file, root) in enumerate(zip(annotation_files, data_roots, strict=True))
     ]
     contents = [read_content(source) for source in sources]
     categories = common_categories(sources, contents)
-    chosen = choose_categories(categories, classes, sources[0].file, allow_missing=allow_missing_classes)
+    chosen = choose_categories(categories, classes, sources[0].name, allow_missing=allow_missing_classes)
     labels = {category_id: label for label, category_id in enumerate(chosen) if category_id is not None}
     results = [
-        check(source, content, labels, known=categories, skip_bad=skip_bad, verify_images=verify_images)
+        check(source, content, labels, known=categories, skip_bad=skip_bad, verify_images=verify_images, guess=guess)
         for source, content in zip(sources, contents, strict=True)
     ]
     records = tuple(
@@ -161,23 +179,37 @@ def read(
         fingerprint=_fingerprint(names, records, file_sizes),
         sources=tuple((source.file.resolve(), source.root.resolve()) for source in sources),
         problems=_joined(usable.problems for usable in results),
+        doubts=(
+            *dict.fromkeys(doubt for content in contents for doubt in coco_categories.doubts(content, names)),
+            *(doubt for usable in results for doubt in usable.doubts),
+        ),
+        unchosen=_unchosen(categories, results),
+        areas_from_boxes=sum(usable.areas_from_boxes for usable in results),
     )
+
+
+def _unchosen(categories: dict[int, str], results: Sequence[Usable]) -> dict[str, int]:
+    """How many objects there are of each class that is not chosen, by its name."""
+    counts = Counter[int]()
+    for usable in results:
+        counts.update(usable.unchosen)
+    return {categories[category_id]: count for category_id, count in sorted(counts.items())}
 
 
 def _joined(problems: Iterable[dict[str, list[str]]]) -> dict[str, list[str]]:
     joined: dict[str, list[str]] = {}
-    for one in problems:
-        for kind, lines in one.items():
+    for of_file in problems:
+        for kind, lines in of_file.items():
             joined.setdefault(kind, []).extend(lines)
     return joined
 
 
-def _records(source: Source, usable: Usable) -> Iterator[Record]:
+def _records(source: AnnotationFile, usable: Usable) -> Iterator[Record]:
     for image in usable.images:
         yield _record(source, image, usable.objects.get(image.image_id, []))
 
 
-def _record(source: Source, image: UsableImage, objects: list[UsableObject]) -> Record:
+def _record(source: AnnotationFile, image: UsableImage, objects: list[UsableObject]) -> Record:
     boxes_px = np.array([item.box_px for item in objects], dtype=np.float64).reshape(-1, 4)
     return Record(
         path=image.path,
@@ -198,8 +230,8 @@ def _fractions(boxes_px: NDArray[np.float64], width: int, height: int) -> FloatA
     return (boxes_px / np.array([width, height, width, height], dtype=np.float64)).astype(np.float32)
 
 
-def _nothing_left(sources: Sequence[Source], results: Sequence[Usable], classes: tuple[str, ...]) -> str:
-    files = ", ".join(str(source.file) for source in sources)
+def _nothing_left(sources: Sequence[AnnotationFile], results: Sequence[Usable], classes: tuple[str, ...]) -> str:
+    files = ", ".join(source.name for source in sources)
     num_skipped = sum(len(usable.skipped) for usable in results)
     if num_skipped:
         example = next(line for usable in results for line in usable.skipped)

@@ -4,18 +4,22 @@ rest is named.
 
 from __future__ import annotations
 
-import ntpath
-import posixpath
+import re
 import stat
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from multibox.data import images
+import numpy as np
+
+from multibox.data import box_meaning, images
 from multibox.data.addresses import is_remote
-from multibox.data.coco_format import Content, Id, Source
-from multibox.data.problems import Problems
+from multibox.data.coco_format import Annotation, AnnotationFile, Content, Id
+from multibox.data.image_files import below, hint, leads_outside, spellings
+from multibox.data.jpeg_header import Size
+from multibox.data.problems import NUM_EXAMPLES, Doubt, Problems
 from multibox.errors import DataError
 from multibox.machine import usable_cores
 from multibox.wording import counted, quoted
@@ -24,13 +28,26 @@ CLIP_TOLERANCE_PX = 0.01
 """A box that leaves the image by less is cut without being counted: that much comes from rounding decimals."""
 
 MIN_BOX_SIDE = 1e-5
-"""Of the image's side. Smaller boxes could lose their size to rounding when the image is cropped or mirrored, and an
-infinite loss would end the training; at 512 pixels of network input it is 1/200 of a pixel.
+"""Share of the image's side that a box has to be larger than.
+
+Smaller boxes could lose their size to rounding when the image is cropped or mirrored, and an infinite loss would end
+the training; at 512 pixels of network input it is 1/200 of a pixel.
 """
 
-
 REMOTE_THREADS = 32
-"""Requests at a time, when each image of a set is asked for over a network."""
+"""Number of requests at a time, when each image of a set is asked for over a network."""
+
+NUM_HINTS = 50
+"""Number of missing images for which it is looked what lies near: each look reads folders."""
+
+SUSPICIOUS_SHARE = 0.02
+"""Share of boxes that leave their image or are below a pixel, from which on it is asked what the boxes mean."""
+
+LIES_ACROSS = -1.0
+"""The factor of an image whose width and height have changed places."""
+
+FRAME_TOLERANCE = 0.01
+"""Share of a side that boxes may reach over the border by rounding or by a hasty hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,9 @@ class UsableObject:
 class Usable:
     """What can be used of one annotation file, and a line for each problem that was skipped.
 
-    `objects` are those of each image that has some. `num_clipped`: boxes that leave their image.
+    `objects` are those of each image that has some. `num_clipped`: boxes that leave their image. `unchosen`: how many
+    objects there are of each category that is not in the labels. `areas_from_boxes`: objects whose area was not
+    annotated as a number above 0.
     """
 
     images: list[UsableImage]
@@ -72,73 +91,153 @@ class Usable:
     num_clipped: int
     skipped: list[str]
     problems: dict[str, list[str]]
+    doubts: list[Doubt]
+    unchosen: dict[int, int]
+    areas_from_boxes: int
+
+
+@dataclass
+class _Tally:
+    """What is counted on the way through the annotations."""
+
+    num_clipped: Counter[Id]
+    unchosen: Counter[int]
+    with_odd_boxes: set[Id]
+    num_odd: int = 0
+    areas_from_boxes: int = 0
 
 
 def check(
-    source: Source,
+    source: AnnotationFile,
     content: Content,
     labels: dict[int, int],
     *,
     known: dict[int, str],
     skip_bad: bool,
     verify_images: bool,
+    guess: bool = False,
 ) -> Usable:
     """The images of one annotation file that can be used, and their objects of the categories in `labels`.
 
     `labels`: the label of each chosen category, by id. `known`: all categories of the file. With `verify_images`, every
-    image is decoded and its size compared, unless that would fetch the whole set over a network.
+    image is decoded and its size compared, unless that would fetch the whole set over a network. With `guess`, boxes
+    that all mean something else are read as that, which is only good for looking at them.
 
     Raises:
-        DataError: something cannot be used, and `skip_bad` is off.
+        DataError: something cannot be used, and `skip_bad` is off; or nearly all boxes mean something else.
     """
-    problems = Problems(source.file, skip_bad=skip_bad)
+    problems = Problems(source.name, skip_bad=skip_bad)
+    for kind, lines in content.faults.items():
+        for line in lines:
+            problems.add(kind, line)
     usable = _check_images(source, content, problems)
-    objects, num_clipped = _check_annotations(content, labels, known, usable, problems)
+    before = {kind: list(lines) for kind, lines in problems.lines.items()}
+    objects, tally = _check_annotations(content, labels, known, usable, problems)
+    doubts = [Doubt(_as_kind(kind), f"{len(lines):,} {kind}", tuple(lines)) for kind, lines in content.notes.items()]
+    doubts += [*_listed_twice(content), *_moving(content)]
+    meaning = _find_meaning(content, usable, tally)
+    if meaning is not None:
+        if meaning.is_certain and not guess:
+            raise DataError(
+                f"{source.name}: {meaning.text}. Correct the file, or let `multibox doctor ... --fix NEW_FOLDER` write "
+                "a copy that is read so."
+            )
+        doubts.insert(0, Doubt("boxes-that-mean-something-else", meaning.text, is_fatal=meaning.is_certain))
+        if meaning.is_certain:
+            reread(
+                content.annotations, {image.image_id: (image.width, image.height) for image in usable.values()}, meaning
+            )
+            problems.lines = before
+            objects, tally = _check_annotations(content, labels, known, usable, problems)
+    _check_frames(content, usable, tally, problems)
     problems.stop()
     if verify_images and not is_remote(source.root):
-        faults = _find_faults(usable.values())
-        for image_id, fault in zip(list(usable), faults, strict=True):
-            if fault is not None:
-                image = usable.pop(image_id)
-                problems.add("images that cannot be used", f"{image.title} {fault}")
+        _verify(usable, problems)
         problems.stop()
     return Usable(
         images=list(usable.values()),
         objects=objects,
-        num_clipped=sum(num_clipped.get(image_id, 0) for image_id in usable),
+        num_clipped=sum(tally.num_clipped.get(image_id, 0) for image_id in usable),
         skipped=problems.skipped(),
         problems=problems.by_kind(),
+        doubts=doubts,
+        unchosen=dict(tally.unchosen),
+        areas_from_boxes=tally.areas_from_boxes,
     )
 
 
-def _check_images(source: Source, content: Content, problems: Problems) -> dict[Id, UsableImage]:
+def reread(annotations: Sequence[Annotation], sizes: dict[Id, Size], meaning: box_meaning.Meaning) -> None:
+    """Give annotations the boxes that their numbers mean; those of unknown images stay."""
+    chosen = [a for a in annotations if a.image_id in sizes and a.bbox is not None and len(a.bbox) == 4]
+    numbers = np.array([a.bbox for a in chosen], dtype=np.float64).reshape(-1, 4)
+    of_images = np.array([sizes[a.image_id] for a in chosen], dtype=np.float64).reshape(-1, 2)
+    corners = box_meaning.corners_px(numbers, of_images, meaning.reading)
+    for annotation, box in zip(chosen, box_meaning.numbers_as(corners, of_images, box_meaning.COCO), strict=True):
+        annotation.bbox = box.tolist()
+        annotation.area = None
+
+
+def _as_kind(plural: str) -> str:
+    return plural.split(",", maxsplit=1)[0].replace(" ", "-")
+
+
+def _listed_twice(content: Content) -> list[Doubt]:
+    """Files that are listed as several images: what is boxed in one is background in the other."""
+    counts = Counter(image.file_name for image in content.images)
+    if len(counts) == len(content.images):
+        return []
+    twice = tuple(quoted(name) for name, count in counts.items() if count > 1)
+    text = f"{counted(len(twice), 'file')} listed as several images: what is boxed in one is background in the other"
+    return [Doubt("files-listed-twice", text, twice)]
+
+
+def _moving(content: Content) -> list[Doubt]:
+    """Files that hold several frames."""
+    names = tuple(quoted(image.file_name) for image in content.images if image.file_name[-4:].lower() == ".gif")
+    if not names:
+        return []
+    return [Doubt("gifs", f"{counted(len(names), 'image')} in GIF, of which the first frame is read", names)]
+
+
+def _find_meaning(content: Content, usable: dict[Id, UsableImage], tally: _Tally) -> box_meaning.Meaning | None:
+    if tally.num_odd <= SUSPICIOUS_SHARE * len(content.annotations):
+        return None
+    chosen = [a for a in content.annotations if a.image_id in usable and a.bbox is not None and len(a.bbox) == 4]
+    numbers = np.array([a.bbox for a in chosen], dtype=np.float64).reshape(-1, 4)
+    sizes = [(usable[a.image_id].width, usable[a.image_id].height) for a in chosen]
+    return box_meaning.find_meaning(numbers, np.array(sizes, dtype=np.float64).reshape(-1, 2), box_meaning.COCO)
+
+
+def _check_images(source: AnnotationFile, content: Content, problems: Problems) -> dict[Id, UsableImage]:
     usable: dict[Id, UsableImage] = {}
     seen: set[Id] = set()
-    found = _find_files(source.root, [image.file_name for image in content.images])
+    files = _find_files(source.root, [image.file_name for image in content.images])
+    num_missing = 0
     for image in content.images:
-        title = f"image {quoted(image.file_name)}"
         if image.id in seen:
+            title = f"image {quoted(image.file_name)}"
             problems.add("images with the id of another", f"{title} has the id {image.id} of another image")
             continue
         seen.add(image.id)
-        if leads_outside(image.file_name):
-            problems.add("images outside the data root", f"{title} leads outside the data root {source.root}")
-            continue
-        path, file_size = found[image.file_name]
+        path, file_size = files[image.file_name]
         if file_size is None:
-            problems.add("missing images", f"{title} is missing from {source.root}")
+            num_missing += 1
+            near = hint(source.root, image.file_name) if num_missing <= NUM_HINTS and not is_remote(source.root) else ""
+            title = f"image {quoted(image.file_name)}"
+            if leads_outside(image.file_name):
+                problems.add("images outside the data root", f"{title} leads outside the data root {source.root}{near}")
+            else:
+                problems.add("missing images", f"{title} is missing from {source.root}{near}")
             continue
         width, height = image.width, image.height
-        if width is None or height is None:
+        if width is None or height is None or width <= 0 or height <= 0:  # VIA writes -1
             fault = images.find_fault(path)
             if fault is not None:
-                problems.add("images that cannot be used", f"{title} {fault}")
+                problems.add("images that cannot be used", f"image {quoted(image.file_name)} {fault}")
                 continue
             width, height = images.read_size(path)
-        if width <= 0 or height <= 0:
-            problems.add("images without a size", f"{title} is said to measure {width}x{height} pixels")
-            continue
-        usable[image.id] = UsableImage(image.id, image.file_name, path, file_size, width, height)
+        name = below(source.root, image.file_name) or image.file_name
+        usable[image.id] = UsableImage(image.id, name, path, file_size, width, height)
     return usable
 
 
@@ -148,51 +247,170 @@ def _check_annotations(
     known: dict[int, str],
     usable: dict[Id, UsableImage],
     problems: Problems,
-) -> tuple[dict[Id, list[UsableObject]], dict[Id, int]]:
-    """The objects of each usable image, and how many of its boxes leave it."""
+) -> tuple[dict[Id, list[UsableObject]], _Tally]:
+    """The objects of each usable image, and what was counted."""
     objects: dict[Id, list[UsableObject]] = {}
-    num_clipped: dict[Id, int] = {}
+    tally = _Tally(Counter(), Counter(), set())
     image_ids = {image.id for image in content.images}
+    ids_as_text = _IdsAsText(content)
     seen: set[Id] = set()
     for position, annotation in enumerate(content.annotations):
-        title = f"annotation {annotation.id}" if annotation.id is not None else f"annotation at position {position}"
-        if annotation.image_id not in image_ids:
-            problems.add("annotations of unknown images", f"{title} has the unknown image_id {annotation.image_id}")
-            continue
-        image = usable.get(annotation.image_id)
-        if image is None:  # its image is left out, and said to be
-            continue
-        title = f"{title} ({image.title})"
+        image_id = annotation.image_id
+        if image_id not in image_ids:
+            image_id = annotation.image_id = ids_as_text.find(image_id)
+        image = usable.get(image_id)
+        if image is None:
+            if image_id not in image_ids:
+                title = _title(annotation, position)
+                problems.add("annotations of unknown images", f"{title} has the unknown image_id {image_id}")
+            continue  # its image is left out, and said to be
         if annotation.id is not None:
             if annotation.id in seen:
+                title = f"{_title(annotation, position)} ({image.title})"
                 problems.add("annotations with the id of another", f"{title} has the id of another annotation")
                 continue
             seen.add(annotation.id)
-        if annotation.category_id not in known:
-            problems.add(
-                "annotations of unknown categories", f"{title} has the unknown category_id {annotation.category_id}"
-            )
-            continue
         label = labels.get(annotation.category_id)
         if label is None or annotation.ignore:
+            if annotation.category_id not in known:
+                title = f"{_title(annotation, position)} ({image.title})"
+                fault = f"has the unknown category_id {annotation.category_id}"
+                problems.add("annotations of unknown categories", f"{title} {fault}")
+            elif not annotation.ignore:
+                tally.unchosen[annotation.category_id] += 1
             continue
-        fault = box_fault(annotation.bbox, image.width, image.height)
-        if fault is not None:
-            problems.add("bad boxes", f"{title} {fault}")
+        fault_of_box = box_fault(annotation.bbox, image.width, image.height)
+        if fault_of_box is None:
+            objects.setdefault(image_id, []).append(_usable_object(annotation, image, label, tally))
             continue
-        assert annotation.bbox is not None
-        x, y, width, height = annotation.bbox
-        box_px = (x, y, x + width, y + height)
-        if (
-            min(x, y) < -CLIP_TOLERANCE_PX
-            or x + width > image.width + CLIP_TOLERANCE_PX
-            or y + height > image.height + CLIP_TOLERANCE_PX
-        ):
-            num_clipped[image.image_id] = num_clipped.get(image.image_id, 0) + 1
-        area = annotation.area
-        area_px = area if area is not None and 0 <= area < float("inf") else width * height
-        objects.setdefault(image.image_id, []).append(UsableObject(label, box_px, area_px, bool(annotation.iscrowd)))
-    return objects, num_clipped
+        tally.num_odd += 1
+        tally.with_odd_boxes.add(image_id)
+        problems.add("bad boxes", f"{_title(annotation, position)} ({image.title}) {fault_of_box}")
+    return objects, tally
+
+
+def _usable_object(annotation: Annotation, image: UsableImage, label: int, tally: _Tally) -> UsableObject:
+    """The object of an annotation whose box is in order."""
+    assert annotation.bbox is not None
+    x, y, width, height = annotation.bbox
+    right, bottom = x + width, y + height
+    if (
+        x < -CLIP_TOLERANCE_PX
+        or y < -CLIP_TOLERANCE_PX
+        or right > image.width + CLIP_TOLERANCE_PX
+        or bottom > image.height + CLIP_TOLERANCE_PX
+    ):
+        tally.num_clipped[image.image_id] += 1
+        tally.num_odd += 1
+        tally.with_odd_boxes.add(image.image_id)
+    elif width < 1 and height < 1:
+        tally.num_odd += 1
+    area = annotation.area
+    if area is None or not 0 < area < float("inf"):
+        tally.areas_from_boxes += area is not None
+        area = width * height
+    return UsableObject(label, (x, y, right, bottom), area, bool(annotation.iscrowd))
+
+
+class _IdsAsText:
+    """The ids of images by their text: "1" is meant for 1 where there is no "1"."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._ids: dict[str, Id] | None = None
+
+    def find(self, image_id: Id) -> Id:
+        """The id of an image that this stands for, or itself if there is none."""
+        if self._ids is None:
+            self._ids = {str(image.id): image.id for image in self._content.images}
+        return self._ids.get(str(image_id), image_id)
+
+
+def _title(annotation: Annotation, position: int) -> str:
+    return f"annotation {annotation.id}" if annotation.id is not None else f"annotation at position {position}"
+
+
+def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally, problems: Problems) -> None:
+    """Take out photographs whose boxes fit them turned, but not as the annotated size says.
+
+    It happens when a tool shows photographs turned, and writes down the size that they are stored in.
+    """
+    odd = tally.with_odd_boxes & usable.keys()
+    if not odd:
+        return
+    boxes: dict[Id, list[list[float]]] = {}
+    for annotation in content.annotations:
+        if annotation.image_id in odd and annotation.bbox is not None:
+            boxes.setdefault(annotation.image_id, []).append(annotation.bbox)
+    for image_id, of_image in boxes.items():
+        image = usable[image_id]
+        if not fits_turned((image.width, image.height), of_image):
+            continue
+        header = images.read_header(image.path)
+        if header is not None and header.swaps_sides:
+            del usable[image_id]
+            problems.add(
+                "images with boxes of the other frame",
+                f"{image.title} has boxes beyond {image.width}x{image.height} pixels, but they fit the photograph "
+                "turned as it is to be shown",
+            )
+    problems.put_first("images with boxes of the other frame")
+
+
+def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether boxes (x, y, width, height) leave an image of this size, a centre at least, but not one lying across."""
+    width, height = size
+    whole = [box for box in boxes if len(box) == 4]
+    if not any(x + w / 2 > width or y + h / 2 > height for x, y, w, h in whole):
+        return False
+    reach = 1 + FRAME_TOLERANCE
+    return all(
+        x >= -reach and y >= -reach and x + w <= height * reach and y + h <= width * reach for x, y, w, h in whole
+    )
+
+
+def _verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
+    """Take out the images that cannot be decoded, or are not of the annotated size."""
+    faults = _find_faults(usable.values())
+    factors: Counter[float] = Counter()
+    for image_id, fault in zip(list(usable), faults, strict=True):
+        if fault is None:
+            continue
+        image = usable.pop(image_id)
+        factors[_factor(image, fault)] += 1
+        problems.add("images that cannot be used", f"{image.title} {fault}")
+    factor, count = max(factors.items(), key=lambda item: item[1], default=(0.0, 0))
+    lines = problems.lines.get("images that cannot be used", [])
+    if factor == LIES_ACROSS and count > NUM_EXAMPLES:
+        lines[0] += (
+            f" ({count:,} images lie the other way: they were turned after they were annotated, or width and height "
+            "have changed places in the file)"
+        )
+    elif factor and count > NUM_EXAMPLES:
+        lines[0] += (
+            f" ({count:,} images differ by the factor {factor:g}: they were resized after they were annotated; "
+            "`multibox doctor ... --fix` scales their boxes)"
+        )
+
+
+def _factor(image: UsableImage, fault: str) -> float:
+    """How many times its annotated size an image has; 0 if its size is not the fault, or is another shape.
+
+    `LIES_ACROSS` where width and height have changed places.
+    """
+    sizes = re.match(r"measures (\d+)x(\d+)", fault)
+    if sizes is None:
+        return 0.0
+    actual = int(sizes[1]), int(sizes[2])
+    if actual == (image.height, image.width):
+        return LIES_ACROSS
+    return scale((image.width, image.height), actual) or 0.0
+
+
+def scale(annotated: Size, actual: Size) -> float | None:
+    """How many times the annotated size the actual one is, if the shape is the same up to a pixel; else None."""
+    factor = actual[0] / annotated[0]
+    return round(factor, 4) if abs(annotated[1] * factor - actual[1]) <= max(1.0, factor) else None
 
 
 def box_fault(box: list[float] | None, image_width: int, image_height: int) -> str | None:
@@ -212,28 +430,34 @@ def box_fault(box: list[float] | None, image_width: int, image_height: int) -> s
     return None
 
 
-def leads_outside(file_name: str) -> bool:
-    """Whether a name is absolute or climbs out of its folder, by the rules of any system."""
-    if "\\" in file_name and leads_outside(file_name.replace("\\", "/")):
-        return True
-    plain = posixpath.normpath(file_name)
-    return plain.startswith("/") or plain == ".." or plain.startswith("../") or bool(ntpath.splitdrive(file_name)[0])
-
-
 def _find_files(root: Path, names: Iterable[str]) -> dict[str, tuple[Path, int | None]]:
-    """`find_file` for each name that stays in the folder."""
-    inside = [name for name in dict.fromkeys(names) if not leads_outside(name)]
+    """`find_file` for each name."""
+    different = list(dict.fromkeys(names))
+    if not is_remote(root):
+        return {name: find_file(root, name) for name in different}
     # Over a network each question takes a while, but many can be asked at once.
-    with ThreadPoolExecutor(REMOTE_THREADS if is_remote(root) else 1) as pool:
-        return dict(zip(inside, pool.map(lambda name: find_file(root, name), inside), strict=True))
+    with ThreadPoolExecutor(REMOTE_THREADS) as pool:
+        return dict(zip(different, pool.map(lambda name: find_file(root, name), different), strict=True))
 
 
 def find_file(root: Path, file_name: str) -> tuple[Path, int | None]:
-    """Path and size of an image file; the size is None where there is no such file."""
-    size = _file_size(root / file_name)
-    if size is None and "\\" in file_name:  # written on Windows
-        return find_file(root, file_name.replace("\\", "/"))
-    return root / file_name, size
+    """Path and size of an image file in a folder; the size is None where there is no such file in it.
+
+    The name may be written as on Windows, with percent signs, with letters composed or not, or with its whole path.
+    """
+    name = below(root, file_name) or file_name
+    if leads_outside(name):
+        return root / name, None
+    path = root / name
+    size = _file_size(path)
+    if size is not None or is_remote(root):
+        return (path, size) if size is not None or "\\" not in name else find_file(root, name.replace("\\", "/"))
+    for other in spellings(name):
+        if other != name and not leads_outside(other):
+            size = _file_size(root / other)
+            if size is not None:
+                return root / other, size
+    return path, None
 
 
 def _file_size(path: Path) -> int | None:

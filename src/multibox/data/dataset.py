@@ -118,10 +118,10 @@ class Dataset:
             raise DataError(f"{record.path}: OpenCV cannot process the image: {error.err}.") from error
 
     def mosaic(self, index: int, rng: Generator) -> tuple[Image, Targets]:
-        """The same of a mosaic: this record, and three that are drawn with repetition."""
+        """The BGR square and the targets of a mosaic of this record and three that are drawn with repetition."""
         chosen = (index, *rng.integers(len(self), size=3).tolist())
-        parts = [partial(self.sample, one, rng) for one in chosen]
-        return mosaic(parts, self.input_size, rng, least_sides=[self._least_side(one) for one in chosen])
+        parts = [partial(self.sample, place, rng) for place in chosen]
+        return mosaic(parts, self.input_size, rng, least_sides=[self._least_side(place) for place in chosen])
 
     def _least_side(self, index: int) -> int:
         """Of a record's square in a mosaic, in pixels: less, and half of its objects are below `min_object_px`."""

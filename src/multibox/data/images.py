@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibox.data.addresses import is_remote, locate
+from multibox.data.jpeg_header import JpegHeader, Size, UnusableError, read_jpeg_header
 from multibox.errors import DataError
 from multibox.structures import FloatArray, Image
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
 
 REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -28,19 +26,19 @@ REDUCED = {
 """Factors by which a JPEG can be decoded smaller, at a fraction of the time: part of its transform is left out."""
 
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check sum, always the same
-ORIENTATION = 0x0112  # the EXIF tag; its values 5 to 8 swap width and height
-ORIENTATIONS = range(1, 9)  # some cameras write 0 for "unknown"; like OpenCV, we then leave the image as it is
-HEADER_BYTES = 1 << 18  # four segments of the largest size; what a camera writes before the picture is less
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of a grey value that cameras use of the 16 that a file has room for."""
 
-
-class _UnusableError(Exception):
-    """Why an image cannot be used, as the end of a sentence: "... is truncated"."""
+SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
 def read_image(
     path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None
 ) -> Image:
     """The image in a file, as 8-bit BGR: 16-bit, grey, palette images are converted, transparency is dropped.
+
+    Of 16 bits, the highest 8 that are in use are taken: those of 10, 12 or 14, if the brightest value needs no more, so
+    that what a camera of 10 bits saved does not come out black. This is the rule wherever images are read.
 
     A photograph may say that it is to be shown turned (EXIF orientation), and annotations may be made for the turned or
     for the stored image: the one that has `expected_size` is returned, the turned one if both do or no size is given.
@@ -52,58 +50,77 @@ def read_image(
     """
     try:
         return _decode(_load(path), expected_size, min_size)
-    except _UnusableError as error:
+    except UnusableError as error:
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
 
 
 def read_size(path: str | os.PathLike[str]) -> Size:
-    """Width and height of the image that `read` gives; of a JPEG only the header is looked at.
+    """Width and height of the image that `read` gives; of JPEG and PNG only the header is looked at.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    header = read_header(path)
+    if header is not None:
+        return header.shown
+    size = _png_size(path)
+    if size is not None:
+        return size
+    try:
+        data = _load(path)
+        height, width = _decode(data, None, None).shape[:2]
+        return width, height
+    except UnusableError as error:
+        raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+def read_header(path: str | os.PathLike[str]) -> JpegHeader | None:
+    """The header of a JPEG, which says how the image is to be shown; None if it is no JPEG or cannot be read.
+
+    Only the beginning of the file is read, unless its header is longer than that.
+    """
+    try:
+        with locate(path).open("rb") as file:
+            beginning = file.read(SHORT_HEADER_BYTES)
+            if not beginning.startswith(b"\xff\xd8\xff"):
+                return None
+            with contextlib.suppress(UnusableError):
+                return read_jpeg_header(beginning)
+            return read_jpeg_header(beginning + file.read())
+    except (OSError, ValueError, UnusableError):
+        return None
+
+
+def _png_size(path: str | os.PathLike[str]) -> Size | None:
+    """Width and height of a PNG from its header; None for others, and where EXIF data may turn it."""
+    try:
+        with locate(path).open("rb") as file:
+            beginning = file.read(SHORT_HEADER_BYTES)
+    except (OSError, ValueError):
+        return None
+    if not beginning.startswith(b"\x89PNG\r\n\x1a\n") or beginning[12:16] != b"IHDR" or len(beginning) < 33:
+        return None
+    # Chunks before the pixels: some programs put EXIF data there, which OpenCV heeds.
+    if b"IDAT" not in beginning or b"eXIf" in beginning[: beginning.index(b"IDAT")]:
+        return None
+    width, height = struct.unpack_from(">II", beginning, 16)
+    return width, height
+
+
+def used_bits(path: str | os.PathLike[str]) -> int | None:
+    """How many bits of a grey value an image of 16 bits uses: 8, 10, 12, 14 or 16; None for an image of 8 bits.
 
     Raises:
         DataError: the file is missing or no image.
     """
     try:
         data = _load(path)
-        header = _jpeg_header(data)
-        if header is not None:
-            stored, orientation, _ = header
-            return stored[::-1] if 5 <= orientation <= 8 else stored
-        height, width = _decode(data, None, None).shape[:2]
-        return width, height
-    except _UnusableError as error:
+    except UnusableError as error:
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """What a JPEG says of how it is to be shown: `stored` (width, height), and the EXIF value, 1 for "as it is"."""
-
-    stored: Size
-    value: int
-
-    @property
-    def swaps_sides(self) -> bool:
-        """Whether it is to be shown with width and height swapped."""
-        return 5 <= self.value <= 8
-
-
-def read_orientation(path: str | os.PathLike[str]) -> Orientation | None:
-    """How a file is to be shown, from its header; None if it is no JPEG or cannot be read.
-
-    Only the beginning of the file is read, unless its header is longer than that.
-    """
-    try:
-        with locate(path).open("rb") as file:
-            beginning = file.read(HEADER_BYTES)
-        header = _jpeg_header(beginning)
-    except (OSError, ValueError):
+    if data.startswith((b"\xff\xd8\xff", b"RIFF", b"BM")) or (data.startswith(b"\x89PNG") and data[24:25] != b"\x10"):
         return None
-    except _UnusableError:
-        try:
-            header = _jpeg_header(_load(path)) if len(beginning) == HEADER_BYTES else None
-        except _UnusableError:
-            return None
-    return None if header is None else Orientation(header[0], header[1])
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    return _used_bits(image) if image is not None and image.dtype == np.uint16 else None
 
 
 def decoded_size(size: Size, min_size: Size | None) -> Size:
@@ -118,7 +135,7 @@ def find_fault(path: str | os.PathLike[str], *, expected_size: Size | None = Non
     """
     try:
         _decode(_load(path), expected_size, (1, 1))
-    except _UnusableError as error:
+    except UnusableError as error:
         return str(error)
     return None
 
@@ -152,30 +169,30 @@ def _load(path: str | os.PathLike[str]) -> bytes:
     try:
         data = place.read_bytes()
     except FileNotFoundError as error:
-        raise _UnusableError("is missing") from error
+        raise UnusableError("is missing") from error
     except OSError as error:
-        raise _UnusableError(f"cannot be read ({error.strerror or error})") from error
+        raise UnusableError(f"cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # a null character or half a surrogate pair in the name
-        raise _UnusableError("is missing") from error
+        raise UnusableError("is missing") from error
     except Exception as error:
         if not is_remote(place):
             raise
         # What goes wrong in a network has as many types as there are libraries for it.
-        raise _UnusableError(f"cannot be read ({error})") from error
+        raise UnusableError(f"cannot be read ({error})") from error
     if not data:
-        raise _UnusableError("is an empty file")
+        raise UnusableError("is an empty file")
     return data
 
 
 def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> Image:
-    header = _jpeg_header(data)
+    header = read_jpeg_header(data)
     if header is not None:
         return _decode_jpeg(data, header, expected_size, min_size)
     if data.startswith(b"\x89PNG") and data.rfind(PNG_END) < 0:
-        raise _UnusableError("is truncated")
-    image = _opencv_decode(data, cv2.IMREAD_COLOR)
+        raise UnusableError("is truncated")
+    image = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if expected_size is not None and _size(image) != expected_size:
-        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
         if _size(stored) != expected_size:
             raise _wrong_size(_size(image), expected_size)
         image = stored
@@ -186,15 +203,12 @@ def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> I
     return smaller
 
 
-def _decode_jpeg(
-    data: bytes, header: tuple[Size, int, int], expected_size: Size | None, min_size: Size | None
-) -> Image:
-    stored, orientation, scan = header
+def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, min_size: Size | None) -> Image:
     # OpenCV fills what is missing with grey and only warns. Inside the scan, 0xFF is always followed by something
     # else; before it, a thumbnail may have an end marker of its own.
-    if data.rfind(b"\xff\xd9", scan) < 0:
-        raise _UnusableError("is truncated")
-    shown = stored[::-1] if 5 <= orientation <= 8 else stored
+    if data.rfind(b"\xff\xd9", header.scan_start) < 0:
+        raise UnusableError("is truncated")
+    shown, stored = header.shown, header.stored
     if expected_size is not None and expected_size not in (shown, stored):
         raise _wrong_size(shown, expected_size)
     is_as_shown = expected_size is None or expected_size == shown
@@ -202,18 +216,39 @@ def _decode_jpeg(
     factor = _reduction(size, min_size)
     image = _opencv_decode(data, REDUCED[factor] | (0 if is_as_shown else cv2.IMREAD_IGNORE_ORIENTATION))
     if _size(image) != _divided(size, factor):  # boxes would be in the wrong place
-        raise _UnusableError("has header data that contradict each other")
+        raise UnusableError("has header data that contradict each other")
     return image
 
 
 def _opencv_decode(data: bytes, flags: int) -> Image:
     try:
-        image: Image | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:  # larger than OpenCV's limit, for one
-        raise _UnusableError("cannot be decoded") from error
+        raise UnusableError("cannot be decoded") from error
     if image is None:
-        raise _UnusableError("cannot be decoded")
-    return image
+        raise UnusableError(_why_not(data))
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise UnusableError(
+            f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
+        )
+    result: Image = np.right_shift(image, _used_bits(image) - 8).astype(np.uint8)
+    return result
+
+
+def _used_bits(image: NDArray[np.uint16]) -> int:
+    return next(bits for bits in DEPTHS if int(image.max()) < 1 << bits)
+
+
+def _why_not(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}:
+        return "is in HEIC, which is not read; save it as JPEG"
+    if data.startswith((b"II*\0", b"MM\0*")):
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is not None and image.dtype.kind == "f":
+            return "has pixels that are floats, which say not what is white; save it with 8 or 16 bits"
+    return "cannot be decoded"
 
 
 def _size(image: Image) -> Size:
@@ -234,53 +269,5 @@ def _divided(size: Size, factor: int) -> Size:
     return -(-size[0] // factor), -(-size[1] // factor)
 
 
-def _wrong_size(size: Size, expected: Size) -> _UnusableError:
-    return _UnusableError(f"measures {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]} as annotated")
-
-
-def _jpeg_header(data: bytes) -> tuple[Size, int, int] | None:
-    """Stored size, EXIF orientation (1 where there is none), and where the first scan starts; None if it is no JPEG.
-
-    Source: ITU-T T.81, annex B: marker segments are 0xFF, a kind, and a length that counts itself.
-    """
-    if not data.startswith(b"\xff\xd8\xff"):
-        return None
-    size: Size | None = None
-    orientation = 1
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        kind = data[position + 1]
-        if kind == 0xFF:  # padding
-            position += 1
-            continue
-        if kind == 0x01 or 0xD0 <= kind <= 0xD8:  # markers without a length
-            position += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        segment = data[position + 4 : position + 2 + length]
-        if kind == 0xDA:  # start of scan
-            break
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) and len(segment) >= 5:  # start of frame
-            height, width = struct.unpack_from(">HH", segment, 1)
-            size = (width, height)
-        elif kind == 0xE1 and segment.startswith(b"Exif\x00\x00"):
-            orientation = _exif_orientation(segment[6:])
-        position += 2 + length
-    if size is None:
-        raise _UnusableError("is truncated" if position >= len(data) - 4 else "cannot be decoded")
-    return size, orientation, position
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 10:
-        return 1
-    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-    if start + 2 > len(tiff):
-        return 1
-    (num_entries,) = struct.unpack_from(f"{order}H", tiff, start)
-    for entry in range(start + 2, min(start + 2 + 12 * num_entries, len(tiff) - 11), 12):
-        tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-        if tag == ORIENTATION:
-            return int(value) if value in ORIENTATIONS else 1
-    return 1
+def _wrong_size(size: Size, expected: Size) -> UnusableError:
+    return UnusableError(f"measures {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]} as annotated")

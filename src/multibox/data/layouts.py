@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from multibox.data.coco_format import Source, read_content
+from multibox.data.coco_folders import find_folder, is_annotation_folder
+from multibox.data.image_files import image_names
+from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, kinds_of, words_of
+from multibox.data.text_files import read_text
 from multibox.errors import DataError
-from multibox.wording import quoted
+from multibox.wording import counted, listed, quoted
 
-Format = Literal["COCO", "YOLO", "Pascal VOC"]
+Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images"]
 
-TRAIN_NAMES = ("train", "training", "trainval")
-VAL_NAMES = ("val", "valid", "validation", "test")
-"""What splits are called, the likeliest first."""
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+"""Files with the names of the classes, a line for each, that YOLO sets without a description have."""
 
-NUM_PROBED = 20
-"""Images that a folder is judged by: the first one alone may be missing, which is a fault to be found, not to stumble
-over."""
+COCO_KEYS = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
 class Split:
     """A part of a data set: its annotation file and the folder that its images are in.
 
-    `problems`: lines about what was lost on the way from another format, by what it is (a plural: "bad label lines");
-    `remarks`: the same for what is odd but not lost.
+    Lines by what they are about, a plural such as "label lines that cannot be read": `problems` were lost on the way
+    from another format, `doubts` are hardly meant, `remarks` are odd but not lost. `title`: what messages call the
+    annotation file, if it was made from files of another format.
     """
 
     annotation_file: Path
     root: Path
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Layout:
     """What a folder holds.
 
     `splits`: the files of `train` and `val`, or one of them, if the format is COCO. For others, `words` has what the
-    set itself calls these, and `description` is its data.yaml or its folder of annotations: of Pascal VOC, the folder
-    Annotations, whose images are listed in ImageSets, or a folder with one of .xml files for each split.
-    `left_out`: a split beside these that nothing here looks at.
+    set itself calls these, and `description` is what the reading begins with: of YOLO, its data.yaml, obj.data or list
+    of classes; of Pascal VOC, the folder Annotations, whose images are listed in ImageSets, or a folder with one of
+    .xml files for each split; of labelme and Open Images, the folder of its files. `left_out`: a split
+    beside these that nothing here looks at. `passed_over`: lines about files that could have been a part.
     """
 
     format: Format
@@ -54,60 +58,190 @@ class Layout:
     words: dict[str, str] = field(default_factory=dict)
     description: Path = Path()
     left_out: str = ""
+    passed_over: tuple[str, ...] = ()
 
 
 def find_layout(source: Path) -> Layout:
     """What kind of data set a folder or file is, and its parts.
 
-    A COCO set is a .json with its images beside it or in a folder near by; a YOLO set has a data.yaml, a Pascal VOC set
-    a folder Annotations of .xml files, or folders train and valid with .xml files beside the images.
+    A COCO set is a .json with its images beside it or in a folder of the set; a YOLO set has a data.yaml, an obj.data
+    or a list of classes beside its labels; a Pascal VOC set has a folder Annotations of .xml files, or .xml files
+    beside the images; labelme writes a .json beside each image. A folder that has nothing but a folder with one of
+    these will do.
 
     Raises:
-        DataError: there is nothing of the kind, or several files could be the same part of it.
+        DataError: there is nothing of the kind, several files could be the same part of it, or images could lie in
+            several folders.
     """
     if source.is_file() and source.suffix.lower() == ".json":
-        return Layout("COCO", source.parent, {"train": Split(source, _image_folder(source, "train"))})
+        return Layout("COCO", source.parent, {"train": Split(source, find_folder(source, _top_of(source)))})
     if source.is_file() and source.suffix.lower() in {".yaml", ".yml"}:
-        return _yolo_layout(source)
+        return _yaml_layout(source)
+    if source.is_file() and source.name.lower() == "obj.data":
+        return _darknet_layout(source)
     if not source.is_dir():
         raise DataError(f"{source}: there is no such folder or annotation file.")
-    configurations = sorted([*source.glob("data.y*ml"), *source.glob("dataset.y*ml")])
-    if configurations:
-        return _yolo_layout(configurations[0])
-    voc = _voc_layout(source)
-    if voc is not None:
-        return voc
-    candidates = _coco_candidates(source)
-    if not candidates:
-        raise DataError(
-            f"{source}: this is no data set that multibox knows. Expected annotations of COCO (a .json with `train` or "
-            "`val` in its name or that of its folder), YOLO (data.yaml), or Pascal VOC (a folder Annotations)."
+    layout = _layout_of_folder(source) or _layout_below(source)
+    if layout is None:
+        raise DataError(_nothing_known(source))
+    return layout
+
+
+def voc_list(folder: Path, word: str) -> Path:
+    """The file that lists the images of a split of a Pascal VOC set."""
+    return folder / "ImageSets" / "Main" / f"{word}.txt"
+
+
+def read_yolo_description(file: Path) -> dict[str, Any]:
+    """The content of a data.yaml that has `names`; all values are text as it stands there, so that `yes` is no truth.
+
+    Raises:
+        DataError: it cannot be read, or describes no data set.
+    """
+    try:
+        content = yaml.load(read_text(file, "the description of the YOLO set"), yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise DataError(f"{file}: cannot read the description of the YOLO set; it is no YAML.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list) or not content["names"]:
+        raise DataError(f"{file}: this describes no YOLO set: it has no `names`.")
+    return content
+
+
+def read_darknet_description(file: Path) -> dict[str, str]:
+    """The content of an obj.data: lines such as `train = data/train.txt`."""
+    pairs = (line.partition("=") for line in read_text(file, "the description of the YOLO set").splitlines())
+    return {key.strip(): value.strip() for key, sign, value in pairs if sign}
+
+
+def has_labelme(folder: Path) -> bool:
+    """Whether labelme's files lie in a folder, by its first ones."""
+    return any(is_labelme(file) for file in sorted(folder.glob("*.json"))[:5])
+
+
+def is_labelme(file: Path) -> bool:
+    """Whether a .json file is labelme's, which begins with its version, flags and shapes."""
+    try:
+        with file.open("rb") as opened:
+            return b'"shapes"' in opened.read(4096).replace(b"\0", b"")  # of UTF-16
+    except OSError:
+        return False
+
+
+def has_xml(folder: Path) -> bool:
+    """Whether there are annotations in a folder; other programs keep their own .xml files, a model for one."""
+    files = [file for file in folder.glob("**/*") if file.suffix.lower() == ".xml" and not file.name.startswith(".")]
+    for file in sorted(files)[:3]:
+        try:
+            beginning = file.read_bytes()[:4096]
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {quoted(error.strerror or str(error))}.") from error
+        if b"<annotation" in beginning.replace(b"\0", b""):  # UTF-16 has a null beside each letter
+            return True
+    return False
+
+
+def _layout_of_folder(source: Path) -> Layout | None:
+    yaml_file = _yaml_file(source)
+    if yaml_file is not None:
+        return _yaml_layout(yaml_file)
+    if (source / "obj.data").is_file():
+        return _darknet_layout(source / "obj.data")
+    return (
+        _voc_layout(source)
+        or _coco_layout(source)
+        or _labelme_layout(source)
+        or _listed_layout(source)
+        or _open_images_layout(source)
+    )
+
+
+def _layout_below(source: Path) -> Layout | None:
+    """The set in the only folder of this one that has one, such as VOC2007 in VOCdevkit."""
+    layouts = {}
+    for folder in _folders(source):
+        layout = _layout_of_folder(folder) or (_layout_below(folder) if len(_folders(source)) == 1 else None)
+        if layout is not None:
+            layouts[folder] = layout
+    if len(layouts) > 1:
+        names = listed([folder.name for folder in layouts])
+        raise DataError(f"{source}: there are several data sets in it, {names}. Name one of them.")
+    return next(iter(layouts.values()), None)
+
+
+def _nothing_known(source: Path) -> str:
+    names = image_names(source)
+    folders = [source, source / "labels", source / "train" / "labels", source / "labels" / "train"]
+    if names and any(next(folder.glob("*.txt"), None) for folder in folders):
+        return (
+            f"{source}: there are images and .txt files as in a YOLO set, but nothing says what the classes are "
+            "called. Add a classes.txt with a name a line, in the order of their numbers, or a data.yaml."
         )
+    what = f"{counted(len(names), 'image')}, but no labels of them" if names else "no data set that multibox knows"
+    return (
+        f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "
+        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations) or labelme."
+    )
+
+
+def _top_of(file: Path) -> Path:
+    """The folder of the set that a single annotation file belongs to."""
+    return file.parent.parent if is_annotation_folder(file.parent) else file.parent
+
+
+def _coco_layout(source: Path) -> Layout | None:
+    candidates, passed_over = _coco_candidates(source)
+    if not candidates:
+        if passed_over:
+            raise DataError(f"{source}: {passed_over[0]}. Give the annotation file that has all three.")
+        return None
     files = _coco_files(source, candidates)
-    splits = {name: Split(file, _image_folder(file, name)) for name, file in files.items()}
-    has_test = any(_is_of(file, "test") for file in candidates if file not in files.values())
-    return Layout("COCO", source, splits, left_out="test" if has_test else "")
+    top = source.parent if is_annotation_folder(source) else source
+    splits = {name: Split(file, find_folder(file, top)) for name, file in files.items()}
+    has_test = any(is_of(file, "test") for file in candidates if file not in files.values())
+    return Layout("COCO", source, splits, left_out="test" if has_test else "", passed_over=tuple(passed_over))
 
 
-def _coco_candidates(folder: Path) -> list[Path]:
-    return [file for depth in ("*.json", "*/*.json") for file in sorted(folder.glob(depth)) if _is_coco(file)]
+def _coco_candidates(folder: Path) -> tuple[list[Path], list[str]]:
+    """Annotation files, and lines about files that lack something to be one."""
+    candidates, passed_over = [], []
+    for file in [file for depth in ("*.json", "*/*.json") for file in sorted(folder.glob(depth))]:
+        if file.name.startswith(".") or is_labelme(file):
+            continue
+        missing = _missing_keys(file)
+        if not missing:
+            candidates.append(file)
+        elif missing != list(COCO_KEYS) and "images" not in missing:
+            lacks = listed([f"`{key}`" for key in missing])
+            passed_over.append(f"{file} is passed over: it lists images, but has no {lacks}")
+    return candidates, passed_over
+
+
+def _missing_keys(file: Path) -> list[str]:
+    # Whole files may be large; the keys that tell are at the top level, but anywhere in it.
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return list(COCO_KEYS)
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        data = data.replace(b"\0", b"")
+    return [key for key in COCO_KEYS if b'"' + key.encode() + b'"' not in data]
 
 
 def _coco_files(folder: Path, candidates: Sequence[Path]) -> dict[str, Path]:
     """The annotation file of each split: by its own name, or by that of the folder that it lies in."""
-    found = {}
+    chosen = {}
     for split, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES)):
         for name in names:
-            files = [file for file in candidates if _is_of(file, name)]
+            files = [file for file in candidates if is_of(file, name)]
             if files:
-                found[split] = _only_one(folder, files, f"what to {'train' if split == 'train' else 'validate'} on")
+                chosen[split] = _only_one(folder, files, f"what to {'train' if split == 'train' else 'validate'} on")
                 break
-    return found or {"train": _only_one(folder, candidates, "the data set")}
+    return chosen or {"train": _only_one(folder, candidates, "the data set")}
 
 
 def _only_one(folder: Path, files: Sequence[Path], what: str) -> Path:
     # COCO itself has captions and keypoints of the same images beside the boxes.
-    of_boxes = [file for file in files if "instances" in _words(file.stem)] or list(files)
+    of_boxes = [file for file in files if "instances" in words_of(file.stem)] or list(files)
     if len(of_boxes) > 1:
         names = " and ".join(str(file.relative_to(folder)) for file in of_boxes[:2])
         raise DataError(
@@ -117,63 +251,27 @@ def _only_one(folder: Path, files: Sequence[Path], what: str) -> Path:
     return of_boxes[0]
 
 
-def _is_of(file: Path, name: str) -> bool:
-    return name in _words(file.stem) or file.parent.name.lower() == name
+def _yaml_file(folder: Path) -> Path | None:
+    """The description of a YOLO set: data.yaml or dataset.yaml, else the only YAML file with `names` and a split."""
+    usual = sorted([*folder.glob("data.y*ml"), *folder.glob("dataset.y*ml")])
+    if usual:
+        return usual[0]
+    others = [file for file in sorted(folder.glob("*.y*ml")) if _is_description(file)]
+    if len(others) > 1:
+        names = " and ".join(file.name for file in others[:2])
+        raise DataError(f"{folder}: {names} could both describe the YOLO set. Name one of them.")
+    return others[0] if others else None
 
 
-def _words(stem: str) -> set[str]:
-    return set("".join(letter if letter.isalpha() else " " for letter in stem.lower()).split())
-
-
-def _is_coco(file: Path) -> bool:
-    # Whole files may be large; the keys that tell are at the top level, but anywhere in it.
+def _is_description(file: Path) -> bool:
     try:
-        data = file.read_bytes()
-    except OSError:
+        content = read_yolo_description(file)
+    except DataError:
         return False
-    return all(key in data for key in (b'"images"', b'"annotations"', b'"categories"'))
+    return any(content.get(word) for word in (*TRAIN_NAMES, *VAL_NAMES))
 
 
-def _image_folder(file: Path, split: str) -> Path:
-    """Where the images of an annotation file are: the folder in which most of those looked for are found."""
-    try:
-        images = read_content(Source(file, file.parent, 0)).images
-    except DataError:  # told when the set is read
-        return file.parent
-    names = [image.file_name for image in images[:: max(1, len(images) // NUM_PROBED)]]
-    best, most = file.parent, 0
-    for folder in _likely_folders(file, split):
-        hits = sum((folder / name.replace("\\", "/")).is_file() for name in names)
-        if hits > most:
-            best, most = folder, hits
-        if hits == len(names):
-            break
-    return best
-
-
-def _likely_folders(file: Path, split: str) -> Iterator[Path]:
-    """Folders that images may be in, the likeliest first: those of the split before others."""
-    names = TRAIN_NAMES if split == "train" else VAL_NAMES
-    yield file.parent
-    for top in (file.parent, file.parent.parent):
-        below = _folders(top)
-        inner = [deeper for folder in below if folder.name.lower() in {"images", "data"} for deeper in _folders(folder)]
-        of_split = [folder for folder in [*below, *inner] if _words(folder.name) & set(names)]
-        yield from of_split
-        yield from (folder / "images" for folder in of_split)
-        yield from below
-        yield from inner
-    yield file.parent.parent
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
-    except OSError:
-        return []
-
-
-def _yolo_layout(file: Path) -> Layout:
+def _yaml_layout(file: Path) -> Layout:
     content = read_yolo_description(file)
     words = _words_for_splits(lambda word: bool(content.get(word)))
     if not words:
@@ -182,54 +280,88 @@ def _yolo_layout(file: Path) -> Layout:
     return Layout("YOLO", file.parent, words=words, description=file, left_out="test" if has_test else "")
 
 
-def read_yolo_description(file: Path) -> dict[str, Any]:
-    """The content of a data.yaml that has `names`.
+def _darknet_layout(file: Path) -> Layout:
+    content = read_darknet_description(file)
+    words = _words_for_splits(lambda word: bool(content.get(word)))
+    if not words:
+        raise DataError(f"{file}: this describes no YOLO set: it names neither `train` nor `valid`.")
+    return Layout("YOLO", file.parent, words=words, description=file)
 
-    Raises:
-        DataError: it cannot be read, or describes no data set.
-    """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{file}: cannot read the description of the YOLO set; it is no YAML.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list) or not content["names"]:
-        raise DataError(f"{file}: this describes no YOLO set: it has no `names`.")
-    return content
+
+def _listed_layout(source: Path) -> Layout | None:
+    """A YOLO set with a list of its classes, but no description: images beside the labels, or in folders beside."""
+    places = [source, *(folder for folder in _folders(source) if folder.name.lower() in {"labels", *TRAIN_NAMES})]
+    description = next((place / name for place in places for name in CLASS_LISTS if (place / name).is_file()), None)
+    if description is None:
+        return None
+    words = _words_for_splits(lambda word: (source / word).is_dir() or (source / "images" / word).is_dir())
+    return Layout("YOLO", source, words=words or {"train": ""}, description=description)
 
 
 def _voc_layout(source: Path) -> Layout | None:
-    voc = source if source.name == "Annotations" else source / "Annotations"
-    if _has_xml(voc):
-        words = _words_for_splits(lambda word: voc_list(voc.parent, word).is_file()) or {"train": ""}
-        has_test = voc_list(voc.parent, "test").is_file() and "test" not in words.values()
-        return Layout("Pascal VOC", voc.parent, words=words, description=voc, left_out="test" if has_test else "")
-    words = _words_for_splits(lambda word: _has_xml(source / word))
+    folder = next((inner for inner in _folders(source) if inner.name.lower() == "annotations"), None)
+    if folder is not None and has_xml(folder):
+        lists = sorted((source / "ImageSets" / "Main").glob("*.txt"))
+        words = _words_for_splits(lambda word: voc_list(source, word).is_file())
+        inner = _words_for_splits(lambda word: has_xml(folder / word))
+        if not words and inner and not lists:
+            return Layout("Pascal VOC", source, words=inner, description=folder, left_out=_test(inner, folder))
+        if not words:  # CVAT's list is called default
+            words = {"train": lists[0].stem if len(lists) == 1 else ""}
+        has_test = voc_list(source, "test").is_file() and "test" not in words.values()
+        return Layout("Pascal VOC", source, words=words, description=folder, left_out="test" if has_test else "")
+    words = _words_for_splits(lambda word: has_xml(source / word))
     if words:
-        has_test = _has_xml(source / "test") and "test" not in words.values()
-        return Layout("Pascal VOC", source, words=words, description=source, left_out="test" if has_test else "")
-    if _has_xml(source):
+        return Layout("Pascal VOC", source, words=words, description=source, left_out=_test(words, source))
+    if any(file.suffix.lower() == ".xml" for file in source.iterdir()) and has_xml(source):
         return Layout("Pascal VOC", source, words={"train": ""}, description=source)
     return None
 
 
-def voc_list(folder: Path, word: str) -> Path:
-    """The file that lists the images of a split of a Pascal VOC set."""
-    return folder / "ImageSets" / "Main" / f"{word}.txt"
+def _test(words: Mapping[str, str], folder: Path) -> str:
+    return "test" if "test" not in words.values() and has_xml(folder / "test") else ""
 
 
-def _has_xml(folder: Path) -> bool:
-    """Whether there are annotations in a folder; other programs keep their own .xml files, a model for one."""
-    for file in sorted(folder.glob("*.xml"))[:3]:
-        try:
-            if b"<annotation" in file.read_bytes()[:4096]:
-                return True
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read: {quoted(error.strerror or str(error))}.") from error
-    return False
+def _labelme_layout(source: Path) -> Layout | None:
+    words = _words_for_splits(lambda word: has_labelme(source / word))
+    if not words and has_labelme(source):
+        words = {"train": ""}
+    if not words:
+        below = [folder for folder in _folders(source) if has_labelme(folder)]
+        return replace(_labelme_layout(below[0]) or Layout("labelme", source)) if len(below) == 1 else None
+    has_test = "test" not in words.values() and has_labelme(source / "test")
+    return Layout("labelme", source, words=words, description=source, left_out="test" if has_test else "")
+
+
+def _open_images_layout(source: Path) -> Layout | None:
+    """Tables such as train-annotations-bbox.csv."""
+    tables = [file for file in sorted(source.glob("*bbox*.csv")) if _begins_with(file, b"ImageID,")]
+    words: dict[str, str] = {}
+    for split, kinds in (("train", {"train"}), ("val", {"val"}), ("val", {"test"})):
+        table = next((file.name for file in tables if kinds_of(file.stem) & kinds), None)
+        if table is not None:
+            words.setdefault(split, table)
+    if not words and len(tables) == 1:
+        words = {"train": tables[0].name}
+    return Layout("Open Images", source, words=words, description=source) if words else None
+
+
+def _begins_with(file: Path, beginning: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(64).removeprefix(b"\xef\xbb\xbf").startswith(beginning)
 
 
 def _words_for_splits(is_known: Callable[[str], bool]) -> dict[str, str]:
-    found = {
-        split: next(filter(is_known, words), None) for split, words in (("train", TRAIN_NAMES), ("val", VAL_NAMES))
+    words = {
+        split: next(filter(is_known, names), None) for split, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES))
     }
-    return {split: word for split, word in found.items() if word is not None}
+    return {split: word for split, word in words.items() if word is not None}
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+        )
+    except OSError:
+        return []

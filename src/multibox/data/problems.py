@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from multibox.errors import DataError
 from multibox.wording import counted
@@ -10,10 +10,24 @@ from multibox.wording import counted
 NUM_EXAMPLES = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that can be used but is hardly meant: said before a training, and by `multibox doctor`.
+
+    `kind` names it for programs, `text` for people, in one sentence without its end; `examples` say where to look.
+    `is_fatal`: the data mean something else, so that nothing good comes of training on them.
+    """
+
+    kind: str
+    text: str
+    examples: tuple[str, ...] = ()
+    is_fatal: bool = False
+
+
 class Problems:
     """What is wrong in one annotation file, by kind, in the order of discovery."""
 
-    def __init__(self, file: Path, *, skip_bad: bool) -> None:
+    def __init__(self, file: str, *, skip_bad: bool) -> None:
         self.file = file
         self.skip_bad = skip_bad
         self.lines: dict[str, list[str]] = {}
@@ -21,6 +35,11 @@ class Problems:
     def add(self, kind: str, line: str) -> None:
         """Note a problem; `kind` is a plural that the number of such problems is named with."""
         self.lines.setdefault(kind, []).append(line)
+
+    def put_first(self, kind: str) -> None:
+        """Name the problems of this kind, if there are any, before all others."""
+        if kind in self.lines:
+            self.lines = {kind: self.lines[kind], **self.lines}
 
     def stop(self) -> None:
         """Raise what was found so far, unless it is to be skipped."""
@@ -40,7 +59,7 @@ class Problems:
         )
 
     def by_kind(self) -> dict[str, list[str]]:
-        """The same lines, by what is wrong (a plural: "bad boxes")."""
+        """A line for each problem, with the file that it is in, by what is wrong (a plural: "bad boxes")."""
         return {kind: [f"{self.file}: {line}" for line in lines] for kind, lines in self.lines.items()}
 
     def skipped(self) -> list[str]:

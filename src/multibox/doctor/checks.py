@@ -52,6 +52,8 @@ SINGULAR = {  # of the nouns in the names of problems, which are plurals
     "files": "file",
     "images": "image",
     "lines": "line",
+    "objects": "object",
+    "lists": "list",
     "parts": "part",
 }
 
@@ -76,6 +78,8 @@ def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
     for part in parts:
         for kind, lines in part.problems.items():
             yield Finding("error", _as_kind(kind), split, len(lines), _counted(len(lines), kind), tuple(lines))
+        for kind, lines in part.doubts.items():
+            yield Finding("warning", _as_kind(kind), split, len(lines), _counted(len(lines), kind), tuple(lines))
         for kind, lines in part.remarks.items():
             yield Finding("note", _as_kind(kind), split, len(lines), f"{len(lines)} {kind}", tuple(lines))
 
@@ -88,6 +92,13 @@ def unusable(split: str, data: CocoData) -> Iterator[Finding]:
         reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
         text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
         yield Finding("warning", "boxes-over-the-border", split, data.num_clipped, text)
+
+
+def doubtful(split: str, data: CocoData) -> Iterator[Finding]:
+    """What reading found to be usable but hardly meant; an error where nearly all boxes mean something else."""
+    for doubt in data.doubts:
+        severity: Severity = "error" if doubt.is_fatal else "warning"
+        yield Finding(severity, doubt.kind, split, max(1, len(doubt.examples)), doubt.text, doubt.examples)
 
 
 def questionable(split: str, data: CocoData) -> Iterator[Finding]:
@@ -181,10 +192,25 @@ def largest_input() -> int:
     return max(config.load_template(path).input.size for path in bundled_templates().values())
 
 
+def unknown_to_training(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
+    """Objects to validate on of classes that the training set does not even name: other capitals, for one."""
+    if "train" not in splits or "val" not in splits:
+        return
+    known = {*splits["train"].classes, *splits["train"].unchosen}
+    others = {name: count for name, count in splits["val"].unchosen.items() if name not in known}
+    if others:
+        names = listed([f"{name} ({count})" for name, count in others.items()], limit=9)
+        text = f"not a class of the training set, and so not measured: {names}"
+        yield Finding("warning", "classes-only-in-val", "val", len(others), text)
+
+
 def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
     """Warnings and errors that reading no pixel tells, for a word before a training."""
-    findings = [finding for split, data in splits.items() for finding in questionable(split, data)]
-    return [finding for finding in [*findings, *classes_with_few_objects(splits)] if finding.severity != "note"]
+    findings = [
+        finding for split, data in splits.items() for finding in [*doubtful(split, data), *questionable(split, data)]
+    ]
+    findings += [*classes_with_few_objects(splits), *unknown_to_training(splits)]
+    return [finding for finding in findings if finding.severity != "note"]
 
 
 def _same_boxes(record: Record) -> list[tuple[int, int]]:

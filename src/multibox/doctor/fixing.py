@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from multibox.data import images
-from multibox.data.coco_checks import box_fault, find_file, leads_outside
+from multibox.data.box_meaning import COCO, Meaning, corners_px, find_meaning, numbers_as
+from multibox.data.coco_checks import box_fault, find_file, fits_turned, scale
+from multibox.data.coco_format import read_plain
+from multibox.data.convert import OTHER_MEANING
+from multibox.data.image_files import leads_outside
 from multibox.data.layouts import Split
 from multibox.doctor.duplicates import Twins
 from multibox.doctor.orientation import is_of_the_other_frame
@@ -44,11 +49,12 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
     that are missing or cannot be read, annotations of unknown images or categories and with boxes that cannot be
     fixed, and objects that are there twice to the pixel; a training image that is byte for byte one of `val` too.
     Boxes are cut at the border, ids made unique, and photographs that are stored turned saved as their boxes see them.
+    Boxes that all mean something else are read as that, and those of images that were resized later are resized, too.
     The original is only read.
 
     Raises:
         OptionError: `target` is there and not empty, or lies in a folder of images.
-        DataError: an annotation file cannot be read.
+        DataError: an annotation file cannot be read, or no object of the set is left.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OptionError(f"{target} is there already. Name a new folder for the corrected copy.")
@@ -78,17 +84,23 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
 
 
 def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> list[Change]:
-    content = _read(split.annotation_file)
-    changes: list[Change] = []
+    content, changes = _read(name, split)
     kept: dict[Any, dict[str, Any]] = {}
     boxes: dict[Any, list[Any]] = {}
+    _unify_ids(content)
+    meaning = _reread(content, split.root)
+    if meaning is not None:
+        changes.append(Change(name, "all boxes read in another way", meaning.text))
+    annotations_of: dict[Any, list[dict[str, Any]]] = {}
     for annotation in content["annotations"]:
-        boxes.setdefault(annotation.get("image_id"), []).append(annotation.get("bbox"))
+        annotations_of.setdefault(annotation.get("image_id"), []).append(annotation)
     for image in content["images"]:
         what = f"image {quoted(str(image.get('file_name')))}"
-        note = _fix_frame(image, boxes.get(image.get("id"), []), split.root)
-        if note is not None:
-            changes.append(Change(name, f"{what} {note[0]}", note[1]))
+        own = annotations_of.get(image.get("id"), [])
+        boxes[image.get("id")] = [annotation.get("bbox") for annotation in own]
+        for note in (_fix_frame(image, boxes[image.get("id")], split.root), _fix_size(image, own, split.root)):
+            if note is not None:
+                changes.append(Change(name, f"{what} {note[0]}", note[1]))
         fault = _image_fault(image, kept, split.root, leaked)
         if fault is not None:
             lost = len(boxes.get(image.get("id"), [])) if image.get("id") not in kept else 0
@@ -100,6 +112,9 @@ def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> li
             changes.append(Change(name, f"{what} {note[0]}", note[1]))
         kept[image["id"]] = image
     annotations = _fix_annotations(name, content, kept, changes)
+    if not annotations and (content["annotations"] or split.problems):
+        reason = next((f"; the first: {change.what}: {change.why}" for change in changes), "")
+        raise DataError(f"{split.title or split.annotation_file}: not one object is left to train on{reason}.")
     fixed = {**content, "images": list(kept.values()), "annotations": annotations}
     (target / name).mkdir(parents=True, exist_ok=True)
     write_atomically(target / f"annotations_{name}.json", json.dumps(fixed, ensure_ascii=False))
@@ -178,6 +193,8 @@ def _image_fault(image: dict[str, Any], kept: Mapping[Any, Any], root: Path, lea
     if name in leaked:
         return "the same file is in val"
     path, _ = find_file(root, name)
+    if any((image.get(side) or 0) <= 0 for side in ("width", "height")):  # VIA writes -1
+        image["width"] = image["height"] = None
     expected = (image.get("width"), image.get("height"))
     fault = images.find_fault(path, expected_size=None if None in expected else expected)  # type: ignore[arg-type]
     if fault is not None:
@@ -192,7 +209,7 @@ def _fix_frame(image: dict[str, Any], boxes: list[Any], root: Path) -> tuple[str
     if not isinstance(image.get("file_name"), str) or leads_outside(image["file_name"]):
         return None
     path, _ = find_file(root, image["file_name"])
-    if not is_of_the_other_frame(image, boxes, images.read_orientation(path)):
+    if not is_of_the_other_frame(image, boxes, images.read_header(path)):
         return None
     image["width"], image["height"] = image["height"], image["width"]
     return (
@@ -207,22 +224,87 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     image["file_name"] = source.relative_to(root).as_posix()  # of one that was written on Windows
     target = folder / image["file_name"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    orientation = images.read_orientation(source)
-    if orientation is None or orientation.value == 1:
+    header = images.read_header(source)
+    if header is None or header.orientation == 1:
         shutil.copy2(source, target)
         return None
     pixels = images.read_image(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     target.write_bytes(encoded.tobytes())
-    return "saved as its boxes see it", f"EXIF orientation {orientation.value}"
+    return "saved as its boxes see it", f"EXIF orientation {header.orientation}"
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-        for key in ("images", "annotations", "categories"):
-            if not isinstance(content[key], list):
-                raise KeyError(key)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: cannot be fixed, because it is no COCO file ({error}).") from error
-    return dict(content)
+def _fix_size(image: dict[str, Any], annotations: Sequence[dict[str, Any]], root: Path) -> tuple[str, str] | None:
+    """Resize the boxes of an image that was resized after it was annotated; what was done, and why, or None."""
+    name, width, height = image.get("file_name"), image.get("width"), image.get("height")
+    if (
+        not isinstance(name, str)
+        or not isinstance(width, int)
+        or not isinstance(height, int)
+        or min(width, height) <= 0
+    ):
+        return None
+    path, file_size = find_file(root, name)
+    fault = None if file_size is None else images.find_fault(path, expected_size=(width, height))
+    if fault is None or not fault.startswith("measures"):
+        return None
+    actual = images.read_size(path)
+    if actual == (height, width) and fits_turned((width, height), [a["bbox"] for a in annotations if a.get("bbox")]):
+        image["width"], image["height"] = actual
+        return f"measures {actual[0]} x {actual[1]} px", "its width and height had changed places: its boxes fit it so"
+    factor = scale((width, height), actual)
+    if factor is None:
+        return None
+    for annotation in annotations:
+        if isinstance(annotation.get("bbox"), list):
+            annotation["bbox"] = [round(value * factor, 3) for value in annotation["bbox"]]
+            annotation.pop("area", None)
+    image["width"], image["height"] = actual
+    return f"has its boxes times {factor:g}", f"it measures {actual[0]} x {actual[1]} px, not {width} x {height} px"
+
+
+def _reread(content: dict[str, Any], root: Path) -> Meaning | None:
+    """Give all annotations the boxes that their numbers mean, if these nearly all mean something else than COCO's."""
+    sizes = {}
+    for image in content["images"]:
+        size = image["width"], image["height"]
+        if None not in size and min(size) > 0:
+            sizes[image["id"]] = size
+        elif (path := find_file(root, image["file_name"]))[1] is not None and images.find_fault(path[0]) is None:
+            sizes[image["id"]] = images.read_size(path[0])
+    chosen = [
+        annotation
+        for annotation in content["annotations"]
+        if annotation["image_id"] in sizes and annotation.get("bbox") and len(annotation["bbox"]) == 4
+    ]
+    numbers = np.array([annotation["bbox"] for annotation in chosen], dtype=np.float64).reshape(-1, 4)
+    of_images = np.array([sizes[annotation["image_id"]] for annotation in chosen], dtype=np.float64).reshape(-1, 2)
+    meaning = find_meaning(numbers, of_images, COCO)
+    if meaning is None or not meaning.is_certain:
+        return None
+    boxes = numbers_as(corners_px(numbers, of_images, meaning.reading), of_images, COCO)
+    for annotation, box in zip(chosen, boxes.round(3).tolist(), strict=True):
+        annotation["bbox"] = box
+        annotation["area"] = box[2] * box[3]
+    return meaning
+
+
+def _unify_ids(content: dict[str, Any]) -> None:
+    """Give annotations the ids of images as the images have them: "1" is meant for 1 where there is no "1"."""
+    ids = {image["id"] for image in content["images"]}
+    by_text = {str(image_id): image_id for image_id in ids}
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in ids:
+            annotation["image_id"] = by_text.get(str(annotation["image_id"]), annotation["image_id"])
+
+
+def _read(name: str, split: Split) -> tuple[dict[str, Any], list[Change]]:
+    """The content of an annotation file, and what was lost or made of something else when it was read."""
+    content, faults, notes = read_plain(split.annotation_file)
+    changes = [
+        Change(name, line if kind == OTHER_MEANING else f"left out, because it cannot be read: {line}", kind)
+        for kind, lines in [*split.problems.items(), *faults.items()]
+        for line in lines
+    ]
+    changes += [Change(name, line, kind) for kind, lines in notes.items() for line in lines]
+    return content, changes

@@ -12,7 +12,7 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
-from multibox.doctor import checks, duplicates, orientation
+from multibox.doctor import checks, duplicates, orientation, pixels
 from multibox.doctor.checks import SEVERITIES, Finding
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.duplicates import Twins
@@ -56,9 +56,11 @@ def doctor(
         report(f"Looking at {split}")
         findings += checks.converted(split, (parts or {}).get(split, ()))
         findings += checks.unusable(split, data)
-        findings += orientation.check_frames(split, (parts or {}).get(split, ()))
+        findings += checks.doubtful(split, data)
         findings += checks.questionable(split, data)
         findings += orientation.check_orientation(split, data)
+        findings += pixels.check_pixels(split, data)
+        findings += pixels.check_odd_sizes(split, data)
         findings += checks.much_larger(split, data)
     findings += checks.classes_with_few_objects(splits)
     report("Comparing images")

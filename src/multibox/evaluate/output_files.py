@@ -13,10 +13,12 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
+from multibox.data.coco_categories import plain_name
 from multibox.errors import OptionError
 from multibox.evaluate.average_precision import Metrics
 from multibox.files import sha256, write_atomically
 from multibox.structures import Detections
+from multibox.wording import counted, listed
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -57,8 +59,12 @@ def write_metrics_json(
     metrics: Metrics,
     size_mp: float | None,
     complexity_gflops: float | None,
+    data: CocoData | None = None,
 ) -> None:
     """Write all metrics as JSON, unrounded fractions in 0..1, with the facts of metrics.yaml beside them.
+
+    With `data`, it also says what of these was not measured: objects of classes that the model lacks by class, boxes
+    around many objects, and how many objects have the area of their box because theirs was not annotated.
 
     Raises:
         OptionError: a file cannot be read or written.
@@ -69,7 +75,35 @@ def write_metrics_json(
         "complexity_gflops": complexity_gflops,
         "metrics": metrics.to_plain(),
     }
+    if data is not None:
+        content["not_measured"] = {"objects_of_other_classes": dict(data.unchosen), "crowds": data.num_crowds}
+        content["areas_from_boxes"] = data.areas_from_boxes
     _write(Path(path), msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def limits(data: CocoData) -> list[str]:
+    """Lines about what an evaluation on this data says nothing of, or counts in its own way."""
+    lines = []
+    if data.unchosen:
+        alike = {plain_name(name): name for name in data.classes}
+        names = listed(
+            [
+                f"{name} ({count}{f', meant {alike[plain_name(name)]}?' if plain_name(name) in alike else ''})"
+                for name, count in data.unchosen.items()
+            ],
+            limit=9,
+        )
+        lines.append(f"Not measured, because the model has no such class: {names}.")
+    if data.num_crowds:
+        all_of = "" if sum(data.objects_per_class) else "; there is nothing else to measure on"
+        boxes = counted(data.num_crowds, "box", "boxes")
+        lines.append(f"Flagged as crowds (iscrowd), and so neither for nor against: {boxes}{all_of}.")
+    if data.areas_from_boxes:
+        lines.append(
+            f"{counted(data.areas_from_boxes, 'object')} annotated with an area of 0 or less: AP of small, medium and "
+            "large objects takes the areas of their boxes."
+        )
+    return lines
 
 
 def detections_to_coco(detections: Sequence[Detections], data: CocoData) -> list[dict[str, Any]]:

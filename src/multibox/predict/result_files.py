@@ -137,10 +137,10 @@ def read_known_images(path: Path, classes: Sequence[str]) -> KnownImages:
     Raises:
         DataError: it is no such file, or has none of the classes.
     """
-    source = coco_format.Source(path, path.parent, 0)
+    source = coco_format.AnnotationFile(path, path.parent, 0)
     content = coco_format.read_content(source)
     categories = coco_categories.common_categories([source], [content])
-    ids = coco_categories.choose_categories(categories, classes, path, allow_missing=True)
+    ids = coco_categories.choose_categories(categories, classes, str(path), allow_missing=True)
     images = {image.file_name.replace("\\", "/"): (image.id, (image.width, image.height)) for image in content.images}
     return KnownImages(path, tuple(ids), images)
 
@@ -237,6 +237,9 @@ class CocoFile:
         self.num_unknown = 0
         """Pictures that the annotation file does not have, or in another size."""
         self.first_unknown = ""
+        self.left_out: dict[str, int] = {}
+        """Number of detections of each class that the annotation file lacks."""
+        self._classes = run.classes
 
     def write(self, frame: Frame, detected: Detections) -> None:
         """Add the detections of a frame, which may be none."""
@@ -249,6 +252,8 @@ class CocoFile:
         for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True):
             category_id = self._category_ids[label]
             if category_id is None:
+                name = self._classes[label]
+                self.left_out[name] = self.left_out.get(name, 0) + 1
                 continue
             entry = {"image_id": image_id, "category_id": category_id, "bbox": [round(value, 3) for value in box]}
             self._text.write(self._separator + _json(entry | {"score": round(score, 6)}))

@@ -253,7 +253,6 @@ CAT = 'annotation 0 (image "a.jpg")'
         (changed(lambda c: c["annotations"][0].update(category_id=2)), f"{CAT} has the unknown category_id 2."),
         (changed(lambda c: c["annotations"].append(c["annotations"][0])), f"{CAT} has the id of another annotation."),
         (changed(lambda c: c["images"][1].update(id=0)), 'image "b.jpg" has the id 0 of another image.'),
-        (changed(lambda c: c["images"][1].update(width=0)), 'image "b.jpg" is said to measure 0x20 pixels.'),
         (
             changed(lambda c: c["images"][1].update(width=41)),
             'image "b.jpg" measures 40x20 pixels, not 41x20 as annotated.',
@@ -272,8 +271,9 @@ def test_a_bad_record_is_an_error_that_names_it_or_can_be_skipped(tmp_path: Path
 def test_a_file_name_that_leads_outside_its_folder_is_an_error(tmp_path: Path, name: str) -> None:
     content = changed(lambda c: c["images"][0].update(file_name=name))
 
+    near = "" if name == ".." else "; there is a.jpg"
     assert fault_of(tmp_path, content) == (
-        f"image {json.dumps(name)} leads outside the data root {tmp_path}.{LEAVE_OUT}"
+        f"image {json.dumps(name)} leads outside the data root {tmp_path}{near}.{LEAVE_OUT}"
     )
 
 
@@ -351,28 +351,19 @@ def test_annotation_files_are_not_touched(tmp_path: Path) -> None:
         ),
         (
             b'{"images": [NaN, }',
-            "this is no JSON; it has NaN or Infinity, which JSON does not know, and more faults. "
-            "Correct the file or make it again.",
+            "this is no JSON (invalid character at byte 12). Correct the file or make it again.",
         ),
         (
             b"[]",
-            "Expected `object`, got `array`. Correct it; annotations must be in COCO's format for object detection.",
+            "this is no annotation file in COCO's format: it has no list of images. Correct the path.",
         ),
         (
-            b'{"images": [{"id": 1, "file_name": 5}], "annotations": [], "categories": []}',
-            "Expected `str`, got `int` - at `$.images[0].file_name`. "
-            "Correct it; annotations must be in COCO's format for object detection.",
-        ),
-        (
-            b'{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": ["1", 2, 3, 4]}], '
-            b'"categories": []}',
-            "Expected `float`, got `str` - at `$.annotations[0].bbox[0]`. "
-            "Correct it; annotations must be in COCO's format for object detection.",
+            b'{"images": 5, "annotations": [], "categories": []}',
+            "there is something else than a list as `images` in it. A COCO file lists images, annotations, categories.",
         ),
         (
             b'{"images": [], "categories": []}',
-            "Object missing required field `annotations`. "
-            "Correct it; annotations must be in COCO's format for object detection.",
+            "there is no `annotations` in it. A COCO file lists images, annotations, categories.",
         ),
     ],
     ids=[
@@ -384,7 +375,6 @@ def test_annotation_files_are_not_touched(tmp_path: Path) -> None:
         "nan and more",
         "list",
         "wrong type",
-        "text in box",
         "no annotations",
     ],
 )

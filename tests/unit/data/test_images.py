@@ -126,10 +126,10 @@ def test_a_turned_photograph_is_turned_when_decoded_smaller_too(tmp_path: Path) 
 
 @pytest.mark.parametrize(("value", "orientation"), [(0, 1), (1, 1), (3, 3), (8, 8), (9, 1), (255, 1)])
 def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path, value: int, orientation: int) -> None:
-    found = images.read_orientation(put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), value)))
+    found = images.read_header(put(tmp_path / "a.jpg", with_orientation(encoded(left_white(64, 32)), value)))
 
     assert found is not None
-    assert found.value == orientation
+    assert found.orientation == orientation
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
@@ -228,4 +228,53 @@ def test_another_size_than_expected_is_an_error_with_both_sizes(tmp_path: Path, 
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending))
 
     with pytest.raises(DataError, match="measures 40x30 pixels, not 41x30 as annotated"):
-        images.read_image(path, expected_size=(41, 30))
+        images.read(path, expected_size=(41, 30))
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize(
+    ("brightest", "bits"),
+    [(255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (16383, 14), (16384, 16), (65535, 16)],
+)
+def test_of_sixteen_bits_those_in_use_are_read(tmp_path: Path, ending: str, brightest: int, bits: int) -> None:
+    stored = np.linspace(0, brightest, 40 * 30).astype(np.uint16).reshape(30, 40)
+    path = put(tmp_path / f"a{ending}", encoded(stored, ending))
+
+    image = images.read(path)
+
+    assert images.used_bits(path) == bits
+    expected = (stored // 2 ** (bits - 8)).astype(np.uint8)
+    assert np.array_equal(image, np.stack([expected] * 3, axis=2))
+    assert image.max() >= 64  # the upper two of the bits in use, never nearly black
+
+
+def test_images_of_eight_bits_have_no_bits_to_choose(tmp_path: Path) -> None:
+    for ending in (".png", ".jpg", ".tiff", ".bmp"):
+        path = put(tmp_path / f"a{ending}", encoded(left_white(8, 8), ending))
+        assert images.used_bits(path) is None
+
+
+def test_floats_and_heic_are_refused_with_the_reason(tmp_path: Path) -> None:
+    floats = put(tmp_path / "a.tiff", encoded(np.random.default_rng(0).random((8, 8), dtype=np.float32), ".tiff"))
+    heic = put(tmp_path / "b.jpg", b"\x00\x00\x00\x18ftypheic" + bytes(20))
+
+    assert (
+        images.find_fault(floats)
+        == "has pixels that are floats, which say not what is white; save it with 8 or 16 bits"
+    )
+    assert images.find_fault(heic) == "is in HEIC, which is not read; save it as JPEG"
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
+def test_the_size_is_that_of_what_is_read(tmp_path: Path, ending: str) -> None:
+    for size in ((1, 1), (3, 500), (640, 2)):
+        path = put(tmp_path / f"a{ending}", encoded(left_white(*size), ending))
+        assert images.read_size(path) == images.read(path).shape[1::-1] == size
+
+
+def test_the_size_of_a_photograph_with_a_long_header_is_read(tmp_path: Path) -> None:
+    jpeg = encoded(left_white(64, 32))
+    thumbnail = b"\xff\xe2" + struct.pack(">H", 60000) + bytes(59998)
+    path = put(tmp_path / "a.jpg", jpeg[:2] + 3 * thumbnail + jpeg[2:])
+
+    assert images.read_size(path) == (64, 32)

@@ -26,7 +26,7 @@ from multibox.doctor.model_fit import Speed, TemplateFit, advise, minutes
 from multibox.doctor.model_fit import fit_template as fit_of
 from multibox.doctor.run import Examination, doctor, examination_to_plain
 from multibox.doctor.tables import doctor_tables
-from multibox.errors import OptionError
+from multibox.errors import DataError, OptionError
 from tests.conftest import set_orientation
 
 
@@ -313,7 +313,7 @@ def test_a_corrected_copy_overwrites_nothing_and_leaves_nothing_half(tmp_path):
     with pytest.raises(OptionError, match="is there already"):
         fix({"train": split}, tmp_path / "copy")
     broken = replace(split, annotation_file=tmp_path / "data" / "none.json")
-    with pytest.raises(Exception, match="no COCO file"):
+    with pytest.raises(DataError, match="cannot read the annotations"):
         fix({"train": split, "val": broken}, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
 

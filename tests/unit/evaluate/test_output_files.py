@@ -246,3 +246,32 @@ def write_some_yaml(path: Path, metrics: Metrics) -> None:
     output_files.write_metrics_yaml(
         path, weights_path=weights_path, metrics=metrics, size_mp=1.84, complexity_gflops=0.82
     )
+
+
+def test_what_is_not_measured_is_said_and_written(tmp_path: Path) -> None:
+    data = replace(dataset(record()), unchosen={"alien": 3, "Cat": 1}, areas_from_boxes=2)
+
+    assert output_files.limits(data) == [
+        "Not measured, because the model has no such class: alien (3) and Cat (1, meant cat?).",
+        "2 objects annotated with an area of 0 or less: AP of small, medium and large objects takes the areas of their "
+        "boxes.",
+    ]
+    path = tmp_path / "metrics.json"
+    write_metrics_json(
+        path, weights_path=weights(tmp_path), metrics=some_metrics(), size_mp=1.84, complexity_gflops=0.82, data=data
+    )
+    content = json.loads(path.read_text())
+    assert content["not_measured"] == {"objects_of_other_classes": {"alien": 3, "Cat": 1}, "crowds": 0}
+    assert content["areas_from_boxes"] == 2
+
+
+def test_data_of_crowds_only_is_said_to_be_nothing_to_measure_on() -> None:
+    plain, crowd = record((A, 0)), record((A, 0), crowd=[0])
+
+    assert output_files.limits(dataset(crowd)) == [
+        "Flagged as crowds (iscrowd), and so neither for nor against: 1 box; there is nothing else to measure on."
+    ]
+    assert output_files.limits(dataset(plain, crowd)) == [
+        "Flagged as crowds (iscrowd), and so neither for nor against: 1 box."
+    ]
+    assert output_files.limits(dataset(plain)) == []

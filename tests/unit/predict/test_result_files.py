@@ -181,6 +181,7 @@ def test_coco_results_take_the_ids_of_an_annotation_file(tmp_path: Path) -> None
         file.write(frame(Source("image", "c.jpg", "c.jpg")), FOUND)
         file.write(frame(VIDEO, 0), FOUND)
         assert (file.num_unknown, file.first_unknown) == (2, "c.jpg")
+        assert file.left_out == {"red, tiny triangle": 2}  # of the two images that are known
 
     square = {"category_id": 30, "bbox": [20, 20, 40, 20], "score": 0.75}  # the file has no triangle
     found = json.loads((tmp_path / "found.json").read_text("utf-8"))
