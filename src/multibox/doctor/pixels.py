@@ -71,7 +71,7 @@ def check_odd_sizes(split: str, data: CocoData) -> Iterator[Finding]:
 
 def _look(record: Record) -> _Look | None:
     try:
-        image = images.read(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
+        image = images.read_image(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
         bits = images.used_bits(record.path)
     except DataError:  # reading the set says so
         return None

@@ -228,7 +228,7 @@ def test_another_size_than_expected_is_an_error_with_both_sizes(tmp_path: Path, 
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending))
 
     with pytest.raises(DataError, match="measures 40x30 pixels, not 41x30 as annotated"):
-        images.read(path, expected_size=(41, 30))
+        images.read_image(path, expected_size=(41, 30))
 
 
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
@@ -240,7 +240,7 @@ def test_of_sixteen_bits_those_in_use_are_read(tmp_path: Path, ending: str, brig
     stored = np.linspace(0, brightest, 40 * 30).astype(np.uint16).reshape(30, 40)
     path = put(tmp_path / f"a{ending}", encoded(stored, ending))
 
-    image = images.read(path)
+    image = images.read_image(path)
 
     assert images.used_bits(path) == bits
     expected = (stored // 2 ** (bits - 8)).astype(np.uint8)
@@ -269,7 +269,7 @@ def test_floats_and_heic_are_refused_with_the_reason(tmp_path: Path) -> None:
 def test_the_size_is_that_of_what_is_read(tmp_path: Path, ending: str) -> None:
     for size in ((1, 1), (3, 500), (640, 2)):
         path = put(tmp_path / f"a{ending}", encoded(left_white(*size), ending))
-        assert images.read_size(path) == images.read(path).shape[1::-1] == size
+        assert images.read_size(path) == images.read_image(path).shape[1::-1] == size
 
 
 def test_the_size_of_a_photograph_with_a_long_header_is_read(tmp_path: Path) -> None:
