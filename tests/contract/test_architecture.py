@@ -17,7 +17,7 @@ def test_every_room_and_every_file_of_the_hall_is_on_the_page():
 
 
 def test_every_file_that_the_page_names_exists():
-    named = set(re.findall(r"`(\w+/\w+\.py)`", PAGE))
+    named = set(re.findall(r"`([a-z]+/[a-z_0-9]+\.py)`", PAGE))
     assert len(named) > 10
     assert {name for name in named if not (PACKAGE / name).exists()} == set()
 

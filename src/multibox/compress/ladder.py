@@ -192,6 +192,7 @@ class Ladder:
         return {
             "method": attempt.rung,
             "calibration_images": {"count": attempt.num_images, "fingerprint": self._train_data.fingerprint},
+            "floating_layers": [],
             "max_drop": self._plan.max_drop,
             "is_within_budget": self._result().is_within_budget,
             "ap_float": None if self._float is None else self._float.metrics.ap,

@@ -23,6 +23,12 @@ from multibox.model.anchors import LevelSizes
 
 SUFFIX = ".safetensors"
 
+BUNDLED = "bundled"
+"""What stands for the package's own weights where a path is expected: the better of the two for the data."""
+
+CLASSIFIER, DETECTOR = "bundled-classifier", "bundled-detector"
+"""What stands for one of the two, by what their backbone was first taught; the former serves where none is tried."""
+
 Kind = Literal["classifier", "detector"]
 """What the backbone of a network was first taught to be."""
 

@@ -14,18 +14,13 @@ from typing import TYPE_CHECKING
 
 from multibox.config import Template
 from multibox.errors import CheckpointError
+from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.fetch import are_initial_weights
 from multibox.weights.origin import known_classes
 
 if TYPE_CHECKING:
     from multibox.weights.checkpoint import Checkpoint
     from multibox.weights.start import StartingPoint
-
-BUNDLED = "bundled"
-"""What stands for the package's own weights where a path is expected: the better of the two for the data."""
-
-CLASSIFIER, DETECTOR = "bundled-classifier", "bundled-detector"
-"""What stands for one of the two, by what their backbone was first taught; the former serves where none is tried."""
 
 RANDOM = "random"
 """What stands for fresh weights."""

@@ -14,9 +14,9 @@ from multibox.data.coco import CocoData
 from multibox.files import kind_of
 from multibox.model.anchors import LevelSizes
 from multibox.weights import bundled, checkpoint, from_classifier
+from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.from_openvino import read_ir
 from multibox.weights.origin import WeightsOrigin, known_classes, origin_of, origin_of_packaged
-from multibox.weights.resolve import BUNDLED, CLASSIFIER, DETECTOR
 
 BUNDLED_KINDS: dict[str, bundled.Kind] = {
     BUNDLED: "classifier",

@@ -8,8 +8,9 @@ import torch
 from multibox import config
 from multibox.errors import CheckpointError
 from multibox.weights import checkpoint
+from multibox.weights.bundled import BUNDLED
 from multibox.weights.checkpoint import Checkpoint
-from multibox.weights.resolve import BUNDLED, default_starts, model_file, named_start
+from multibox.weights.resolve import default_starts, model_file, named_start
 
 
 @pytest.fixture
