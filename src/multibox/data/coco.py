@@ -21,8 +21,9 @@ from multibox import boxes as geometry
 from multibox.data import coco_categories
 from multibox.data.addresses import locate
 from multibox.data.coco_categories import choose_categories, common_categories
-from multibox.data.coco_checks import Usable, UsableImage, UsableObject, check
+from multibox.data.coco_checks import Usable, UsableObject, check
 from multibox.data.coco_format import AnnotationFile, Id, read_content
+from multibox.data.coco_images import UsableImage
 from multibox.data.problems import Doubt
 from multibox.errors import DataError
 from multibox.structures import FloatArray, IntArray, Targets

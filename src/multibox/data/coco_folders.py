@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from multibox.data.coco_checks import find_file
 from multibox.data.coco_format import read_images
+from multibox.data.coco_images import find_file
 from multibox.data.split_names import kinds_of
 from multibox.errors import DataError
 from multibox.wording import listed

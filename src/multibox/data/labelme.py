@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from multibox.data.coco_checks import box_fault, find_file
+from multibox.data.coco_checks import box_fault
+from multibox.data.coco_images import find_file
 from multibox.data.image_files import by_stem, hint, image_names, stem_key, tails
 from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import Layout

@@ -16,18 +16,15 @@ import numpy as np
 from multibox.data import box_meaning, images
 from multibox.data.coco_checks import box_fault
 from multibox.data.image_files import (
-    SUFFIXES,
     UNREAD_SUFFIXES,
-    image_names,
-    spellings,
     stem_key,
-    tails,
     unread_names,
 )
 from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import CLASS_LISTS, Layout, read_darknet_description, read_yolo_description
 from multibox.data.split_names import kinds_of
-from multibox.data.text_files import decode_text, read_text
+from multibox.data.text_files import decode_text
+from multibox.data.yolo_places import below, image_paths, inside, label_folder, lines_of, text_names
 from multibox.errors import DataError
 from multibox.wording import counted, listed, quoted
 
@@ -80,11 +77,11 @@ def _content(layout: Layout) -> dict[str, Any]:
         return read_yolo_description(file)
     if file.name.lower() == "obj.data":
         content: dict[str, Any] = dict(read_darknet_description(file))
-        listed_in = _inside(layout.folder, content.get("names", "")) or layout.folder / "obj.names"
+        listed_in = inside(layout.folder, content.get("names", "")) or layout.folder / "obj.names"
         content["nc"] = content.get("classes", "")
-        return content | {"names": _lines(listed_in, "the list of classes")}
+        return content | {"names": lines_of(listed_in, "the list of classes")}
     places = {word: _usual_place(layout.folder, word) for word in layout.words.values()}
-    return {"names": _lines(file, "the list of classes"), **places}
+    return {"names": lines_of(file, "the list of classes"), **places}
 
 
 def _usual_place(folder: Path, word: str) -> str:
@@ -126,7 +123,7 @@ def _contradictions(layout: Layout, content: dict[str, Any], names: dict[int, st
     for place in (layout.folder, layout.folder / "labels", layout.folder / "train"):
         for other in (place / name for name in CLASS_LISTS):
             if other != file and other.is_file():
-                theirs = _lines(other, "the list of classes")
+                theirs = lines_of(other, "the list of classes")
                 if theirs != in_order:
                     lines.append(
                         f"{other.relative_to(layout.folder)} has {listed(theirs)}, {file.name} has {listed(in_order)}: "
@@ -135,22 +132,15 @@ def _contradictions(layout: Layout, content: dict[str, Any], names: dict[int, st
     return lines
 
 
-def _lines(file: Path, what: str) -> list[str]:
-    lines = [line.strip() for line in read_text(file, what).splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
-
-
 def _read_part(layout: Layout, content: dict[str, Any], word: str, names: dict[int, str]) -> Labels:
-    paths, missing, folders = _image_paths(layout, content, word)
+    paths, missing, folders = image_paths(layout, content, word)
     root = folders[0] if len(folders) == 1 else _common_folder(paths, layout.folder)
     part = Labels(root)
     part.lose("listed images that are missing", missing)
     for folder in folders:
         part.lose("images of a kind that is not read", [_unread(name) for name in unread_names(folder)])
-    label_folders = {folder: _label_folder(folder) for folder in dict.fromkeys(path.parent for path in paths)}
-    listings = {folder: _text_names(folder) for folder in dict.fromkeys(label_folders.values())}
+    label_folders = {folder: label_folder(folder) for folder in dict.fromkeys(path.parent for path in paths)}
+    listings = {folder: text_names(folder) for folder in dict.fromkeys(label_folders.values())}
     has_keypoints = bool(content.get("kpt_shape"))
     used: dict[Path, list[Path]] = {}
     read_images: list[_Image] = []
@@ -158,7 +148,7 @@ def _read_part(layout: Layout, content: dict[str, Any], word: str, names: dict[i
     for path in paths:
         fault, size = _shown_size(path)
         if size is None:
-            part.lose("images that cannot be used", [f"image {quoted(_below(path, root))} {fault}"])
+            part.lose("images that cannot be used", [f"image {quoted(below(path, root))} {fault}"])
             continue
         folder = label_folders[path.parent]
         # Some programs write a.jpg.txt for a.jpg.
@@ -194,7 +184,7 @@ def _note_files(
     part.doubt(
         "label files that several images share",
         [
-            f"{_below(file, layout.folder)} is of {listed([quoted(_below(path, part.root)) for path in paths])}: "
+            f"{below(file, layout.folder)} is of {listed([quoted(below(path, part.root)) for path in paths])}: "
             "are they one picture?"
             for file, paths in used.items()
             if len(paths) > 1
@@ -211,12 +201,12 @@ def _note_files(
     else:
         part.remark(
             "images without a label file, taken for ones without objects",
-            [f"image {quoted(_below(path, part.root))}" for path in without],
+            [f"image {quoted(below(path, part.root))}" for path in without],
         )
     if is_listed:
         return
     orphans = [
-        f"{_below(folder / name, layout.folder)} has no image"
+        f"{below(folder / name, layout.folder)} has no image"
         for folder, texts in listings.items()
         for stem, name in sorted(texts.items())
         if folder / name not in used and name not in CLASS_LISTS and not kinds_of(stem) and stem != "notes"
@@ -253,11 +243,11 @@ def _settle_boxes(part: Labels, read_images: Sequence[_Image]) -> None:
                 objects.append(LabelledObject(line.number, x1, y1, x2, y2))
             else:
                 part.lose("bad boxes", [f"{line.where} {fault}"])
-        part.images.append(LabelledImage(_below(image.path, part.root), image.width, image.height, objects))
+        part.images.append(LabelledImage(below(image.path, part.root), image.width, image.height, objects))
 
 
 def _read_lines(file: Path, folder: Path, names: dict[int, str], part: Labels, *, has_keypoints: bool) -> list[_Line]:
-    title = _below(file, folder)
+    title = below(file, folder)
     try:
         text = decode_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
@@ -308,120 +298,6 @@ def _parse(
     raise ValueError(f"has {counted(len(numbers), 'number')} after its class. It must be class x y width height")
 
 
-def _image_paths(layout: Layout, content: dict[str, Any], word: str) -> tuple[list[Path], list[str], list[Path]]:
-    """The images of a split, lines about listed ones that are missing, and its folders, none if they are listed."""
-    given = content[word]
-    places = given if isinstance(given, list) else [given]
-    if not all(isinstance(place, str) and place for place in places):
-        raise DataError(f"{layout.description}: `{word}` is neither a path nor a list of paths.")
-    paths: list[Path] = []
-    missing: list[str] = []
-    folders: list[Path] = []
-    for place in places:
-        where = _find_place(layout, content, word, place)
-        if where.is_dir():
-            folder = _folder_of_images(where)
-            folders.append(folder)
-            paths += [folder / name for name in image_names(folder)]
-            continue
-        for line in _lines(where, "the list of images"):
-            path = _listed_image(line, where, layout, content) if line else None
-            if path is not None:
-                paths.append(path)
-            elif line:
-                missing.append(f"{where.name} lists {quoted(line)}, which is not there")
-    has_lists = len(folders) < len(places)
-    return list(dict.fromkeys(paths)), missing, [] if has_lists else folders
-
-
-def _tops(layout: Layout, content: dict[str, Any]) -> list[Path]:
-    """What paths may be relative to: `path`, which the set may have been moved from since, and the description."""
-    base = str(content.get("path") or "")
-    here = layout.description.parent
-    tops = [here / base, layout.folder, here] if base else [layout.folder, here]
-    return list(dict.fromkeys(tops))
-
-
-def _find_place(layout: Layout, content: dict[str, Any], word: str, given: str) -> Path:
-    """A folder of images or a list of them that a description names, wherever that is relative to."""
-    plain = given.replace("\\", "/").strip()
-    # Roboflow writes ../train/images for what is in ./train/images: the set's own folders come before neighbours.
-    candidates = [plain.removeprefix("../"), plain] if plain.startswith("../") else [plain]
-    for top in _tops(layout, content):
-        for name in candidates:
-            for path in (top / name, top / name / "images"):
-                if path.is_dir() or (path.is_file() and path.suffix.lower() in {".txt", ".list"}):
-                    return _absolute(path)
-    inside = _inside(layout.folder, plain, word)
-    if inside is None:
-        raise DataError(
-            f"{layout.description}: `{word}` names {given}, which does not exist. Correct the path in the file."
-        )
-    return _absolute(inside)
-
-
-def _inside(folder: Path, given: str, word: str = "") -> Path | None:
-    """What the end of a path of another machine is in this folder: not a mere `images`, which may be of any split."""
-    for tail in tails(given):
-        if word and "/" not in tail and not kinds_of(tail):
-            continue
-        if (folder / tail).exists():
-            return folder / tail
-    return None
-
-
-def _listed_image(line: str, file: Path, layout: Layout, content: dict[str, Any]) -> Path | None:
-    """The image that a line of a list names: as it stands, or by the end of its path inside the set."""
-    for top in dict.fromkeys([file.parent, *_tops(layout, content)]):
-        for name in dict.fromkeys((line, *spellings(line))):
-            path = top / name
-            if path.is_file():
-                return _absolute(path)
-    for tail in tails(line):
-        # A mere file name may be that of another image.
-        for name in spellings(tail) if "/" in tail else ():
-            if (layout.folder / name).is_file():
-                return _absolute(layout.folder / name)
-    return None
-
-
-def _folder_of_images(folder: Path) -> Path:
-    """The folder itself, or the folder `images` in it if all its images are in there."""
-    inner = folder / "images"
-    if not inner.is_dir():
-        return folder
-    has_own = any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
-    return folder if has_own else inner
-
-
-def _label_folder(folder: Path) -> Path:
-    """Where the labels of a folder of images are: `labels` in the place of the last `images` of its path, else here."""
-    parts = folder.parts
-    position = next((i for i in range(len(parts) - 1, -1, -1) if parts[i].lower() == "images"), None)
-    if position is None:
-        return folder
-    top = Path(*parts[:position])
-    try:
-        names = sorted(entry.name for entry in os.scandir(top) if entry.name.lower() == "labels" and entry.is_dir())
-    except OSError:
-        return folder
-    for name in ["labels", *names] if "labels" in names else names:
-        place = top.joinpath(name, *parts[position + 1 :])
-        if place.is_dir():
-            return place
-    # Without any folder of labels, they may lie beside the images.
-    return folder if _text_names(folder) or not names else top.joinpath(names[0], *parts[position + 1 :])
-
-
-def _text_names(folder: Path) -> dict[str, str]:
-    """The names of text files in a folder by their stems."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder))
-    except OSError:
-        return {}
-    return {stem_key(name): name for name in names if name[-4:].lower() == ".txt" and not name.startswith(".")}
-
-
 def _shown_size(path: Path) -> tuple[str, tuple[int, int] | None]:
     """Width and height of an image turned as it is to be shown, or what is wrong with it."""
     try:
@@ -436,16 +312,3 @@ def _unread(name: str) -> str:
 
 def _common_folder(paths: Sequence[Path], folder: Path) -> Path:
     return Path(os.path.commonpath([path.parent for path in paths])) if paths else folder
-
-
-def _below(path: Path, folder: Path) -> str:
-    try:
-        return path.relative_to(folder).as_posix()
-    except ValueError:
-        absolute, top = _absolute(path), _absolute(folder)
-        return absolute.relative_to(top).as_posix() if absolute.is_relative_to(top) else str(path)
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolved: a link to the images leads away from the labels beside it.
-    return Path(os.path.abspath(path))  # noqa: PTH100

@@ -15,8 +15,9 @@ import numpy as np
 
 from multibox.data import images
 from multibox.data.box_meaning import COCO, Meaning, corners_px, find_meaning, numbers_as
-from multibox.data.coco_checks import box_fault, find_file, fits_turned, scale
+from multibox.data.coco_checks import box_fault, fits_turned
 from multibox.data.coco_format import read_plain
+from multibox.data.coco_images import find_file, scale
 from multibox.data.convert import OTHER_MEANING
 from multibox.data.image_files import leads_outside
 from multibox.data.layouts import Split
