@@ -68,7 +68,7 @@ def main() -> int:
 def evaluation(model: Path, folder: Path, precision: Precision, num_images: int, rounds: int) -> dict[str, Any]:
     """Images per second of the network alone and of the evaluation, in each round."""
     runtime = OpenVINORuntime(model, precision=None if precision == "default" else precision)
-    pictures = speed.find_pictures(folder)
+    pictures = speed.find_image_files(folder)
     sizes = [images.read_size(path) for path in pictures]
     records = [
         record(path, size)

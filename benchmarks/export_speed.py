@@ -68,7 +68,7 @@ def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         files = [copy(public, Path(work) / "public"), *export(public, model, Path(work))]
         result = speed.compare_speed(
             files,
-            pictures=speed.find_pictures(arguments.pictures),
+            image_files=speed.find_image_files(arguments.pictures),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,

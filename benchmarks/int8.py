@@ -99,7 +99,7 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> list[dict[str,
         files = [folder / "FP32" / ALTERNATIVE, folder / "INT8" / ALTERNATIVE, public]
         result = speed.compare_speed(
             files,
-            pictures=speed.find_pictures(arguments.images / "val"),
+            image_files=speed.find_image_files(arguments.images / "val"),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,

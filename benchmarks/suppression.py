@@ -133,7 +133,7 @@ def print_speed(checkpoint: Checkpoint, folder: Path) -> None:
         for form in ("model.xml", "alt_ssd_export/model.xml"):
             files = [place / form for place in places]
             measured = speed.compare_speed(
-                files, pictures=speed.find_pictures(folder / "val"), devices=["CPU"], seconds=10
+                files, image_files=speed.find_image_files(folder / "val"), devices=["CPU"], seconds=10
             )
             for row in speed_table.speeds_to_plain(measured)["rows"][1:]:
                 ratio = row["network"]["latency_ratio"]

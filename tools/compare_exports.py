@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_pictures
+from multibox.data.pictures import builtin_images
 from multibox.export.timing import median_ms
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 
@@ -28,7 +28,7 @@ def main(folders: list[Path]) -> int:
     """Print the table; the exit code."""
     files = {f"{folder.name}/{name}": (folder, name) for folder in folders for name in FILES}
     runtimes = {key: OpenVINORuntime(folder / name) for key, (folder, name) in files.items()}
-    times = median_ms(runtimes, read_image(builtin_pictures()[0]))
+    times = median_ms(runtimes, read_image(builtin_images()[0]))
     table = Table()
     for heading in ("file", "weights", "AP", "ms", "MB"):
         table.add_column(heading, justify="left" if heading in {"file", "weights"} else "right")

@@ -34,8 +34,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), attribute)
-    return found
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -125,7 +125,7 @@ def test_without_a_validation_set_built_in_pictures_serve(trained, tmp_path):
     command = ["export", "--load-weights", tmp_path / "model.pth", "--save-model-to", tmp_path / "e", "--no-openvino"]
     done = run_here(*command)
     assert done.returncode == 0, done.stderr
-    assert "gone.json" in done.stdout and "pictures that come with multibox" in done.stdout
+    assert "gone.json" in done.stdout and "images that come with multibox" in done.stdout
     assert json.loads((tmp_path / "e/export.json").read_text())["rows"][0]["ap"] is None
 
 

@@ -32,11 +32,11 @@ def bench(
 
     Args:
         models: Files to compare, .pth, .onnx or .xml; ratios are to the first.
-        pictures: Folder of pictures. Default: six that come with multibox, of 640x360 pixels.
+        pictures: Folder of images. Default: six that come with multibox, of 640x360 pixels.
         device: OpenVINO's names of devices, separated by commas. Default: all that it finds.
         precision: What OpenVINO is asked to compute in: f32, the device's own choice, or both one after the other.
         seconds: Time for each model, device and precision.
-        decode_threads: Threads that read pictures. Default: half of the cores.
+        decode_threads: Threads that read images. Default: half of the cores.
         json: File for all figures.
         classes: Names of the classes of a file that names none, separated by commas.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
@@ -51,7 +51,7 @@ def bench(
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
         result = benchmark.compare_speed(
             models,
-            pictures=benchmark.find_pictures(pictures),
+            image_files=benchmark.find_image_files(pictures),
             devices=coco.split_list(device) or None,
             precisions=benchmark.PRECISIONS if precision == "both" else (precision,),
             seconds=seconds,

@@ -63,14 +63,14 @@ def export(
         batch: Images per call, or `dynamic`.
         raw: Also write raw/model.xml and raw/model.onnx, which end before non-maximum suppression.
         val_ann_files: Annotation files (COCO json) of the images to compare on. Default: those that the training
-            validated on, if they are still there; else some pictures that come with multibox.
+            validated on, if they are still there; else some images that come with multibox.
         val_data_roots: The folder of images of each of these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
     from multibox.data import coco
-    from multibox.data.pictures import builtin_pictures
+    from multibox.data.pictures import builtin_images
     from multibox.evaluate.run import check_classes
     from multibox.export import parity_report
     from multibox.export.run import Request
@@ -99,8 +99,8 @@ def export(
         data = recorded_data(checkpoint, "val_data")
     make_folder(save_model_to)
     if data is None:
-        say("There is no validation set: the files are compared on pictures that come with multibox, without AP.")
-    with counting("Comparing", len(builtin_pictures() if data is None else data.records)) as progress:
+        say("There is no validation set: the files are compared on images that come with multibox, without AP.")
+    with counting("Comparing", len(builtin_images() if data is None else data.records)) as progress:
         result = run(checkpoint, load_weights, save_model_to, request, data=data, progress=progress)
     console.print(parity_report.parity_table(result.parity, width=console.width))
     return _report(result, save_model_to)

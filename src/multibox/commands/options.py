@@ -36,7 +36,7 @@ TileOverlap = Annotated[
 ]
 
 MIN_TILE_PX = 32
-"""Below, a picture would fall into thousands of tiles, each blown up beyond recognition."""
+"""Least side of a tile in pixels: with smaller ones, an image would fall into thousands of tiles."""
 
 command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
@@ -44,13 +44,13 @@ command_line: list[str] = []
 
 def work_template(name: str) -> Template:
     """The template that `--config` names, or that of the folder the command runs in."""
-    found = find_template(name)
-    if found is None:
+    template = find_template(name)
+    if template is None:
         raise OptionError(
             f"There is no {TEMPLATE_NAME} in this folder. Make a work directory with `multibox new`, "
             "or name a model or a template with --config."
         )
-    return found
+    return template
 
 
 def find_template(name: str) -> Template | None:

@@ -72,10 +72,10 @@ def _find_template(template: str | os.PathLike[str]) -> Path:
     if Path(name).is_file():
         # Links lead to the package; what a template depends on lies beside the real file.
         return Path(name).resolve()
-    found = bundled.get(name) or by_size.get(name)
-    if found is None:
+    path = bundled.get(name) or by_size.get(name)
+    if path is None:
         raise TemplateError(f"{name}: there is no such template file; the names of models are {', '.join(bundled)}.")
-    return found
+    return path
 
 
 def _inside(folder: Path, destination: str, source: Path) -> Path:

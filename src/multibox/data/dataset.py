@@ -124,7 +124,7 @@ class Dataset:
         return mosaic(parts, self.input_size, rng, least_sides=[self._least_side(place) for place in chosen])
 
     def _least_side(self, index: int) -> int:
-        """Of a record's square in a mosaic, in pixels: less, and half of its objects are below `min_object_px`."""
+        """Least side in pixels of a record's square in a mosaic: below, half of its objects are too small."""
         assert self.augment is not None and self.augment.mosaic is not None
         boxes = self.records[index].targets.boxes
         if not len(boxes):

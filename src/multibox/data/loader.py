@@ -98,10 +98,10 @@ class TrainLoader:
         self, epoch: int, positions: range, order: NDArray[np.int64], stop: threading.Event, mosaic_share: float
     ) -> Batch:
         size = self.dataset.input_size
-        pictures = np.empty((len(positions), size, size, 3), np.uint8)
+        batch = np.empty((len(positions), size, size, 3), np.uint8)
         targets = []
         indices = order[positions.start : positions.stop].tolist()
-        for picture, position, index in zip(pictures, positions, indices, strict=True):
+        for image, position, index in zip(batch, positions, indices, strict=True):
             if stop.is_set():
                 raise CancelledError
             # The sample's place in the epoch decides its random numbers, whoever prepares it. A spawn key, because
@@ -109,9 +109,9 @@ class TrainLoader:
             rng = np.random.default_rng(SeedSequence([self.seed, epoch], spawn_key=(position,)))
             is_mosaic = mosaic_share > 0 and rng.random() < mosaic_share
             square, target = self.dataset.mosaic(index, rng) if is_mosaic else self.dataset.sample(index, rng)
-            cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=picture)
+            cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=image)
             targets.append(target)
-        return Batch(pictures, targets, indices)
+        return Batch(batch, targets, indices)
 
 
 def evaluation_images(records: Sequence[Record], *, num_workers: int) -> Generator[Image, None, None]:

@@ -185,7 +185,7 @@ def _note_files(
         "label files that several images share",
         [
             f"{below(file, layout.folder)} is of {listed([quoted(below(path, part.root)) for path in paths])}: "
-            "are they one picture?"
+            "are they one image?"
             for file, paths in used.items()
             if len(paths) > 1
         ],

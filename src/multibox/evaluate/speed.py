@@ -22,7 +22,7 @@ import numpy as np
 
 from multibox.config import Template
 from multibox.data import images
-from multibox.data.pictures import builtin_pictures
+from multibox.data.pictures import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.speed_networks import Part, Setting, open_network
 from multibox.evaluate.speed_table import Precision, ProcessorTime, SpeedResult, SpeedRow, Spread, Timing
@@ -42,15 +42,15 @@ LEAD_IN_SECONDS = 0.05
 """How long a turn is kept busy before its clock starts, so that every queue is filled."""
 
 MAX_PICTURES = 48
-"""Number of pictures taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
+"""Number of images taken from a folder, evenly spread; they lie in the cache of the system after the first turn."""
 
 NUM_TENSORS = 4
-"""Number of pictures that the network alone is given: how long suppression takes depends on what is to be seen."""
+"""Number of images that the network alone is given: how long suppression takes depends on what is to be seen."""
 
 NUM_TURNS = 4
 """Number of turns of each model in a round: latency and throughput, alone and on the whole way."""
 
-PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp"}
+READ_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp"}
 
 PRECISIONS: tuple[Precision, ...] = ("f32", "default")
 """What OpenVINO can be asked to compute in: float32, or what the device takes by itself."""
@@ -59,7 +59,7 @@ PRECISIONS: tuple[Precision, ...] = ("f32", "default")
 def compare_speed(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    pictures: Sequence[Path],
+    image_files: Sequence[Path],
     devices: Sequence[str] | None = None,
     precisions: Sequence[Precision] = PRECISIONS,
     seconds: float = 20,
@@ -68,27 +68,27 @@ def compare_speed(
     classes: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> SpeedResult:
-    """The speed of models on pictures (see `find_pictures`), in `seconds` for each row of the result.
+    """The speed of models on images (see `find_image_files`), in `seconds` for each row of the result.
 
     `devices`: OpenVINO's names; by default all that it finds. An IR gets a row for each device and each of
     `precisions`; a .pth or .onnx gets one, float32 on the CPU. Rows are compared with the first file's row of the same
-    device and precision, where there is one, else with its first. `decode_threads` read pictures on the whole way; half
+    device and precision, where there is one, else with its first. `decode_threads` read images on the whole way; half
     as many as there are cores by default. `template` serves a snapshot that carries none, `classes` a file that
     names none. `progress` is told of each of the `num_rounds`.
 
     Raises:
         CheckpointError: a file cannot be read or is no detector.
         OptionError: there is no such device; nothing to measure; a file that takes several images at a time only.
-        DataError: a picture cannot be read.
+        DataError: a image cannot be read.
     """
-    if not (paths and precisions and pictures):
-        raise OptionError("There is nothing to measure: name at least one model, one precision and one picture.")
+    if not (paths and precisions and image_files):
+        raise OptionError("There is nothing to measure: name at least one model, one precision and one image.")
     settings = _settings(paths, find_devices(devices), precisions)
     # As for training and evaluation: the threads are the parallelism, OpenCV's own would only be in their way.
     cv2.setNumThreads(1)
     decode_threads = decode_threads or max(1, usable_cores() // 2)
     rounds = num_rounds(seconds)
-    feed = _Feed(pictures, decode_threads)
+    feed = _Feed(image_files, decode_threads)
     contestants = [_Contestant(setting, feed, _open(setting, template, classes)) for setting in settings]
     slice_seconds = min(SLICE_SECONDS, seconds / NUM_TURNS)
     _one_round(contestants, 0, slice_seconds)
@@ -102,7 +102,7 @@ def compare_speed(
     rows = tuple(
         contestant.row(contestants[index], index) for contestant, index in zip(contestants, references, strict=True)
     )
-    return SpeedResult(rows, rounds, seconds, len(pictures), _middle_size(pictures), decode_threads)
+    return SpeedResult(rows, rounds, seconds, len(image_files), _middle_size(image_files), decode_threads)
 
 
 def num_rounds(seconds: float) -> int:
@@ -110,17 +110,17 @@ def num_rounds(seconds: float) -> int:
     return max(1, round(seconds / (NUM_TURNS * SLICE_SECONDS)))
 
 
-def find_pictures(folder: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Up to 48 pictures of a folder and those in it, evenly spread over the names; without a folder, built-in ones.
+def find_image_files(folder: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Up to 48 images of a folder and those in it, evenly spread over the names; without a folder, built-in ones.
 
     Raises:
         OptionError: there are none.
     """
     if folder is None:
-        return builtin_pictures()
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+        return builtin_images()
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in READ_ENDINGS)
     if not paths:
-        raise OptionError(f"{folder}: there is no picture ({', '.join(sorted(PICTURE_ENDINGS))}) in this folder.")
+        raise OptionError(f"{folder}: there is no image ({', '.join(sorted(READ_ENDINGS))}) in this folder.")
     return paths[:: -(-len(paths) // MAX_PICTURES)]
 
 
@@ -139,10 +139,10 @@ def find_devices(wanted: Sequence[str] | None = None) -> list[str]:
 
 
 def read_ahead(paths: Iterable[Path], *, size: int, num_threads: int) -> Iterator[Image]:
-    """The pictures in order as squares of `size` pixels, read ahead by threads."""
+    """The images in order as squares of `size` pixels, read ahead by threads."""
 
     def read(path: Path) -> Image:
-        # Resizing belongs to the thread that decodes: the picture is still in the cache of its core.
+        # Resizing belongs to the thread that decodes: the image is still in the cache of its core.
         return images.resize(images.read_image(path, min_size=(size, size)), size)
 
     return ahead(read, paths, num_threads=num_threads)
@@ -169,15 +169,15 @@ def _reference(settings: Sequence[Setting], index: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Feed:
-    """Where pictures come from."""
+    """Where images come from."""
 
-    pictures: Sequence[Path]
+    image_files: Sequence[Path]
     num_threads: int
 
     def paths(self, turn: int) -> Iterator[Path]:
-        """The pictures over and over; each turn begins at another one, the same for every model."""
-        start = turn % len(self.pictures)
-        return cycle([*self.pictures[start:], *self.pictures[:start]])
+        """The images over and over; each turn begins at another one, the same for every model."""
+        start = turn % len(self.image_files)
+        return cycle([*self.image_files[start:], *self.image_files[:start]])
 
 
 @dataclass(slots=True)
@@ -222,7 +222,7 @@ class _Contestant:
         self.path, self.device, self.precision = setting
         self.feed = feed
         self.input_size = runtime.input_size
-        squares = [images.resize(images.read_image(path), self.input_size) for path in feed.pictures[:NUM_TENSORS]]
+        squares = [images.resize(images.read_image(path), self.input_size) for path in feed.image_files[:NUM_TENSORS]]
         self.network, self.computes_in = open_network(setting, runtime, squares)
         self.whole_way = _WholeWay(runtime, feed)
         self.forget()
@@ -234,7 +234,7 @@ class _Contestant:
         self.resizing_ms: list[float] = []
 
     def time_preparation(self, turn: int) -> None:
-        """Processor time of this thread for reading some pictures, and for resizing them."""
+        """Processor time of this thread for reading some images, and for resizing them."""
         size = self.input_size
         for path in islice(self.feed.paths(turn), NUM_TENSORS):
             start = time.thread_time()
@@ -332,6 +332,6 @@ def _open(setting: Setting, template: Template | None, classes: Sequence[str] | 
     return open_runtime(path, template=template, classes=classes, device="cpu")
 
 
-def _middle_size(pictures: Sequence[Path]) -> tuple[int, int]:
-    sizes = sorted((images.read_size(path) for path in pictures), key=lambda size: size[0] * size[1])
+def _middle_size(image_files: Sequence[Path]) -> tuple[int, int]:
+    sizes = sorted((images.read_size(path) for path in image_files), key=lambda size: size[0] * size[1])
     return sizes[len(sizes) // 2]

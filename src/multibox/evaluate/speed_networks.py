@@ -1,4 +1,4 @@
-"""Networks alone, ready to run on pictures that are tensors already, for `multibox.evaluate.speed` to time.
+"""Networks alone, ready to run on images that are tensors already, for `multibox.evaluate.speed` to time.
 
 With what suppression their graphs hold: a checkpoint's is in numpy, a `raw` file has none.
 """
@@ -121,7 +121,7 @@ class _OnnxNetwork:
 
 
 class _TorchNetwork:
-    """A checkpoint on pictures that have the network's size already: tensor, network, suppression in numpy."""
+    """A checkpoint on images that have the network's size already: tensor, network, suppression in numpy."""
 
     def __init__(self, runtime: Runtime, squares: Sequence[Image]) -> None:
         self._runtime = runtime
@@ -159,5 +159,5 @@ def _computes_in(compiled: Any) -> str:
 
 
 def _planar(square: Image) -> FloatArray:
-    """(1, 3, S, S), values from 0 to 255, of a picture (S, S, 3)."""
+    """(1, 3, S, S), values from 0 to 255, of a image (S, S, 3)."""
     return np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)

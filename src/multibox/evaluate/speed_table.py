@@ -46,7 +46,7 @@ class Timing:
 class ProcessorTime:
     """Milliseconds of processor time, of all cores together, per image on the whole way.
 
-    `reading` a file and decoding it, `resizing` the picture to the network's size, `network` as when it runs alone, and
+    `reading` a file and decoding it, `resizing` the image to the network's size, `network` as when it runs alone, and
     the `rest` of what was used: turning bytes into the network's numbers, reading the outputs, handing over.
     """
 
@@ -161,7 +161,7 @@ def _explanation(result: SpeedResult) -> str:
     lines = [
         f"Ratios: median and quartiles over {result.num_rounds} rounds in which all took turns; above 1 is faster, in "
         "latency as in throughput. Absolute figures change with the load of the machine; ratios hardly do.",
-        f"{result.num_pictures} pictures, the middle one of {width}x{height} pixels, decoded by "
+        f"{result.num_pictures} images, the middle one of {width}x{height} pixels, decoded by "
         f"{result.decode_threads} thread{'s' if result.decode_threads > 1 else ''}.",
         "Where other programs use the same cores, the network's part of the processor time says more than the share "
         "of img/s.",

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from multibox import config
 from multibox.data.coco import CocoData
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_pictures
+from multibox.data.pictures import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
@@ -126,7 +126,7 @@ def export(
     checkpoint = with_threshold(checkpoint, data)
     with staging(output) as folder:
         files = write_files(checkpoint, source, folder, request)
-        compared = prove(checkpoint, files, builtin_pictures() if data is None else data, progress=progress)
+        compared = prove(checkpoint, files, builtin_images() if data is None else data, progress=progress)
         paths = publish(files, output, is_rejected=not compared.passed)
     threshold = files[0].info.suggested_threshold
     parity_report.write_report(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
@@ -345,7 +345,7 @@ class _Description:
 
 def _described(data: CocoData | None) -> str:
     if data is None:
-        return "the pictures that come with multibox"
+        return "the images that come with multibox"
     names = ", ".join(file.name for file, _ in data.sources)
     return f"the {len(data.records)} images of {names}"
 

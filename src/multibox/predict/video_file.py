@@ -72,6 +72,6 @@ def _open(temporary: Path, rate: float, size: tuple[int, int], target: Path) -> 
         writer.release()
         raise OptionError(
             f"{target}: cannot write a video of {size[0]}x{size[1]} pixels there. "
-            "Is the folder writable, and the picture at least 2x2 pixels?"
+            "Is the folder writable, and the image at least 2x2 pixels?"
         )
     return writer

@@ -105,7 +105,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d) -> SyncedBatchNorm:
-        """The same layer, sharing its parameters and buffers."""
+        """A layer that computes as `norm` does in one process, and shares its parameters and buffers."""
         synced = cls(norm.num_features, norm.eps, norm.momentum)
         synced._parameters, synced._buffers, synced.training = norm._parameters, norm._buffers, norm.training
         return synced

@@ -14,9 +14,9 @@ from multibox.structures import RawOutput
 
 
 def freeze(model: SSD, stride: int) -> int:
-    """Keep the stages up to this stride from training, their batch statistics too; how many blocks of it that are.
+    """Keep the stages up to this stride from training, their batch statistics too, and return their number of blocks.
 
-    To be called again whenever the model was put into training mode.
+    It has to be called again whenever the model was put into training mode.
     """
     blocks = model.blocks_up_to(stride)
     for block in blocks:
@@ -36,9 +36,9 @@ class TrainedStages(nn.Module):
         return self.model.from_block(self.first_block, x)
 
 
-def bytes_to_input(pictures: Tensor) -> Tensor:
+def bytes_to_input(images: Tensor) -> Tensor:
     """The network's input (B, 3, S, S), channels last in memory, of RGB bytes (B, S, S, 3)."""
-    return pictures.permute(0, 3, 1, 2).float().div_(255)
+    return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 def frozen_stages(
@@ -51,22 +51,22 @@ def frozen_stages(
     """
     if device.type != "cpu":
         here = nn.Sequential(*model.blocks_up_to(stride))
-        return lambda pictures: _run_here(here, pictures, device, precision)
+        return lambda images: _run_here(here, images, device, precision)
     stages = nn.Sequential(*fold(model).blocks_up_to(stride))
     request = compile_module(
         stages, input_size=input_size, precision=precision, takes_bytes=True
     ).create_infer_request()
 
-    def run(pictures: Tensor) -> Tensor:
-        found = torch.from_numpy(request.infer([pictures.numpy()], share_inputs=True)[0])
+    def run(images: Tensor) -> Tensor:
+        features = torch.from_numpy(request.infer([images.numpy()], share_inputs=True)[0])
         # The request's own memory has the next batch's values while this one's still wait for their gradients.
-        return found.clone(memory_format=torch.channels_last)
+        return features.clone(memory_format=torch.channels_last)
 
     return run
 
 
-def _run_here(stages: nn.Module, pictures: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
-    images = bytes_to_input(pictures.to(device, non_blocking=True))
+def _run_here(stages: nn.Module, images: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
+    inputs = bytes_to_input(images.to(device, non_blocking=True))
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        found: Tensor = stages(images)
-    return found
+        features: Tensor = stages(inputs)
+    return features

@@ -17,18 +17,18 @@ from multibox.train.schedule import passes_per_epoch
 from multibox.weights.start import StartingPoint
 
 STEPS = 60
-"""Of each trial, with its own warm-up and decay: as a whole training of that length."""
+"""Number of steps of each trial, which has its own warm-up and decay as a whole run of that length."""
 
 SHARE = 0.16
-"""Of a run that all trials together may take: two of them before the templates' epochs on a small set, or before four
-minutes. A shorter run takes the first start untried.
+"""Share of a run that all trials together may take: two of them before the templates' epochs on a small set, or before
+four minutes. A shorter run takes the first start untried.
 """
 
 MAX_IMAGES = 100
-"""Validation images of a trial."""
+"""Largest number of validation images of a trial."""
 
 SECONDS_PER_TRIAL = 15
-"""Of a small template on two cores, to judge a run that is given minutes, not steps."""
+"""Seconds that a trial of a small template takes on two cores, to judge a run that is given minutes, not steps."""
 
 
 def choose_start(

@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
     rng = np.random.default_rng(1)
     paths = [folder / f"{number}.jpg" for number in range(3)]
     for path in paths:
@@ -103,9 +103,9 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def result(files: list[Path], pictures: list[Path]) -> SpeedResult:
+def result(files: list[Path], image_files: list[Path]) -> SpeedResult:
     """Two files of different input sizes, each in both precisions."""
-    return bench.compare_speed(files, pictures=pictures, devices=["cpu"], seconds=TINY)
+    return bench.compare_speed(files, image_files=image_files, devices=["cpu"], seconds=TINY)
 
 
 def figures(row: SpeedRow) -> list[float]:
@@ -181,7 +181,7 @@ def test_ratio_of_a_round_does_not_see_how_fast_the_machine_is_in_others() -> No
 
 
 def test_checkpoint_is_measured_beside_an_ir(
-    files: list[Path], pictures: list[Path], folder: Path, tiny_template_file: Path
+    files: list[Path], image_files: list[Path], folder: Path, tiny_template_file: Path
 ) -> None:
     torch = pytest.importorskip("torch")
     from multibox.model import ssd
@@ -193,7 +193,7 @@ def test_checkpoint_is_measured_beside_an_ir(
     saved = folder / "model.pth"
     checkpoint.save(saved, checkpoint.Checkpoint(model.state_dict(), ("square",), template))
 
-    found = bench.compare_speed([files[0], saved], pictures=pictures, precisions=["default"], seconds=TINY)
+    found = bench.compare_speed([files[0], saved], image_files=image_files, precisions=["default"], seconds=TINY)
 
     assert [row.file for row in found.rows] == [str(files[0]), str(saved)]
     # The first file was not measured in float32: its first row has to serve.
@@ -201,22 +201,22 @@ def test_checkpoint_is_measured_beside_an_ir(
     assert all(value > 0 for value in figures(found.rows[1]))
 
 
-def test_onnx_file_is_measured_beside_an_ir(files: list[Path], pictures: list[Path], tmp_path: Path) -> None:
+def test_onnx_file_is_measured_beside_an_ir(files: list[Path], image_files: list[Path], tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "model.onnx")
 
     found = bench.compare_speed(
-        [files[0], model], pictures=pictures, precisions=["f32"], seconds=TINY, classes=["square", "circle"]
+        [files[0], model], image_files=image_files, precisions=["f32"], seconds=TINY, classes=["square", "circle"]
     )
 
     assert [(row.file, row.compared_with) for row in found.rows] == [(str(files[0]), 0), (str(model), 0)]
     assert all(value > 0 for value in figures(found.rows[1]))
 
 
-def test_onnx_file_for_several_images_at_a_time_is_refused(pictures: list[Path], tmp_path: Path) -> None:
+def test_onnx_file_for_several_images_at_a_time_is_refused(image_files: list[Path], tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "model.onnx", batch=4)
 
     with pytest.raises(OptionError, match=r"model\.onnx: .* 4 images at a time"):
-        bench.compare_speed([model], pictures=pictures, seconds=TINY, classes=["square", "circle"])
+        bench.compare_speed([model], image_files=image_files, seconds=TINY, classes=["square", "circle"])
 
 
 def test_public_ir_is_measured(shared: Path) -> None:
@@ -224,7 +224,7 @@ def test_public_ir_is_measured(shared: Path) -> None:
     path = shared / "pretrained" / name / "FP16-INT8" / f"{name}.bin"
 
     found = bench.compare_speed(
-        [path], pictures=bench.find_pictures(), devices=["CPU"], precisions=["f32"], seconds=TINY
+        [path], image_files=bench.find_image_files(), devices=["CPU"], precisions=["f32"], seconds=TINY
     )
 
     assert found.rows[0].input_size == 256
@@ -232,10 +232,10 @@ def test_public_ir_is_measured(shared: Path) -> None:
     assert found.pictures_px == (640, 360)
 
 
-def test_progress_counts_the_rounds(files: list[Path], pictures: list[Path]) -> None:
+def test_progress_counts_the_rounds(files: list[Path], image_files: list[Path]) -> None:
     done: list[int] = []
 
-    bench.compare_speed(files[:1], pictures=pictures, precisions=["f32"], seconds=TINY, progress=done.append)
+    bench.compare_speed(files[:1], image_files=image_files, precisions=["f32"], seconds=TINY, progress=done.append)
 
     assert sum(done) == bench.num_rounds(TINY) == 1
     # Four turns of 0.3 s for each row in a round: 12 s / 1.2 s.
@@ -281,9 +281,9 @@ def test_short_names_tell_files_apart(paths: list[str], expected: list[str]) -> 
     assert [speed_table.short_name(path, paths) for path in paths] == expected
 
 
-def test_unknown_device_is_refused_with_those_that_there_are(files: list[Path], pictures: list[Path]) -> None:
+def test_unknown_device_is_refused_with_those_that_there_are(files: list[Path], image_files: list[Path]) -> None:
     with pytest.raises(OptionError, match=r"--device ABACUS: .* only .*CPU"):
-        bench.compare_speed(files, pictures=pictures, devices=["abacus"], seconds=TINY)
+        bench.compare_speed(files, image_files=image_files, devices=["abacus"], seconds=TINY)
 
 
 def test_without_wish_all_devices_are_taken() -> None:
@@ -291,16 +291,18 @@ def test_without_wish_all_devices_are_taken() -> None:
 
 
 @pytest.mark.parametrize("missing", ["paths", "pictures", "precisions"])
-def test_nothing_to_measure_is_refused(files: list[Path], pictures: list[Path], missing: str) -> None:
-    given: dict[str, Sequence[object]] = {"paths": files, "pictures": pictures, "precisions": ["f32"]} | {missing: []}
+def test_nothing_to_measure_is_refused(files: list[Path], image_files: list[Path], missing: str) -> None:
+    given: dict[str, Sequence[object]] = {"paths": files, "pictures": image_files, "precisions": ["f32"]} | {
+        missing: []
+    }
 
     with pytest.raises(OptionError, match="nothing to measure"):
-        bench.compare_speed(given["paths"], pictures=given["pictures"], precisions=given["precisions"], seconds=TINY)
+        bench.compare_speed(given["paths"], image_files=given["pictures"], precisions=given["precisions"], seconds=TINY)
 
 
-def test_file_that_is_no_model_is_refused(files: list[Path], pictures: list[Path], tmp_path: Path) -> None:
+def test_file_that_is_no_model_is_refused(files: list[Path], image_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.xml"):
-        bench.compare_speed([files[0], tmp_path / "gone.xml"], pictures=pictures, seconds=TINY)
+        bench.compare_speed([files[0], tmp_path / "gone.xml"], image_files=image_files, seconds=TINY)
 
 
 def test_broken_picture_is_refused(files: list[Path], tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_broken_picture_is_refused(files: list[Path], tmp_path: Path) -> None:
     broken.write_bytes(b"this is no picture")
 
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        bench.compare_speed(files[:1], pictures=[broken], precisions=["f32"], seconds=TINY)
+        bench.compare_speed(files[:1], image_files=[broken], precisions=["f32"], seconds=TINY)
 
 
 def test_pictures_of_a_folder_are_found_below_it_and_spread_evenly(tmp_path: Path) -> None:
@@ -317,7 +319,7 @@ def test_pictures_of_a_folder_are_found_below_it_and_spread_evenly(tmp_path: Pat
         (tmp_path / "deep" / f"{number:03d}.JPG").touch()
     (tmp_path / "notes.txt").touch()
 
-    found = bench.find_pictures(tmp_path)
+    found = bench.find_image_files(tmp_path)
 
     # 97 pictures are more than twice 48: every third.
     assert [path.name for path in found[:3]] == ["000.JPG", "003.JPG", "006.JPG"]
@@ -325,12 +327,12 @@ def test_pictures_of_a_folder_are_found_below_it_and_spread_evenly(tmp_path: Pat
 
 
 def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="there is no picture"):
-        bench.find_pictures(tmp_path)
+    with pytest.raises(OptionError, match="there is no image"):
+        bench.find_image_files(tmp_path)
 
 
-def test_pictures_come_in_order_as_squares(pictures: list[Path]) -> None:
-    squares = list(bench.read_ahead([*pictures, *pictures], size=16, num_threads=2))
+def test_pictures_come_in_order_as_squares(image_files: list[Path]) -> None:
+    squares = list(bench.read_ahead([*image_files, *image_files], size=16, num_threads=2))
 
     assert [square.shape for square in squares] == [(16, 16, 3)] * 6
     assert all(np.array_equal(a, b) for a, b in zip(squares[:3], squares[3:], strict=True))

@@ -13,7 +13,7 @@ from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData, Record
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_pictures
+from multibox.data.pictures import builtin_images
 from multibox.errors import DataError
 from multibox.export.agreement import ImageComparison, Tolerance, compare, describe_disagreement, summarise
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check_parity, collect, reference_runtimes
@@ -446,7 +446,7 @@ def test_candidates_hold_every_detection_and_what_was_suppressed(tiny_template_f
     template = config.load_template(tiny_template_file)
     runtimes = reference_runtimes("checkpoint", build_ssd(template, num_classes=2), template, CLASSES)
     assert list(runtimes) == ["checkpoint", "checkpoint, candidates"]
-    of_image = next(collect(runtimes, builtin_pictures()[:1]))
+    of_image = next(collect(runtimes, builtin_images()[:1]))
     few, many = of_image["checkpoint"], of_image["checkpoint, candidates"]
     assert len(many) > len(few) > 0
     # Random weights: all scores are over the threshold, so each class fills its limit, twice for candidates.
@@ -455,8 +455,8 @@ def test_candidates_hold_every_detection_and_what_was_suppressed(tiny_template_f
     )
 
 
-def test_builtin_pictures_are_six_small_readable_jpegs():
-    paths = builtin_pictures()
+def test_builtin_images_are_six_small_readable_jpegs():
+    paths = builtin_images()
     assert [path.stem for path in paths] == ["crowd", "day", "dusk", "empty", "night", "rain"]
     assert all(path.stat().st_size < 60_000 for path in paths)
     assert {read_image(path).shape for path in paths} == {(360, 640, 3)}

@@ -15,7 +15,7 @@ from torch import nn
 from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.data import coco
-from multibox.data.pictures import builtin_pictures
+from multibox.data.pictures import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested
@@ -117,7 +117,7 @@ def test_half_precision_is_refused(compressed, tmp_path):
 
 
 def test_every_file_has_a_row_that_is_judged_by_the_rules_of_8_bits(compressed, written):
-    parity = run.prove(compressed, written, builtin_pictures()[:1])
+    parity = run.prove(compressed, written, builtin_images()[:1])
     judged = [row.form for row in parity.rows if row.passed is not None]
     assert [form.file for form in judged] == ["model.xml", "alt_ssd_export/model.xml", "model.onnx"]
     assert {(form.reference, form.precision, form.is_int8) for form in judged} == {("checkpoint", "int8", True)}

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 
-def builtin_pictures() -> list[Path]:
-    """The files of the pictures, JPEGs of 640 x 360 pixels, in the order of their names."""
+def builtin_images() -> list[Path]:
+    """The files of the images, JPEGs of 640 x 360 pixels, in the order of their names."""
     folder = Path(str(files(__package__)))
     return sorted(folder.glob("*.jpg"))
