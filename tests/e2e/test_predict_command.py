@@ -180,7 +180,7 @@ def test_ctrl_c_leaves_complete_files(model, tmp_path):
     while process.poll() is None and not any(one.stat().st_size > 1000 for one in tmp_path.glob(".*.tmp.mp4")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
 
     assert (process.returncode, errors) == (130, "Interrupted: the results are of what was looked at until then.\n")
     content = json.loads((tmp_path / "found.json").read_text("utf-8"))
