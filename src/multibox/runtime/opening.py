@@ -12,6 +12,7 @@ from multibox.files import kind_of
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.runtime.protocol import Runtime
+from multibox.weights.resolve import model_file
 
 if TYPE_CHECKING:
     from multibox.weights.checkpoint import Checkpoint
@@ -35,6 +36,8 @@ def open_runtime(
         OptionError: there is no such device.
     """
     kind = kind_of(path)
+    if kind is not None:
+        path = model_file(path)
     if kind == "openvino":
         return OpenVINORuntime(path, classes=classes, device=device)
     if kind == "onnx":
@@ -49,11 +52,16 @@ def open_runtime(
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:
-    """`checkpoint.load`, with a clear line where torch is missing."""
+    """The checkpoint in a file, see `weights.checkpoint.load`.
+
+    Raises:
+        CheckpointError: the file cannot be read or is of another kind.
+        DependencyError: PyTorch is not installed.
+    """
     try:
         from multibox.weights.checkpoint import load
     except ModuleNotFoundError as error:
         raise DependencyError(
             'Reading a .pth file needs PyTorch. Install it with: pip install "multibox[train]"'
         ) from error
-    return load(path, template=template)
+    return load(model_file(path), template=template)

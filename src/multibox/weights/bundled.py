@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import torch
-from torch import Tensor
 
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path
 from multibox.model.anchors import LevelSizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUFFIX = ".safetensors"
 
@@ -123,4 +124,6 @@ def _stored(key: str, value: Tensor, *, num_classes: int) -> Tensor:
     if key.startswith(CLASS_LAYERS) and key.split(".")[3] == "3":
         value = value.unflatten(0, (-1, num_classes + 1))[:, -1]
     # Normalisations stay in full precision: some variances are too small for half.
+    import torch
+
     return value.half() if value.ndim == 4 and value.dtype == torch.float32 else value.clone()

@@ -63,9 +63,8 @@ def run_of(shapes_data, tiny_template_file, tmp_path):
     """Trains for two steps, with stages up to stride 8 frozen; the weights before and after, and the template."""
     data = coco.read([shapes_data.train_file], [shapes_data.train_root], classes=shapes_data.classes)
     template = config.load_template(tiny_template_file)
-    template = config.replace(template, train=config.replace(template.train, frozen_stride=8))
-    basic = config.replace(template.hyper_parameters.basic, epochs=1, batch_size=8)
-    template = config.replace(template, hyper_parameters=config.replace(template.hyper_parameters, basic=basic))
+    changes = {"train.frozen_stride": 8, "hyper_parameters.basic.epochs": 1, "hyper_parameters.basic.batch_size": 8}
+    template = config.changed(template, changes)
 
     def run(name, start=None):
         point = open_starting_point(start, template) if start else None
