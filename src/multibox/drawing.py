@@ -62,7 +62,7 @@ def draw(image: Image, detections: Detections, classes: Sequence[str], *, thresh
     frames = [_frame(box, width, height) for box in shown.boxes_px(width, height).tolist()]
     colours = [colour(label) for label in shown.labels.tolist()]
     texts = [
-        f"{plain_name(classes[label], label)} {score:.2f}"
+        f"{drawable_name(classes[label], label)} {score:.2f}"
         for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
     ]
     font = _Font(letter_px, max_width=width)
@@ -122,7 +122,7 @@ def colour(label: int) -> Colour:
     return blue, green, red
 
 
-def plain_name(name: str, label: int) -> str:
+def drawable_name(name: str, label: int) -> str:
     """A class name in the ASCII letters that OpenCV can draw: without accents, else "class" and its index."""
     parts = unicodedata.normalize("NFKD", name.translate(LETTERS))
     plain = "".join(letter for letter in parts if not unicodedata.combining(letter))

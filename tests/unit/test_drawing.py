@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from multibox import drawing as module
-from multibox.drawing import colour, draw, plain_name, save_drawing
+from multibox.drawing import colour, draw, drawable_name, save_drawing
 from multibox.errors import DataError, OptionError
 from multibox.structures import Detections, Image
 
@@ -143,7 +143,7 @@ def test_text_stands_out_from_every_label() -> None:
     ],
 )
 def test_name_is_drawn_in_plain_letters_or_as_a_number(name: str, drawn: str) -> None:
-    assert plain_name(name, 7) == drawn
+    assert drawable_name(name, 7) == drawn
 
 
 def test_drawing_keeps_name_and_sub_folders(tmp_path: Path) -> None:

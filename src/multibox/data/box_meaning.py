@@ -105,7 +105,7 @@ class Meaning:
         )
 
 
-def corners_px(values: Values, sizes: Values, reading: Reading) -> Values:
+def corners_of(values: Values, sizes: Values, reading: Reading) -> Values:
     """Corners (N, 4) in pixels of numbers (N, 4) of images of widths and heights (N, 2)."""
     scale = np.concatenate([sizes, sizes], axis=1) if reading.is_fraction else 1.0
     first, second = np.hsplit(values * scale, 2)
@@ -129,7 +129,7 @@ def numbers_as(corners: Values, sizes: Values, reading: Reading) -> Values:
 
 def fits(values: Values, sizes: Values, reading: Reading) -> NDArray[np.bool_]:
     """For each of (N, 4) numbers, whether it is a box of some size inside its image, when read so."""
-    corners = corners_px(values, sizes, reading)
+    corners = corners_of(values, sizes, reading)
     slack = TOLERANCE_PX + TOLERANCE * sizes
     first, second = np.hsplit(corners, 2)
     inside = (first >= -slack) & (second <= sizes + slack) & (second - first >= LEAST_SIDE_PX)

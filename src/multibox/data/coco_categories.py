@@ -79,7 +79,7 @@ def _look_alikes(classes: Sequence[str]) -> Iterator[Doubt]:
     """Names that differ only in capitals, blanks or the form of their letters."""
     by_key: dict[str, list[str]] = {}
     for name in classes:
-        by_key.setdefault(plain_name(name), []).append(name)
+        by_key.setdefault(comparable_name(name), []).append(name)
     alike = [names for names in by_key.values() if len(names) > 1]
     if alike:
         lines = tuple(listed(map(ascii, names)) for names in alike)
@@ -87,7 +87,7 @@ def _look_alikes(classes: Sequence[str]) -> Iterator[Doubt]:
         yield Doubt("classes-that-look-alike", text, lines)
 
 
-def plain_name(name: str) -> str:
+def comparable_name(name: str) -> str:
     """A name without what people do not see or do not mean: capitals, blanks and their kind, forms of letters."""
     words = unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split()
     return "".join(words)

@@ -140,7 +140,7 @@ def reread(annotations: Sequence[Annotation], sizes: dict[Id, Size], meaning: bo
     chosen = [a for a in annotations if a.image_id in sizes and a.bbox is not None and len(a.bbox) == 4]
     numbers = np.array([a.bbox for a in chosen], dtype=np.float64).reshape(-1, 4)
     of_images = np.array([sizes[a.image_id] for a in chosen], dtype=np.float64).reshape(-1, 2)
-    corners = box_meaning.corners_px(numbers, of_images, meaning.reading)
+    corners = box_meaning.corners_of(numbers, of_images, meaning.reading)
     for annotation, box in zip(chosen, box_meaning.numbers_as(corners, of_images, box_meaning.COCO), strict=True):
         annotation.bbox = box.tolist()
         annotation.area = None

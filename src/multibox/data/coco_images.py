@@ -13,7 +13,7 @@ from pathlib import Path
 from multibox.data import images
 from multibox.data.addresses import is_remote
 from multibox.data.coco_format import AnnotationFile, Content, Id
-from multibox.data.image_files import below, hint, leads_outside, spellings
+from multibox.data.image_files import hint, leads_outside, name_below, spellings
 from multibox.data.jpeg_header import Size
 from multibox.data.problems import NUM_EXAMPLES, Problems
 from multibox.errors import DataError
@@ -76,7 +76,7 @@ def check_images(source: AnnotationFile, content: Content, problems: Problems) -
                 problems.add("images that cannot be used", f"image {quoted(image.file_name)} {fault}")
                 continue
             width, height = images.read_size(path)
-        name = below(source.root, image.file_name) or image.file_name
+        name = name_below(source.root, image.file_name) or image.file_name
         usable[image.id] = UsableImage(image.id, name, path, file_size, width, height)
     return usable
 
@@ -110,7 +110,7 @@ def find_file(root: Path, file_name: str) -> tuple[Path, int | None]:
 
     The name may be written as on Windows, with percent signs, with letters composed or not, or with its whole path.
     """
-    name = below(root, file_name) or file_name
+    name = name_below(root, file_name) or file_name
     if leads_outside(name):
         return root / name, None
     path = root / name

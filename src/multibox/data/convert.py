@@ -15,10 +15,10 @@ from multibox.errors import DataError
 from multibox.files import write_atomically
 
 READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]]]] = {
-    "YOLO": yolo.read,
-    "Pascal VOC": voc.read,
-    "labelme": labelme.read,
-    "Open Images": open_images.read,
+    "YOLO": yolo.read_yolo,
+    "Pascal VOC": voc.read_voc,
+    "labelme": labelme.read_labelme,
+    "Open Images": open_images.read_open_images,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 

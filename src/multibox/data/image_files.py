@@ -60,7 +60,7 @@ def spellings(file_name: str) -> Iterator[str]:
         yield unicodedata.normalize("NFD", name)
 
 
-def below(root: Path, file_name: str) -> str | None:
+def name_below(root: Path, file_name: str) -> str | None:
     """An absolute name relative to the folder that it lies in, or None if it is not absolute or lies elsewhere."""
     if not file_name.startswith("/") or is_remote(root):
         return None

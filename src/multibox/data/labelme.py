@@ -21,7 +21,7 @@ NO_BOXES = frozenset(("line", "linestrip", "point", "points"))
 """Kinds of shapes that have no box to speak of."""
 
 
-def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
+def read_labelme(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a set of labelme's files, and the names of its classes in order.
 
     Raises:

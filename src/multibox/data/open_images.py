@@ -24,7 +24,7 @@ _Row = tuple[str, dict[str, str]]
 """Where a row stands, and its cells by the names of their columns."""
 
 
-def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
+def read_open_images(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a set in Open Images' tables, and the names of its classes in order.
 
     Classes are those that have boxes, by the names that `class-descriptions*.csv` has for them, or else by their codes.

@@ -57,7 +57,7 @@ class _Document:
     objects: list[_Object]
 
 
-def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
+def read_voc(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a Pascal VOC set, and the names of its classes in order.
 
     Pixels are counted from 1, unless a box of the set begins at 0 or between two pixels: then whoever wrote it counted
@@ -318,7 +318,7 @@ def _settle_boxes(part: Labels, files: list[_Document], numbers: dict[str, int],
             x1, y1, x2, y2 = item.values
             if is_other and part.meaning is not None and width is not None and height is not None:
                 own = np.array([item.values]), np.array([[width, height]], dtype=np.float64)
-                x1, y1, x2, y2 = box_meaning.corners_px(*own, part.meaning.reading)[0].tolist()
+                x1, y1, x2, y2 = box_meaning.corners_of(*own, part.meaning.reading)[0].tolist()
             else:
                 if x1 > x2 or y1 > y2:
                     part.doubt(OTHER_WAY_ROUND, [item.where])

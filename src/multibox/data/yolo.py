@@ -24,7 +24,7 @@ from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import CLASS_LISTS, Layout, read_darknet_description, read_yolo_description
 from multibox.data.split_names import kinds_of
 from multibox.data.text_files import decode_text
-from multibox.data.yolo_places import below, image_paths, inside, label_folder, lines_of, text_names
+from multibox.data.yolo_places import image_paths, inside, label_folder, lines_of, shown_path, text_names
 from multibox.errors import DataError
 from multibox.wording import counted, listed, quoted
 
@@ -53,7 +53,7 @@ class _Image:
     lines: list[_Line]
 
 
-def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
+def read_yolo(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a YOLO set, and the names of its classes by their numbers.
 
     Raises:
@@ -148,7 +148,7 @@ def _read_part(layout: Layout, content: dict[str, Any], word: str, names: dict[i
     for path in paths:
         fault, size = _shown_size(path)
         if size is None:
-            part.lose("images that cannot be used", [f"image {quoted(below(path, root))} {fault}"])
+            part.lose("images that cannot be used", [f"image {quoted(shown_path(path, root))} {fault}"])
             continue
         folder = label_folders[path.parent]
         # Some programs write a.jpg.txt for a.jpg.
@@ -184,7 +184,7 @@ def _note_files(
     part.doubt(
         "label files that several images share",
         [
-            f"{below(file, layout.folder)} is of {listed([quoted(below(path, part.root)) for path in paths])}: "
+            f"{shown_path(file, layout.folder)} is of {listed([quoted(shown_path(path, part.root)) for path in paths])}: "
             "are they one image?"
             for file, paths in used.items()
             if len(paths) > 1
@@ -201,12 +201,12 @@ def _note_files(
     else:
         part.remark(
             "images without a label file, taken for ones without objects",
-            [f"image {quoted(below(path, part.root))}" for path in without],
+            [f"image {quoted(shown_path(path, part.root))}" for path in without],
         )
     if is_listed:
         return
     orphans = [
-        f"{below(folder / name, layout.folder)} has no image"
+        f"{shown_path(folder / name, layout.folder)} has no image"
         for folder, texts in listings.items()
         for stem, name in sorted(texts.items())
         if folder / name not in used and name not in CLASS_LISTS and not kinds_of(stem) and stem != "notes"
@@ -231,7 +231,7 @@ def _settle_boxes(part: Labels, read_images: Sequence[_Image]) -> None:
     reading = box_meaning.YOLO
     if part.meaning is not None and part.meaning.is_certain:
         reading = part.meaning.reading
-    corners = box_meaning.corners_px(values, sizes, reading).tolist()
+    corners = box_meaning.corners_of(values, sizes, reading).tolist()
     position = 0
     for image in read_images:
         objects = []
@@ -243,11 +243,11 @@ def _settle_boxes(part: Labels, read_images: Sequence[_Image]) -> None:
                 objects.append(LabelledObject(line.number, x1, y1, x2, y2))
             else:
                 part.lose("bad boxes", [f"{line.where} {fault}"])
-        part.images.append(LabelledImage(below(image.path, part.root), image.width, image.height, objects))
+        part.images.append(LabelledImage(shown_path(image.path, part.root), image.width, image.height, objects))
 
 
 def _read_lines(file: Path, folder: Path, names: dict[int, str], part: Labels, *, has_keypoints: bool) -> list[_Line]:
-    title = below(file, folder)
+    title = shown_path(file, folder)
     try:
         text = decode_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:

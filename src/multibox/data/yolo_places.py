@@ -86,7 +86,7 @@ def lines_of(file: Path, what: str) -> list[str]:
     return lines
 
 
-def below(path: Path, folder: Path) -> str:
+def shown_path(path: Path, folder: Path) -> str:
     """A path relative to a folder with slashes, or as it is if it lies elsewhere."""
     try:
         return path.relative_to(folder).as_posix()

@@ -9,7 +9,7 @@ import numpy as np
 
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
-from multibox.drawing import colour, plain_name
+from multibox.drawing import colour, drawable_name
 from multibox.structures import Image
 
 COLUMNS, ROWS = 4, 3
@@ -81,7 +81,7 @@ def _legend(classes: Sequence[str], width: int) -> Image:
     places: list[tuple[int, int, int]] = []
     x, line = MARGIN_PX, 0
     for label, name in enumerate(classes):
-        (text_width, _), _ = cv2.getTextSize(plain_name(name, label), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
+        (text_width, _), _ = cv2.getTextSize(drawable_name(name, label), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
         if x + text_width + 40 > width and x > MARGIN_PX:
             x, line = MARGIN_PX, line + 1
         places.append((x, line, label))
@@ -93,6 +93,6 @@ def _legend(classes: Sequence[str], width: int) -> Image:
         where = (left + 24, middle + 7)
         white = (240, 240, 240)
         cv2.putText(
-            strip, plain_name(classes[label], label), where, cv2.FONT_HERSHEY_SIMPLEX, 0.6, white, 1, cv2.LINE_AA
+            strip, drawable_name(classes[label], label), where, cv2.FONT_HERSHEY_SIMPLEX, 0.6, white, 1, cv2.LINE_AA
         )
     return strip

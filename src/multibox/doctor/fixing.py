@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from multibox.data import images
-from multibox.data.box_meaning import COCO, Meaning, corners_px, find_meaning, numbers_as
+from multibox.data.box_meaning import COCO, Meaning, corners_of, find_meaning, numbers_as
 from multibox.data.coco_checks import box_fault, fits_turned
 from multibox.data.coco_format import read_plain
 from multibox.data.coco_images import find_file, scale
@@ -283,7 +283,7 @@ def _reread(content: dict[str, Any], root: Path) -> Meaning | None:
     meaning = find_meaning(numbers, of_images, COCO)
     if meaning is None or not meaning.is_certain:
         return None
-    boxes = numbers_as(corners_px(numbers, of_images, meaning.reading), of_images, COCO)
+    boxes = numbers_as(corners_of(numbers, of_images, meaning.reading), of_images, COCO)
     for annotation, box in zip(chosen, boxes.round(3).tolist(), strict=True):
         annotation["bbox"] = box
         annotation["area"] = box[2] * box[3]

@@ -13,7 +13,7 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from multibox.data.coco_categories import plain_name
+from multibox.data.coco_categories import comparable_name
 from multibox.errors import OptionError
 from multibox.evaluate.average_precision import Metrics
 from multibox.files import sha256, write_atomically
@@ -85,10 +85,10 @@ def limits(data: CocoData) -> list[str]:
     """Lines about what an evaluation on this data says nothing of, or counts in its own way."""
     lines = []
     if data.unchosen:
-        alike = {plain_name(name): name for name in data.classes}
+        alike = {comparable_name(name): name for name in data.classes}
         names = listed(
             [
-                f"{name} ({count}{f', meant {alike[plain_name(name)]}?' if plain_name(name) in alike else ''})"
+                f"{name} ({count}{f', meant {alike[comparable_name(name)]}?' if comparable_name(name) in alike else ''})"
                 for name, count in data.unchosen.items()
             ],
             limit=9,

@@ -14,7 +14,7 @@ from multibox.data.box_meaning import (
     YOLO,
     Reading,
     Values,
-    corners_px,
+    corners_of,
     find_meaning,
     numbers_as,
 )
@@ -42,7 +42,7 @@ def test_corners_by_hand() -> None:
     }
     assert set(numbers) == set(READINGS)
     for reading, values in numbers.items():
-        assert corners_px(np.array([values], dtype=np.float64), sizes, reading) == pytest.approx(np.array(box))
+        assert corners_of(np.array([values], dtype=np.float64), sizes, reading) == pytest.approx(np.array(box))
         assert numbers_as(np.array(box), sizes, reading) == pytest.approx(np.array([values]))
 
 
