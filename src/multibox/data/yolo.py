@@ -184,8 +184,8 @@ def _note_files(
     part.doubt(
         "label files that several images share",
         [
-            f"{shown_path(file, layout.folder)} is of {listed([quoted(shown_path(path, part.root)) for path in paths])}: "
-            "are they one image?"
+            f"{shown_path(file, layout.folder)} is of "
+            f"{listed([quoted(shown_path(path, part.root)) for path in paths])}: are they one image?"
             for file, paths in used.items()
             if len(paths) > 1
         ],

@@ -85,14 +85,10 @@ def limits(data: CocoData) -> list[str]:
     """Lines about what an evaluation on this data says nothing of, or counts in its own way."""
     lines = []
     if data.unchosen:
-        alike = {comparable_name(name): name for name in data.classes}
-        names = listed(
-            [
-                f"{name} ({count}{f', meant {alike[comparable_name(name)]}?' if comparable_name(name) in alike else ''})"
-                for name, count in data.unchosen.items()
-            ],
-            limit=9,
-        )
+        known = {comparable_name(name): name for name in data.classes}
+        alike = {name: known.get(comparable_name(name)) for name in data.unchosen}
+        meant = {name: f", meant {other}?" if other else "" for name, other in alike.items()}
+        names = listed([f"{name} ({count}{meant[name]})" for name, count in data.unchosen.items()], limit=9)
         lines.append(f"Not measured, because the model has no such class: {names}.")
     if data.num_crowds:
         all_of = "" if sum(data.objects_per_class) else "; there is nothing else to measure on"

@@ -164,7 +164,7 @@ def test_two_images_with_one_label_file_are_told(tmp_path: Path) -> None:
 
     (line,) = read(folder).doubts["label files that several images share"]
 
-    assert line == 'labels/0.txt is of "0.jpg" and "0.png": are they one picture?'
+    assert line == 'labels/0.txt is of "0.jpg" and "0.png": are they one image?'
 
 
 def test_labels_without_an_image_and_images_that_are_not_read_are_told(tmp_path: Path) -> None:
