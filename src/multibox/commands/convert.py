@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from multibox.commands.options import say
+from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
 from multibox.wording import counted
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
     Sets = dict[str, tuple[Split, CocoData]]
 
-Formats = Literal["coco", "yolo", "voc", "cvat", "label-studio"]
-
 EXIT_LOST = 1
 """Exit code for a set of which something could not be read."""
 
 
-def convert(source: Path, /, *, save_to: Path, format: Formats = "coco") -> int:
+def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") -> int:
     """Turn a data set into COCO annotations, or into labels of another format; images stay where they are.
 
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
@@ -98,7 +96,7 @@ def _report(split: Split, data: CocoData, title: str) -> None:
         say(f"  {doubt.text}")
 
 
-def _write(source: Path, sets: Sets, folder: Path, label_format: Formats) -> str:
+def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -> str:
     """Write the labels of a set in another format; what to do next."""
     from multibox.data.labels_out import FORMATS_WITH_CROWDS, label_set, next_step, write_labels
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from multibox.commands.console import errors, tracking
-from multibox.commands.options import Threshold, Tile, TileOverlap, find_template, say, with_tiles
+from multibox.commands.options import OutputFormat, Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
 from multibox.wording import counted, listed
@@ -18,7 +18,6 @@ from multibox.wording import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multibox.data.label_formats import LabelFormat
     from multibox.predict.label_files import LabelFile
     from multibox.predict.result_files import CocoFile, PredictionFile, RunFacts
     from multibox.predict.run import FrameResult, OnDrawing, Tally
@@ -42,7 +41,7 @@ def predict(
     coco: Path | None = None,
     ann_file: Path | None = None,
     save_labels: Path | None = None,
-    format: Literal["coco", "yolo", "voc", "cvat", "label-studio"] | None = None,
+    format: OutputFormat | None = None,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     device: str = "auto",
@@ -128,7 +127,7 @@ class _Outputs:
     coco: Path | None
     ann_file: Path | None
     save_labels: Path | None
-    format: LabelFormat
+    format: OutputFormat
 
     def refuse_overwriting(self, model: Path) -> None:
         """Fail early where a file would replace one that is read, or another one."""

@@ -68,7 +68,8 @@ def label_set(split: str, root: Path, data: CocoData) -> LabelSet:
     if turned:
         raise DataError(
             f"{counted(len(turned), 'image')} in {root} are annotated as they are stored, but EXIF data turn them when "
-            f"they are shown; the first: {quoted(turned[0])}. Save them without these data."
+            f"they are shown; the first: {quoted(turned[0])}. `multibox doctor SOURCE --fix "
+            "NEW_FOLDER` writes a copy without these data."
         )
     return LabelSet(split, root, [_labelled(record, root) for record in data.records])
 
