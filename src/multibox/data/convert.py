@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from multibox.data import labelme, open_images, voc, yolo
+from multibox.data import cvat, labelme, open_images, voc, yolo
 from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
 from multibox.data.layouts import Format, Layout, Split
@@ -19,6 +19,7 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "Pascal VOC": voc.read,
     "labelme": labelme.read,
     "Open Images": open_images.read,
+    "CVAT": cvat.read,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 

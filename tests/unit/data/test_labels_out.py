@@ -43,7 +43,7 @@ def one_image(folder: Path, *boxes: list[float], crowd: int = 0) -> coco.CocoDat
     return coco.read([folder / "a.json"], [folder])
 
 
-@pytest.mark.parametrize(("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages")])
+@pytest.mark.parametrize(("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages"), ("cvat", "images")])
 def test_both_splits_of_a_coco_set_are_read_again(shapes_data, tmp_path, label_format, place):
     # The splits have images of the same names.
     shapes = read_shapes(shapes_data)

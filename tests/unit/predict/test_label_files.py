@@ -105,7 +105,7 @@ def test_coco_labels_are_read_again_in_the_folder_of_the_images(photos, tmp_path
 
 @pytest.mark.parametrize(
     ("label_format", "place", "tolerance_px"),
-    [("yolo", "images", 0.001), ("voc", "JPEGImages", 0.5)],  # of YOLO a millionth of a side; of VOC whole pixels
+    [("yolo", "images", 0.001), ("voc", "JPEGImages", 0.5), ("cvat", "images", 0.006)],
 )
 def test_labels_are_read_again_with_the_images_beside_them(photos, tmp_path, label_format, place, tolerance_px):
     write(photos, tmp_path / "out", label_format)
