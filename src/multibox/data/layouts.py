@@ -180,7 +180,7 @@ def _nothing_known(source: Path) -> str:
     what = f"{counted(len(names), 'image')}, but no labels of them" if names else "no data set that multibox knows"
     return (
         f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "
-        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations) or labelme."
+        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations), labelme or CVAT."
     )
 
 
