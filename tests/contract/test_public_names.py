@@ -38,9 +38,10 @@ OPTIONS = {
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots", "--classes"),
         *("--json", "--save-mosaic", "--fix", "--no-timing"),
     },
-    "convert": {"--save-to"},
+    "convert": {"--save-to", "--format"},
     "predict": {
         *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
+        *("--save-labels", "--format"),
         *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
     },
     "bench": {

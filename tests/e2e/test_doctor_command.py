@@ -88,6 +88,25 @@ def test_convert_says_how_to_train_and_refuses_what_needs_none(multibox, data, t
     assert "a COCO set already" in refused.stderr
 
 
+def test_convert_writes_other_formats_of_coco_too_and_replaces_no_file(multibox, data, tmp_path):
+    done = multibox("convert", data, "--save-to", "as yolo", "--format", "yolo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "val.json: 8 images, " in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        f"YOLO has images beside the labels: copy what is in {data / 'train'} into as yolo/images/train and what is in "
+        f"{data / 'val'} into as yolo/images/val."
+    )
+    shutil.copytree(data / "train", tmp_path / "as yolo/images/train")
+    shutil.copytree(data / "val", tmp_path / "as yolo/images/val")
+    back = multibox("convert", "as yolo", "--save-to", "as coco", cwd=tmp_path)
+    assert back.returncode == 0, back.stderr
+    (first, *_) = done.stdout.splitlines()
+    assert first.partition(": ")[2] in back.stdout  # as many images, objects and classes
+    again = multibox("convert", data, "--save-to", "as yolo", "--format", "yolo", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "there is such a file already" in again.stderr
+
+
 def yolo_set(folder: Path, images: Path, *labels: str) -> Path:
     shutil.copytree(images, folder / "images")
     (folder / "labels").mkdir()

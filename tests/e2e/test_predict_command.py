@@ -118,6 +118,32 @@ def test_every_output_of_good_and_bad_inputs(multibox, model, photos, tmp_path):
     ]
 
 
+def test_labels_are_the_detections_of_the_images_and_are_read_again(multibox, model, photos, tmp_path):
+    command = ("predict", "my photos", "--load-weights", model, "--save-labels", "labels", "--format", "yolo")
+    done = multibox(*command, "--json", "a.json", cwd=tmp_path)
+    assert done.returncode == 1
+    content = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    counts = [len(source["detections"]) for source in content["sources"] if "detections" in source]
+    assert sum(counts) > 0
+    assert f"Labels: labels, {sum(counts)} objects in 3 images" in done.stdout
+    assert "7 frames of videos have no labels" in done.stdout
+    assert "copy what is in my photos into labels/images." in done.stdout
+    assert files_below(tmp_path / "labels") == {
+        *("data.yaml", "classes.txt", "labels/2.txt", "labels/10.txt", "labels/sub folder/Ünï 1.txt"),
+    }
+
+    shutil.copytree(photos, tmp_path / "labels/images", ignore=shutil.ignore_patterns("broken*", "*.mp4"))
+    converted = multibox("convert", "labels", "--save-to", "as coco", cwd=tmp_path)
+    assert converted.returncode == 0, converted.stdout + converted.stderr
+    annotations = json.loads((tmp_path / "as coco/annotations_train.json").read_text("utf-8"))
+    assert [one["name"] for one in annotations["categories"]] == list(CLASSES)
+    assert len(annotations["annotations"]) == sum(counts)
+
+    again = multibox(*command, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "there is such a file already, and labels replace none" in again.stderr
+
+
 def test_a_checkpoint_recommends_the_threshold_that_its_validation_suggested(multibox, trained, photos):
     suggested = torch.load(trained, weights_only=True)["meta"]["threshold"]
     done = multibox("predict", photos / "2.jpg", "--load-weights", trained)
@@ -159,6 +185,8 @@ def test_if_nothing_can_be_read_nothing_is_written(multibox, model, photos, tmp_
         (["--json", "my photos/2.jpg"], "--json: this would write over my photos/2.jpg, which is read."),
         (["--json", "a", "--csv", "a"], "--csv a: --json writes to this file as well."),
         (["--ann-file", "a.json"], "--ann-file has no effect without --coco"),
+        (["--format", "yolo"], "--format has no effect without --save-labels"),
+        (["--save-labels", "x", "--json", "x/annotations.json"], "--save-labels x/annotations.json: --json writes to"),
         (["--tile-overlap", "0.3"], "--tile-overlap has no effect without --tile"),
     ],
 )

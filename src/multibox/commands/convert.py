@@ -4,62 +4,116 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from multibox.commands.options import say
+from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
+from multibox.wording import counted
+
+if TYPE_CHECKING:
+    from multibox.data.coco import CocoData
+    from multibox.data.layouts import Layout, Split
+
+    Sets = dict[str, tuple[Split, CocoData]]
 
 EXIT_LOST = 1
 """Exit code for a set of which something could not be read."""
 
 
-def convert(source: Path, /, *, save_to: Path) -> int:
-    """Turn a YOLO, Pascal VOC or labelme data set into COCO annotations; images stay where they are.
+def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") -> int:
+    """Turn a data set into COCO annotations, or into labels of another format; images stay where they are.
 
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
 
     Args:
-        source: The folder of the data set, its data.yaml, or a .zip, which is unpacked into the folder.
-        save_to: Folder for annotations_train.json and annotations_val.json.
+        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT; for other formats than coco,
+            COCO as well), its data.yaml, or a .zip, which is unpacked into the folder.
+        save_to: Folder for annotations_train.json and annotations_val.json, or the files of the format.
+        format: Format of the labels that are written.
     """
-    from multibox.data import coco
     from multibox.data.archives import is_archive, unpack
-    from multibox.data.convert import convert as write_coco
     from multibox.data.layouts import find_layout
-    from multibox.wording import counted
 
     if is_archive(source):
         make_folder(save_to)
         source = unpack(source, save_to)
     layout = find_layout(source)
-    if layout.format == "COCO":
+    if layout.format == "COCO" and format == "coco":
         raise OptionError(f"{source}: this is a COCO set already. Give it to `multibox train` as it is.")
     make_folder(save_to)
-    splits = write_coco(layout, save_to)
-    options = []
-    num_lost = num_objects = 0
-    for name, split in splits.items():
-        # Read as training reads it: what is wrong is told now, not after a night.
-        data = coco.read([split.annotation_file], [split.root], skip_bad=True, titles=[split.title])
-        left_out = f"; {len(data.skipped)} bad ones left out (`multibox doctor` names them)" if data.skipped else ""
-        images, objects = counted(len(data.records), "image"), counted(sum(data.objects_per_class), "object")
-        classes = counted(len(data.classes), "class", "classes")
-        say(f"{split.annotation_file}: {images}, {objects} of {classes}{left_out}")
-        for kind, lines in [*split.problems.items(), *split.doubts.items(), *split.remarks.items()]:
-            say(f"  {len(lines)} {kind}; the first: {lines[0]}")
-        for doubt in data.doubts:
-            say(f"  {doubt.text}")
-        num_lost += len(data.skipped) + sum(map(len, split.problems.values()))
-        num_objects += sum(data.objects_per_class)
-        options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
+    if format == "coco":
+        sets = _as_coco(source, layout, save_to)
+        next_step = f"Train with: multibox train {shlex.join(_train_options(sets))}"
+    else:
+        with TemporaryDirectory() as folder:
+            sets = _as_coco(source, layout, Path(folder), shows_files=False)
+        next_step = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")
-    if not num_objects:
-        raise DataError(
-            f"{source}: not one object of it can be read, so there is nothing to train on. Correct its labels."
-        )
+    num_lost = sum(len(data.skipped) + sum(map(len, split.problems.values())) for split, data in sets.values())
     if num_lost:
         say(f"{num_lost} things of {source} are lost, as told above: correct them and convert again before you train.")
         return EXIT_LOST
-    say(f"Train with: multibox train {shlex.join(options)}")
+    say(next_step)
     return 0
+
+
+def _as_coco(source: Path, layout: Layout, folder: Path, *, shows_files: bool = True) -> Sets:
+    """The splits of a set as COCO files in a folder, and what training would read of them.
+
+    Raises:
+        DataError: nothing can be read.
+    """
+    from multibox.data import coco
+    from multibox.data.convert import convert as write_coco
+
+    splits = layout.splits if layout.format == "COCO" else write_coco(layout, folder)
+    sets = {}
+    for name, split in splits.items():
+        # Read as training reads it: what is wrong is told now, not after a night.
+        titles = [split.title] if split.title else None
+        data = coco.read([split.annotation_file], [split.root], skip_bad=True, titles=titles)
+        _report(split, data, str(split.annotation_file) if shows_files else split.title or str(split.annotation_file))
+        sets[name] = split, data
+    if not any(sum(data.objects_per_class) for _, data in sets.values()):
+        raise DataError(
+            f"{source}: not one object of it can be read, so there is nothing to train on. Correct its labels."
+        )
+    return sets
+
+
+def _report(split: Split, data: CocoData, title: str) -> None:
+    """Say what was read of a split, and what is wrong with it."""
+    left_out = f"; {len(data.skipped)} bad ones left out (`multibox doctor` names them)" if data.skipped else ""
+    images, objects = counted(len(data.records), "image"), counted(sum(data.objects_per_class), "object")
+    classes = counted(len(data.classes), "class", "classes")
+    say(f"{title}: {images}, {objects} of {classes}{left_out}")
+    for kind, lines in [*split.problems.items(), *split.doubts.items(), *split.remarks.items()]:
+        say(f"  {len(lines)} {kind}; the first: {lines[0]}")
+    for doubt in data.doubts:
+        say(f"  {doubt.text}")
+
+
+def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -> str:
+    """Write the labels of a set in another format; what to do next."""
+    from multibox.data.labels_out import FORMATS_WITH_CROWDS, label_set, next_step, write_labels
+
+    first, *others = [data.classes for _, data in sets.values()]
+    if any(classes != first for classes in others):
+        raise DataError(f"{source}: its splits have different classes. Give both files the same categories.")
+    label_sets = [label_set(name, split.root, data) for name, (split, data) in sets.items()]
+    write_labels(label_format, folder, label_sets, first)
+    num_crowds = sum(data.num_crowds for _, data in sets.values())
+    if num_crowds and label_format not in FORMATS_WITH_CROWDS:
+        say(f"{counted(num_crowds, 'box', 'boxes')} around many objects left out: this format cannot say so.")
+    say(f"Labels: {folder}")
+    return next_step(label_format, folder, label_sets)
+
+
+def _train_options(sets: Sets) -> list[str]:
+    options = []
+    for name, (split, _) in sets.items():
+        options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
+    return options

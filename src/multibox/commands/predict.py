@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import errors, tracking
-from multibox.commands.options import Threshold, Tile, TileOverlap, find_template, say, with_tiles
+from multibox.commands.options import OutputFormat, Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
 from multibox.wording import counted, listed
@@ -18,6 +18,7 @@ from multibox.wording import counted, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multibox.predict.label_files import LabelFile
     from multibox.predict.result_files import CocoFile, PredictionFile, RunFacts
     from multibox.predict.run import FrameResult, OnDrawing, Tally
     from multibox.predict.sources import Source
@@ -39,6 +40,8 @@ def predict(
     csv: Path | None = None,
     coco: Path | None = None,
     ann_file: Path | None = None,
+    save_labels: Path | None = None,
+    format: OutputFormat | None = None,
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     device: str = "auto",
@@ -60,6 +63,8 @@ def predict(
         csv: CSV file for all detections, a row for each.
         coco: JSON file for all detections in the COCO result format.
         ann_file: COCO annotation file whose ids of images and categories --coco is to use.
+        save_labels: Folder for the detections in images as labels, to be corrected in a labelling tool.
+        format: Format of --save-labels. Default: coco.
         tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
             a half of the network's input.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
@@ -76,9 +81,20 @@ def predict(
 
     if ann_file is not None and coco is None:
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
+    if format is not None and save_labels is None:
+        raise OptionError("--format has no effect without --save-labels: it says how labels are written.")
     all_sources, problems = find_sources(sources, output_folder=save_to)
     _report(problems, is_all=not all_sources)
-    outputs = _Outputs(all_sources, save_to=save_to, json=json, csv=csv, coco=coco, ann_file=ann_file)
+    outputs = _Outputs(
+        all_sources,
+        save_to=save_to,
+        json=json,
+        csv=csv,
+        coco=coco,
+        ann_file=ann_file,
+        save_labels=save_labels,
+        format=format or "coco",
+    )
     outputs.refuse_overwriting(load_weights)
 
     runtime = with_tiles(
@@ -89,6 +105,7 @@ def predict(
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
+    outputs.label_paths(runtime.classes)  # which refuses names of classes that the format cannot have
     run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
         tally = _run(runtime, all_sources, run, outputs, stop)
@@ -109,6 +126,8 @@ class _Outputs:
     csv: Path | None
     coco: Path | None
     ann_file: Path | None
+    save_labels: Path | None
+    format: OutputFormat
 
     def refuse_overwriting(self, model: Path) -> None:
         """Fail early where a file would replace one that is read, or another one."""
@@ -120,6 +139,7 @@ class _Outputs:
         if self.coco is not None and self.ann_file is None:
             written.append(("--coco", images_path(self.coco)))
         written += [("--save-to", path) for path in self.drawings().values()]
+        written += [("--save-labels", path) for path in self.label_paths()]
         read = [str(source.address) for source in self.sources if not source.is_live]
         others = [path for path in (*model_files(model), self.ann_file) if path is not None]
         saved_drawings.refuse_overwriting(written, [*read, *others])
@@ -130,15 +150,21 @@ class _Outputs:
 
         return {} if self.save_to is None else saved_drawings.plan(self.sources, self.save_to)
 
-    def open(
-        self, context: ExitStack, run: RunFacts, stop: Interruption
-    ) -> tuple[list[PredictionFile], OnDrawing | None, CocoFile | None]:
+    def label_paths(self, classes: Sequence[str] = ()) -> list[Path]:
+        """The files of labels."""
+        from multibox.predict.label_files import plan_label_files
+
+        if self.save_labels is None:
+            return []
+        return plan_label_files(self.save_labels, self.format, self.sources, classes)
+
+    def open(self, context: ExitStack, run: RunFacts, stop: Interruption) -> _OpenOutputs:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
-        from multibox.predict import result_files
+        from multibox.predict import label_files, result_files
 
         files: list[PredictionFile] = []
-        coco_file = None
+        coco_file = label_file = None
         if self.json is not None and self.json.suffix.lower() == ".jsonl":
             files.append(context.enter_context(result_files.open_json_lines(self.json, run)))
         elif self.json is not None:
@@ -149,11 +175,16 @@ class _Outputs:
             known = result_files.read_known_images(self.ann_file, run.classes) if self.ann_file else None
             coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
+        if self.save_labels is not None:
+            opened = label_files.open_labels(self.save_labels, self.format, run, self.sources)
+            label_file = context.enter_context(opened)
+            files.append(label_file)
         save = None if self.save_to is None else context.enter_context(saved_drawings.saving(self.drawings()))
-        return files, save, coco_file
+        return _OpenOutputs(files, save, coco_file, label_file)
 
-    def report(self, coco_file: CocoFile | None) -> None:
+    def report(self, opened: _OpenOutputs) -> None:
         """Say what lies where."""
+        coco_file = opened.coco_file
         for what, path in (
             ("Drawings", self.save_to),
             ("JSON", self.json),
@@ -170,6 +201,31 @@ class _Outputs:
         if coco_file is not None and coco_file.left_out:
             names = listed([f"{name} ({count})" for name, count in coco_file.left_out.items()], limit=9)
             say(f"{self.ann_file}: it has no category for {names}; these detections are not in {self.coco}")
+        if opened.label_file is not None:
+            self._report_labels(opened.label_file)
+
+    def _report_labels(self, file: LabelFile) -> None:
+        from multibox.data.labels_out import next_step
+
+        assert self.save_labels is not None
+        images = file.labels.images
+        num_objects = sum(len(image.objects) for image in images)
+        say(f"Labels: {self.save_labels}, {counted(num_objects, 'object')} in {counted(len(images), 'image')}")
+        if file.num_frames:
+            say(f"  {counted(file.num_frames, 'frame')} of videos have no labels: save them as images first")
+        if file.num_empty:
+            say(f"  {counted(file.num_empty, 'box', 'boxes')} without an area left out")
+        say(f"  {next_step(self.format, self.save_labels, [file.labels])}")
+
+
+@dataclass(frozen=True)
+class _OpenOutputs:
+    """All files that take detections, what saves a drawing, and those files that have something to report."""
+
+    files: list[PredictionFile]
+    save_drawing: OnDrawing | None
+    coco_file: CocoFile | None
+    label_file: LabelFile | None
 
 
 def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _Outputs, stop: Interruption) -> Tally:
@@ -177,8 +233,8 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
     from multibox.predict.run import predict as run_prediction
 
     with ExitStack() as context:
-        files, save, coco_file = outputs.open(context, run, stop)
-        prints = not (files or save)
+        opened = outputs.open(context, run, stop)
+        prints = not (opened.files or opened.save_drawing)
         with tracking("Predicting", len(sources)) as tracker:
 
             def on_result(result: FrameResult | Failure) -> None:
@@ -194,8 +250,8 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
                 sources,
                 threshold=run.threshold,
                 stop=stop,
-                files=files,
-                save_drawing=save,
+                files=opened.files,
+                save_drawing=opened.save_drawing,
                 on_open=lambda _, count: tracker.expect(None if count is None else count - 1),
                 on_result=on_result,
             )
@@ -207,7 +263,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
                 tally.failures[0].reason if len(sources) == 1 else f"None of the {len(sources)} sources can be read."
             )
     _summarise(tally, runtime.classes)
-    outputs.report(coco_file)
+    outputs.report(opened)
     return tally
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from multibox.data import labelme, open_images, voc, yolo
+from multibox.data import cvat, labelme, open_images, voc, yolo
+from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
 from multibox.data.layouts import Format, Layout, Split
 from multibox.errors import DataError
@@ -19,6 +19,7 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "Pascal VOC": voc.read_voc,
     "labelme": labelme.read_labelme,
     "Open Images": open_images.read_open_images,
+    "CVAT": cvat.read,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 
@@ -46,7 +47,7 @@ def convert(layout: Layout, output: Path, *, guess: bool = False) -> dict[str, S
     output.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         file = output / f"annotations_{name}.json"
-        write_atomically(file, msgspec.json.encode(_coco(part, names)))
+        write_atomically(file, msgspec.json.encode(coco_content(part.images, names)))
         title = f"{layout.folder} ({name})"
         splits[name] = Split(file, part.root, part.problems, part.doubts, part.remarks, title)
     return splits
@@ -69,26 +70,3 @@ def _check(layout: Layout, name: str, part: Labels, *, guess: bool) -> None:
             f"{layout.folder}: in its split `{name}`, {text}. Correct the labels, or let `multibox doctor ... --fix "
             "NEW_FOLDER` write a copy that is read so."
         )
-
-
-def _coco(part: Labels, names: dict[int, str]) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, (name, width, height, objects) in enumerate(part.images, start=1):
-        entries.append({"id": image_id, "file_name": name})
-        if width is not None and height is not None:
-            entries[-1] |= {"width": width, "height": height}
-        for number, x1, y1, x2, y2, is_crowd in objects:
-            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": number + 1,
-                    "bbox": box,
-                    "area": round(box[2] * box[3], 3),
-                    "iscrowd": int(is_crowd),
-                }
-            )
-    categories = [{"id": number + 1, "name": name} for number, name in names.items()]
-    return {"images": entries, "annotations": annotations, "categories": categories}

@@ -16,7 +16,7 @@ from multibox.data.box_meaning import Meaning
 class LabelledObject(NamedTuple):
     """The number of an object's class, and the corners of its box in pixels, counted from 0.
 
-    `is_crowd`: it is around many objects.
+    `is_crowd`: it is around many objects. `score`: how sure a detector is of it; None where a person drew the box.
     """
 
     number: int
@@ -25,6 +25,7 @@ class LabelledObject(NamedTuple):
     x2: float
     y2: float
     is_crowd: bool = False
+    score: float | None = None
 
 
 class LabelledImage(NamedTuple):

@@ -16,7 +16,7 @@ from multibox.data.text_files import read_text
 from multibox.errors import DataError
 from multibox.wording import counted, listed, quoted
 
-Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images"]
+Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT"]
 
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 """Files with the names of the classes, a line for each, that YOLO sets without a description have."""
@@ -48,7 +48,7 @@ class Layout:
     `splits`: the files of `train` and `val`, or one of them, if the format is COCO. For others, `words` has what the
     set itself calls these, and `description` is what the reading begins with: of YOLO, its data.yaml, obj.data or list
     of classes; of Pascal VOC, the folder Annotations, whose images are listed in ImageSets, or a folder with one of
-    .xml files for each split; of labelme and Open Images, the folder of its files. `left_out`: a split
+    .xml files for each split; of labelme, Open Images and CVAT, the folder of its files. `left_out`: a split
     beside these that nothing here looks at. `passed_over`: lines about files that could have been a part.
     """
 
@@ -66,8 +66,8 @@ def find_layout(source: Path) -> Layout:
 
     A COCO set is a .json with its images beside it or in a folder of the set; a YOLO set has a data.yaml, an obj.data
     or a list of classes beside its labels; a Pascal VOC set has a folder Annotations of .xml files, or .xml files
-    beside the images; labelme writes a .json beside each image. A folder that has nothing but a folder with one of
-    these will do.
+    beside the images; labelme writes a .json beside each image, CVAT an annotations.xml. A folder that has nothing but
+    a folder with one of these will do.
 
     Raises:
         DataError: there is nothing of the kind, several files could be the same part of it, or images could lie in
@@ -147,7 +147,8 @@ def _layout_of_folder(source: Path) -> Layout | None:
     if (source / "obj.data").is_file():
         return _darknet_layout(source / "obj.data")
     return (
-        _voc_layout(source)
+        _cvat_layout(source)
+        or _voc_layout(source)
         or _coco_layout(source)
         or _labelme_layout(source)
         or _listed_layout(source)
@@ -179,7 +180,7 @@ def _nothing_known(source: Path) -> str:
     what = f"{counted(len(names), 'image')}, but no labels of them" if names else "no data set that multibox knows"
     return (
         f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "
-        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations) or labelme."
+        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations), labelme or CVAT."
     )
 
 
@@ -320,6 +321,24 @@ def _voc_layout(source: Path) -> Layout | None:
 
 def _test(words: Mapping[str, str], folder: Path) -> str:
     return "test" if "test" not in words.values() and has_xml(folder / "test") else ""
+
+
+def _cvat_layout(source: Path) -> Layout | None:
+    """CVAT's own files: annotations.xml, or one for each split, whose root is `annotations`, not `annotation`."""
+    files = [file for file in sorted(source.glob("*.xml")) if not file.name.startswith(".") and _is_cvat(file)]
+    words: dict[str, str] = {}
+    for split, kinds in (("train", {"train"}), ("val", {"val"}), ("val", {"test"})):
+        file = next((file.name for file in files if kinds_of(file.stem) & kinds), None)
+        if file is not None:
+            words.setdefault(split, file)
+    if not words and files:
+        words = {"train": _only_one(source, files, "the data set").name}
+    return Layout("CVAT", source, words=words, description=source) if words else None
+
+
+def _is_cvat(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return b"<annotations>" in opened.read(4096).replace(b"\0", b"")  # of UTF-16
 
 
 def _labelme_layout(source: Path) -> Layout | None:

@@ -207,10 +207,11 @@ def _image_name(stem: str, given: str, stems: dict[str, list[str]]) -> tuple[str
             return named[0], ""
         return own[0], f"could be of {shown}: {quoted(own[0])} is taken"
     if own:
-        other = [name for tail in tails(given) for name in stems.get(stem_key(tail), []) if name not in own]
-        if other:
-            return own[0], f"names {quoted(given)}, which is there too: {quoted(own[0])} is taken"
         own_base = own[0].rsplit("/", 1)[-1]
+        # A name without folders is meant in the folder of the annotation file.
+        named = next((stems[stem_key(tail)] for tail in tails(given) if stem_key(tail) in stems), own)
+        if own[0] not in named and given != own_base:
+            return own[0], f"names {quoted(given)}, which is there too: {quoted(own[0])} is taken"
         if base and stem_key(base) == stem_key(own_base) and base != own_base:
             return own[0], f"names {quoted(base)}: {quoted(own[0])} is taken"
         return own[0], ""

@@ -102,6 +102,28 @@ def voc_xml(
 # CVAT
 
 
+def cvat_xml(folder: Path) -> None:
+    images = ""
+    for number, name in enumerate(NAMES):
+        boxes = "".join(
+            f'    <box label="{label}" source="manual" occluded="0" xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" '
+            f'ybr="{y2:.2f}" z_order="0">\n      <attribute name="age">old</attribute>\n    </box>\n'
+            for label, (x1, y1, x2, y2) in OBJECTS[name]
+        )
+        images += f'  <image id="{number}" name="{name}.jpg" width="100" height="50">\n{boxes}  </image>\n'
+        picture(folder / f"images/{name}.jpg")
+    labels = "".join(
+        f"<label><name>{name}</name><color>#aa0000</color><type>any</type><attributes></attributes></label>"
+        for name in CLASSES
+    )
+    text(
+        folder / "annotations.xml",
+        f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    <task>'
+        f"<id>7</id><name>a task</name><size>2</size><mode>annotation</mode><labels>{labels}</labels></task>\n"
+        f"    <dumped>2026-01-01</dumped>\n  </meta>\n{images}</annotations>\n",
+    )
+
+
 def cvat_coco(folder: Path) -> None:
     content = coco_content(
         lambda name: f"{name}.jpg",
@@ -337,6 +359,7 @@ def open_images(folder: Path) -> None:
 
 
 TOOLS = [
+    cvat_xml,
     cvat_coco,
     cvat_coco_with_folders_of_subsets,
     cvat_ultralytics,
