@@ -79,7 +79,7 @@ def doctor(
         if find_spec("torch") is None:
             say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         if save_mosaic is not None:
-            _save_contact_sheet(save_mosaic, data)
+            _save_contact_sheet(save_mosaic, examination.usable)
         if json is not None:
             _write_json(json, examination)
         if fix is None:
@@ -199,7 +199,7 @@ def _write_json(path: Path, examination: Examination) -> None:
     say(f"All of this: {path}")
 
 
-def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
+def _save_contact_sheet(path: Path, data: Mapping[str, CocoData]) -> None:
     import cv2
 
     from multibox.doctor.contact_sheet import contact_sheet
@@ -207,6 +207,9 @@ def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
 
     if not cv2.haveImageWriter(path.name):
         raise OptionError(f"{path}: no image can be written under this name. End it in .jpg or .png.")
+    if not data:
+        say("No samples are saved: no image can be used.")
+        return
     _, encoded = cv2.imencode(path.suffix, contact_sheet(data.get("train", next(iter(data.values())))))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, encoded.tobytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ class Examination:
     """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size.
 
     `findings` begin with the gravest. `fits` are by input size in pixels; they and `advice` are empty without PyTorch
-    and where there is no object.
+    and where there is no object. `usable`: the splits without the images that cannot be used.
     """
 
     contents: Mapping[str, Contents]
@@ -36,6 +36,7 @@ class Examination:
     fits: Mapping[int, TemplateFit]
     advice: Advice | None
     twins: tuple[Twins, ...]
+    usable: Mapping[str, CocoData] = field(default_factory=dict, repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -111,7 +112,7 @@ def doctor(
     held = {name: contents(data) for name, data in usable.items()}
     display.contents(held)
     fits, advice = _fit(usable, is_timed=is_timed, display=display)
-    return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins))
+    return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins), usable)
 
 
 def examination_to_plain(examination: Examination) -> dict[str, Any]:
