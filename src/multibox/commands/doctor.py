@@ -75,7 +75,7 @@ def doctor(
         _refuse_overwriting(named.splits, data, json, save_mosaic)
         with console.status("Examining", spinner="line") as status:
             display = ConsoleDisplay(console, status.update)
-            examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, display=display)
+            examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, listener=display)
         if find_spec("torch") is None:
             say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         if save_mosaic is not None:

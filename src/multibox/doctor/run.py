@@ -20,7 +20,7 @@ from multibox.doctor.model_fit import Advice, TemplateFit, advise, fit_templates
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
 
 REPORTED_EVERY = 20
-"""Number of images after which a display hears how many have been looked at."""
+"""Number of images after which a listener hears how many have been looked at."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Examination:
         return EXIT_ERRORS if "error" in severities else EXIT_WARNINGS if "warning" in severities else 0
 
 
-class Display(Protocol):
+class Listener(Protocol):
     """Who hears of an examination while it goes on."""
 
     def doing(self, text: str) -> None:
@@ -65,7 +65,7 @@ class Display(Protocol):
 
 
 class Silence:
-    """A display that shows nothing."""
+    """A listener that nobody hears of."""
 
     def doing(self, text: str) -> None:
         """Nothing."""
@@ -88,7 +88,7 @@ def doctor(
     *,
     is_timed: bool,
     parts: Mapping[str, Sequence[Split]] | None = None,
-    display: Display | None = None,
+    listener: Listener | None = None,
 ) -> Examination:
     """Examine the splits of a data set, by their names (`train`, `val`), whose images need not have been verified.
 
@@ -97,21 +97,21 @@ def doctor(
     annotation files that each split was read from, for what only they tell. Without PyTorch, nothing is said of models:
     the cells that anchors belong to are the network's.
     """
-    display = display or Silence()
-    display.doing("Looking at the annotations")
+    listener = listener or Silence()
+    listener.doing("Looking at the annotations")
     of_annotations = _check_annotations(splits, parts or {})
-    display.findings([finding for finding in of_annotations if finding.severity != "note"])
+    listener.findings([finding for finding in of_annotations if finding.severity != "note"])
     num_images = sum(len(data.records) for data in splits.values())
-    seen = looks.see(splits, report=lambda done: _count(display, done, num_images))
+    seen = looks.see(splits, report=lambda done: _count(listener, done, num_images))
     usable = {name: split.data for name, split in seen.items() if split.data is not None}
-    display.doing("Comparing images")
+    listener.doing("Comparing images")
     twins = duplicates.find_twins({name: split.looks for name, split in seen.items()})
     of_images = _check_images(seen, usable, twins)
-    display.findings([finding for finding in of_images if finding.severity != "note"])
-    display.findings([finding for finding in [*of_annotations, *of_images] if finding.severity == "note"])
+    listener.findings([finding for finding in of_images if finding.severity != "note"])
+    listener.findings([finding for finding in [*of_annotations, *of_images] if finding.severity == "note"])
     held = {name: contents(data) for name, data in usable.items()}
-    display.contents(held)
-    fits, advice = _fit(usable, is_timed=is_timed, display=display)
+    listener.contents(held)
+    fits, advice = _fit(usable, is_timed=is_timed, listener=listener)
     return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins), usable)
 
 
@@ -153,27 +153,27 @@ def _check_images(seen: Mapping[str, Seen], usable: Mapping[str, CocoData], twin
 
 
 def _fit(
-    usable: Mapping[str, CocoData], *, is_timed: bool, display: Display
+    usable: Mapping[str, CocoData], *, is_timed: bool, listener: Listener
 ) -> tuple[dict[int, TemplateFit], Advice | None]:
     """How the training images suit each template, and which to take; with rough times of a training if `is_timed`."""
     train = usable.get("train", next(iter(usable.values()), None))
     if train is None or not sum(train.objects_per_class) or find_spec("torch") is None:
         return {}, None
     templates = {template.input.size: template for template in checks.shipped_templates()}
-    display.doing("Fitting anchors")
+    listener.doing("Fitting anchors")
     fits = fit_templates(train, templates.values())
     advice = advise(fits)
-    display.fits(fits, advice)
+    listener.fits(fits, advice)
     if is_timed:
         size = next(size for size, template in templates.items() if template.name == advice.template)
-        display.doing(f"Timing {size} px")
+        listener.doing(f"Timing {size} px")
         speed = measure_speed(train, templates[size])
         num_val_images = len(usable["val"].records) if "val" in usable else 0
         fits = with_times(fits, templates, speed, size, num_images=len(train.records), num_val_images=num_val_images)
-        display.times(fits)
+        listener.times(fits)
     return fits, advice
 
 
-def _count(display: Display, done: int, total: int) -> None:
+def _count(listener: Listener, done: int, total: int) -> None:
     if done % REPORTED_EVERY == 0:
-        display.doing(f"Looking at the images: {done:,} of {total:,}")
+        listener.doing(f"Looking at the images: {done:,} of {total:,}")
