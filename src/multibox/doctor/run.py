@@ -65,7 +65,7 @@ class Listener(Protocol):
 
 
 class Silence:
-    """A listener that nobody hears of."""
+    """A listener that passes nothing on."""
 
     def doing(self, text: str) -> None:
         """Nothing."""

@@ -32,7 +32,7 @@ from multibox.doctor.model_fit import (
     scaled_speed,
     with_times,
 )
-from multibox.doctor.run import Examination, doctor, examination_to_plain
+from multibox.doctor.run import Examination, Silence, doctor, examination_to_plain
 from multibox.doctor.tables import ConsoleDisplay, times_sentence
 from multibox.errors import DataError, OptionError
 from tests.conftest import set_orientation
@@ -356,3 +356,43 @@ def test_json_names_every_case_and_the_console_three(tmp_path):
     assert console.file.getvalue().count("2 x 20 px") == 3
     assert "and 2 more" in console.file.getvalue()
     assert f"-> {tiny['remedy']}" in console.file.getvalue()
+
+
+class Breaking(Silence):
+    """A listener that breaks an image as soon as it hears of a finding, and keeps what it hears."""
+
+    def __init__(self, image: Path) -> None:
+        self.image = image
+        self.heard: list[list[str]] = []
+
+    def findings(self, findings: Any) -> None:
+        self.heard.append([finding.kind for finding in findings])
+        self.image.write_bytes(b"no image")
+
+
+def test_what_annotations_tell_is_told_before_any_image_is_read(tmp_path):
+    split = dataset(tmp_path, [*GOOD, [("cat", [10, 10, 2, 20])], []])
+    data = coco.read([split.annotation_file], [split.root], skip_bad=True, verify_images=False)
+    listener = Breaking(split.root / "picture 3.jpg")
+    found = doctor({"train": data}, is_timed=False, listener=listener)
+    # Errors and warnings of the annotations, those of the images, and the notes of both.
+    assert listener.heard == [["tiny-boxes"], ["images-that-cannot-be-used"], ["images-without-objects"]]
+    assert [finding.severity for finding in found.findings] == ["error", "warning", "note"]
+    assert found.contents["train"].num_images == 21
+    assert [record.file_name for record in found.usable["train"].records if "3.jpg" in record.file_name] == [
+        "picture 13.jpg"
+    ]
+
+
+def test_a_set_without_any_usable_image_is_examined_too(tmp_path):
+    split = dataset(tmp_path, [[("cat", [10, 10, 30, 20])]] * 4)
+    data = coco.read([split.annotation_file], [split.root], skip_bad=True, verify_images=False)
+    for number in range(4):
+        cv2.imwrite(str(split.root / f"picture {number}.jpg"), picture(number, (60, 40)))
+    found = doctor({"train": data}, is_timed=False)
+    assert (found.exit_code, found.contents, found.fits, found.advice) == (2, {}, {}, None)
+    (error,) = (finding for finding in found.findings if finding.severity == "error")
+    assert error.examples[0] == (
+        'image "picture 0.jpg" measures 60x40 pixels, not 120x80 as annotated (4 images differ by the factor 0.5: they '
+        "were resized after they were annotated; `multibox doctor ... --fix` scales their boxes)"
+    )
