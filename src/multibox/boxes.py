@@ -38,10 +38,15 @@ def area(boxes: Array) -> Array:
 def intersection(boxes: Array, others: Array) -> Array:
     """Intersection areas (..., N, M) of boxes (..., N, 4) with others (..., M, 4)."""
     xp = _library(boxes)
-    top_left = xp.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
-    bottom_right = xp.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
-    sides = (bottom_right - top_left).clip(min=0)
-    areas: Array = sides[..., 0] * sides[..., 1]
+    # One axis after the other: arrays whose last axis has two numbers take numpy four times as long.
+    width, height = (
+        (
+            xp.minimum(boxes[..., :, None, axis + 2], others[..., None, :, axis + 2])
+            - xp.maximum(boxes[..., :, None, axis], others[..., None, :, axis])
+        ).clip(min=0)
+        for axis in (0, 1)
+    )
+    areas: Array = width * height
     return areas
 
 

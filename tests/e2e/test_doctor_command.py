@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     assert content["contents"]["train"]["num_images"] == 16
     assert content["exit_code"] == 1
     assert cv2.imread(str(picture)) is not None
+    words, command = done.stdout.splitlines()[-2:]
+    assert words == "Next, once you have looked at the warnings, train:"
+    assert shlex.split(command)[:2] == ["multibox", "train"]
+    assert str(data / "annotations_train.json") in shlex.split(command)
 
 
 def test_errors_are_found_mended_and_gone(multibox, data, tmp_path):
@@ -42,11 +47,22 @@ def test_errors_are_found_mended_and_gone(multibox, data, tmp_path):
     content = json.loads(file.read_text())
     content["annotations"][0]["bbox"][2] = 0
     file.write_text(json.dumps(content))
-    done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
+    (data / "train" / "image 01.png").write_bytes(b"no image")
+    sheet = tmp_path / "samples.jpg"
+    done = multibox("doctor", data.name, "--no-timing", "--save-mosaic", sheet, cwd=data.parent)
     assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    # What only the file tells is known before the images are read; both come before any warning.
+    severities = [line.split()[0] for line in lines if line.startswith(("error", "warning", "note"))]
+    assert severities == ["error", "warning", "error"]
     assert "error   train: 1 bad box" in done.stdout
-    assert "1 change listed" in done.stdout
-    again = multibox("doctor", tmp_path / "fixed", "--no-timing")
+    assert '        image "image 01.png" cannot be decoded' in lines
+    assert sheet.exists()
+    assert lines[-1] == "multibox doctor 'my photos' --no-timing --fix 'my photos-fixed'"
+    fixed = multibox(*shlex.split(lines[-1])[1:], cwd=data.parent)
+    assert fixed.returncode == 2
+    assert "2 changes listed" in fixed.stdout
+    again = multibox(*shlex.split(fixed.stdout.splitlines()[-1])[1:], "--no-timing", cwd=data.parent)
     assert again.returncode == 1
     assert "\nerror" not in again.stdout
 
@@ -186,7 +202,7 @@ def test_training_refuses_boxes_that_all_mean_something_else(multibox, data, tra
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_set_that_cannot_be_examined_may_be_mended_all_the_same(multibox, data, tmp_path):
+def test_a_set_without_a_usable_image_may_be_mended_all_the_same(multibox, data, tmp_path):
     for name in ("train", "val"):
         file = data / f"annotations_{name}.json"
         content = json.loads(file.read_text())
@@ -197,7 +213,8 @@ def test_a_set_that_cannot_be_examined_may_be_mended_all_the_same(multibox, data
         file.write_text(json.dumps(content))
     done = multibox("doctor", data, "--no-timing", "--fix", tmp_path / "fixed")
     assert done.returncode == 2
-    assert "no usable image is left" in done.stdout
+    assert "16 images that cannot be used" in done.stdout
+    assert "16 images differ by the factor 0.5" in done.stdout
     again = multibox("doctor", tmp_path / "fixed", "--no-timing")
     assert again.returncode == 1, again.stdout + again.stderr
 

@@ -52,7 +52,7 @@ def test_every_command_of_the_tutorial_runs_and_leaves_what_the_page_says(tmp_pa
     (tmp_path / "data").mkdir()
     shutil.copytree(ROOT / "data" / "airport", tmp_path / "data" / "airport")
     monkeypatch.chdir(tmp_path)
-    # The doctor measures the speed of all three sizes; here, with as few images as it can.
+    # The doctor measures the speed of the advised size; here, with as few images as it can.
     monkeypatch.setattr(model_fit, "TIMED_STEPS", 3)
     monkeypatch.setattr(model_fit, "TIMED_BATCH", 2)
     for words in commands():

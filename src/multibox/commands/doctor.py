@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multibox.commands.console import console
-from multibox.commands.options import Flag, require_together, say
+from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
 from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.data.layouts import Split
+    from multibox.data.layouts import Layout, Split
     from multibox.doctor.duplicates import Twins
+    from multibox.doctor.next_step import Named, NextStep
+    from multibox.doctor.run import Examination
 
 NUM_SHOWN_CHANGES = 10
 
@@ -54,44 +57,42 @@ def doctor(
     """
     from multibox.data import coco
     from multibox.doctor import run
-    from multibox.doctor.tables import doctor_tables
+    from multibox.doctor.next_step import next_step, step_after_fix
+    from multibox.doctor.tables import ConsoleDisplay
 
     with ExitStack() as stack:
-        splits = _splits(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, stack)
+        named = _named_data(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes, stack)
         wanted = coco.split_list(classes) or None
         try:
-            data = {name: _read(parts, wanted) for name, parts in splits.items()}
+            data = {name: _read(parts, wanted) for name, parts in named.splits.items()}
         except DataError as error:
             if fix is None:
                 raise
             # What nothing can be examined of may be mended all the same.
             say(str(error))
-            _fix(source, splits, fix, ())
+            _say_next(step_after_fix(fix, num_lost=_fix(named, fix, ())))
             return 2
-        _refuse_overwriting(splits, data, json, save_mosaic)
-        is_timed = _can_time(no_timing)
+        _refuse_overwriting(named.splits, data, json, save_mosaic)
         with console.status("Examining", spinner="line") as status:
-            examination = run.doctor(data, is_timed=is_timed, parts=splits, report=status.update)
-        console.print(doctor_tables(examination))
+            display = ConsoleDisplay(console, status.update)
+            examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, listener=display)
+        if find_spec("torch") is None:
+            say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         if save_mosaic is not None:
-            _save_contact_sheet(save_mosaic, data)
+            _save_contact_sheet(save_mosaic, examination.usable)
         if json is not None:
-            import msgspec
-
-            from multibox.files import write_atomically
-
-            json.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                json, msgspec.json.format(msgspec.json.encode(run.examination_to_plain(examination)), indent=2) + b"\n"
-            )
-            say(f"All of this: {json}")
-        if fix is not None:
-            _fix(source, splits, fix, examination.twins)
+            _write_json(json, examination)
+        if fix is None:
+            step = next_step(named, examination, has_template=Path(TEMPLATE_NAME).exists())
+        else:
+            step = step_after_fix(fix, num_lost=_fix(named, fix, examination.twins))
+        if step is not None:
+            _say_next(step)
     return examination.exit_code
 
 
 def _refuse_overwriting(
-    splits: dict[str, list[Split]], data: dict[str, CocoData], json: Path | None, mosaic: Path | None
+    splits: Mapping[str, Sequence[Split]], data: Mapping[str, CocoData], json: Path | None, mosaic: Path | None
 ) -> None:
     """Fail before the work where an output would replace what is read."""
     from multibox.predict.drawings import refuse_overwriting
@@ -102,46 +103,63 @@ def _refuse_overwriting(
     refuse_overwriting(outputs, inputs)
 
 
-def _splits(
-    source: Path | None, train_files: str, train_roots: str, val_files: str, val_roots: str, stack: ExitStack
-) -> dict[str, list[Split]]:
+def _named_data(
+    source: Path | None,
+    train_files: str,
+    train_roots: str,
+    val_files: str,
+    val_roots: str,
+    classes: str,
+    stack: ExitStack,
+) -> Named:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
-    from multibox.data.archives import is_archive, unpack
-    from multibox.data.convert import convert
-    from multibox.data.layouts import find_layout
+    from multibox.data.archives import is_archive
+    from multibox.doctor.next_step import Named
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_files, val_roots, "--val-ann-files", "--val-data-roots")
     if (source is None) == (not train_files and not val_files):
         raise OptionError("Name a data set: either a folder or file, or --train-ann-files and --train-data-roots.")
     if source is None:
-        named = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
-        return {name: _named(files, roots) for name, (files, roots) in named.items() if files}
+        options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
+        splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
+        return Named(None, splits, "COCO", classes)
+    layout, of_source = _read_layout(source, stack)
+    splits = {name: [split] for name, split in of_source.items()}
+    return Named(source, splits, layout.format, classes, is_archive=is_archive(source))
+
+
+def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Split]]:
+    """What a folder, file or archive is, which is said, and its splits as COCO files."""
+    from multibox.data.archives import is_archive, unpack
+    from multibox.data.convert import convert
+    from multibox.data.layouts import find_layout
+
     place = source
     if is_archive(source):
         place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
     try:
         layout = find_layout(place)
-        found = layout.splits
+        splits = layout.splits
         if layout.format != "COCO":
-            found = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+            splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
     except DataError as error:  # where an archive was unpacked to is nobody's business
         raise DataError(str(error).replace(str(place), str(source))) from error
     if place != source:
-        titles = {name: split.title or str(split.annotation_file) for name, split in found.items()}
-        found = {
-            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in found.items()
+        titles = {name: split.title or str(split.annotation_file) for name, split in splits.items()}
+        splits = {
+            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in splits.items()
         }
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(found)}{without}.")
+    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
     for line in layout.passed_over:
         say(f"{line}.".replace(str(place), str(source)))
-    for split in found.values() if layout.format == "COCO" else ():
+    for split in splits.values() if layout.format == "COCO" else ():
         say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
-    return {name: [split] for name, split in found.items()}
+    return layout, splits
 
 
-def _named(files: str, roots: str) -> list[Split]:
+def _parts(files: str, roots: str) -> list[Split]:
     from multibox.data import coco
     from multibox.data.layouts import Split
 
@@ -151,26 +169,37 @@ def _named(files: str, roots: str) -> list[Split]:
     return [Split(Path(file), Path(root)) for file, root in zip(*pairs, strict=True)]
 
 
-def _read(parts: list[Split], classes: list[str] | None) -> CocoData:
+def _read(parts: Sequence[Split], classes: list[str] | None) -> CocoData:
     from multibox.data import coco
 
     files, roots = [part.annotation_file for part in parts], [part.root for part in parts]
     titles = [part.title for part in parts]
+    # The examination decodes the images, once for all that it looks for in them.
     return coco.read(
-        files, roots, classes=classes, skip_bad=True, allow_missing_classes=True, titles=titles, guess=True
+        files,
+        roots,
+        classes=classes,
+        skip_bad=True,
+        verify_images=False,
+        allow_missing_classes=True,
+        titles=titles,
+        guess=True,
     )
 
 
-def _can_time(no_timing: bool) -> bool:
-    from importlib.util import find_spec
+def _write_json(path: Path, examination: Examination) -> None:
+    import msgspec
 
-    if find_spec("torch") is None:
-        say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
-        return False
-    return not no_timing
+    from multibox.doctor.run import examination_to_plain
+    from multibox.files import write_atomically
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = examination_to_plain(examination)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
+    say(f"All of this: {path}")
 
 
-def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
+def _save_contact_sheet(path: Path, data: Mapping[str, CocoData]) -> None:
     import cv2
 
     from multibox.doctor.contact_sheet import contact_sheet
@@ -178,27 +207,39 @@ def _save_contact_sheet(path: Path, data: dict[str, CocoData]) -> None:
 
     if not cv2.haveImageWriter(path.name):
         raise OptionError(f"{path}: no image can be written under this name. End it in .jpg or .png.")
+    if not data:
+        say("No samples are saved: no image can be used.")
+        return
     _, encoded = cv2.imencode(path.suffix, contact_sheet(data.get("train", next(iter(data.values())))))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, encoded.tobytes())
     say(f"Samples: {path}")
 
 
-def _fix(source: Path | None, splits: dict[str, list[Split]], target: Path, twins: Sequence[Twins]) -> None:
+def _fix(named: Named, target: Path, twins: Sequence[Twins]) -> int:
+    """Write a corrected copy and say what was changed; how many changes left something out."""
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as write_fixed
     from multibox.wording import counted
 
-    if any(len(parts) > 1 for parts in splits.values()):
+    source = named.source
+    if any(len(parts) > 1 for parts in named.splits.values()):
         raise OptionError("--fix takes one annotation file for each split. Fix several one after the other.")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise OptionError(f"{target} lies in {source}, and the original is to stay as it is. Name a folder elsewhere.")
-    changes = write_fixed({name: parts[0] for name, parts in splits.items()}, target, twins=twins)
+    changes = write_fixed({name: parts[0] for name, parts in named.splits.items()}, target, twins=twins)
     for change in changes[:NUM_SHOWN_CHANGES]:
         say(f"{change.split}: {change.what}: {change.why}")
     if len(changes) > NUM_SHOWN_CHANGES:
         say(f"... and {len(changes) - NUM_SHOWN_CHANGES} more")
     say(f"A corrected copy is in {target}; {counted(len(changes), 'change')} listed in {target / CHANGES}.")
-    lost = sum("left out" in change.what for change in changes)
-    if lost:
-        say(f"{lost} of them left something out of the data: look at these before you train on it.")
+    num_lost = sum("left out" in change.what for change in changes)
+    if num_lost:
+        say(f"{num_lost} of them left something out of the data: look at these before you train on it.")
+    return num_lost
+
+
+def _say_next(step: NextStep) -> None:
+    say("")
+    say(step.words)
+    say(step.command)

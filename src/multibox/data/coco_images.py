@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ REMOTE_THREADS = 32
 NUM_HINTS = 50
 """Number of missing images for which it is looked what lies near: each look reads folders."""
 
+CANNOT_BE_USED = "images that cannot be used"
+"""The kind of problem of images that are broken, or not of the annotated size."""
+
 LIES_ACROSS = -1.0
 """The factor of an image whose width and height have changed places."""
 
@@ -45,6 +48,15 @@ class UsableImage:
     def title(self) -> str:
         """How messages name it."""
         return f"image {quoted(self.file_name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableImage:
+    """An image file that cannot be used: its annotated (width, height), and why, as the end of a sentence."""
+
+    file_name: str
+    annotated_size: Size
+    fault: str
 
 
 def check_images(source: AnnotationFile, content: Content, problems: Problems) -> dict[Id, UsableImage]:
@@ -73,7 +85,7 @@ def check_images(source: AnnotationFile, content: Content, problems: Problems) -
         if width is None or height is None or width <= 0 or height <= 0:  # VIA writes -1
             fault = images.find_fault(path)
             if fault is not None:
-                problems.add("images that cannot be used", f"image {quoted(image.file_name)} {fault}")
+                problems.add(CANNOT_BE_USED, f"image {quoted(image.file_name)} {fault}")
                 continue
             width, height = images.read_size(path)
         name = name_below(source.root, image.file_name) or image.file_name
@@ -84,15 +96,20 @@ def check_images(source: AnnotationFile, content: Content, problems: Problems) -
 def verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
     """Take out the images that cannot be decoded, or are not of the annotated size."""
     faults = _find_faults(usable.values())
-    factors: Counter[float] = Counter()
-    for image_id, fault in zip(list(usable), faults, strict=True):
-        if fault is None:
-            continue
+    bad = [(image_id, fault) for image_id, fault in zip(list(usable), faults, strict=True) if fault is not None]
+    unusable = []
+    for image_id, fault in bad:
         image = usable.pop(image_id)
-        factors[_factor(image, fault)] += 1
-        problems.add("images that cannot be used", f"{image.title} {fault}")
+        unusable.append(UnusableImage(image.file_name, (image.width, image.height), fault))
+    for line in fault_lines(unusable):
+        problems.add(CANNOT_BE_USED, line)
+
+
+def fault_lines(unusable: Sequence[UnusableImage]) -> list[str]:
+    """A line for each image; if many were turned or resized after they were annotated, the first line says so, too."""
+    lines = [f"image {quoted(image.file_name)} {image.fault}" for image in unusable]
+    factors = Counter(_factor(image) for image in unusable)
     factor, count = max(factors.items(), key=lambda item: item[1], default=(0.0, 0))
-    lines = problems.lines.get("images that cannot be used", [])
     if factor == LIES_ACROSS and count > NUM_EXAMPLES:
         lines[0] += (
             f" ({count:,} images lie the other way: they were turned after they were annotated, or width and height "
@@ -103,6 +120,7 @@ def verify(usable: dict[Id, UsableImage], problems: Problems) -> None:
             f" ({count:,} images differ by the factor {factor:g}: they were resized after they were annotated; "
             "`multibox doctor ... --fix` scales their boxes)"
         )
+    return lines
 
 
 def find_file(root: Path, file_name: str) -> tuple[Path, int | None]:
@@ -131,18 +149,18 @@ def scale(annotated: Size, actual: Size) -> float | None:
     return round(factor, 4) if abs(annotated[1] * factor - actual[1]) <= max(1.0, factor) else None
 
 
-def _factor(image: UsableImage, fault: str) -> float:
+def _factor(image: UnusableImage) -> float:
     """How many times its annotated size an image has; 0 if its size is not the fault, or is another shape.
 
     `LIES_ACROSS` where width and height have changed places.
     """
-    sizes = re.match(r"measures (\d+)x(\d+)", fault)
+    sizes = re.match(r"measures (\d+)x(\d+)", image.fault)
     if sizes is None:
         return 0.0
     actual = int(sizes[1]), int(sizes[2])
-    if actual == (image.height, image.width):
+    if actual == image.annotated_size[::-1]:
         return LIES_ACROSS
-    return scale((image.width, image.height), actual) or 0.0
+    return scale(image.annotated_size, actual) or 0.0
 
 
 def _find_files(root: Path, names: Iterable[str]) -> dict[str, tuple[Path, int | None]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -107,20 +109,32 @@ def _png_size(path: str | os.PathLike[str]) -> Size | None:
     return width, height
 
 
-def used_bits(path: str | os.PathLike[str]) -> int | None:
-    """How many bits of a grey value an image of 16 bits uses: 8, 10, 12, 14 or 16; None for an image of 8 bits.
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What one reading of an image file tells.
+
+    `image`: its pixels as `read_image` gives them. `used_bits`: how many bits of a grey value are in use of the 16 that
+    the file has room for (8, 10, 12, 14 or 16); None for an image of 8 bits. `header`: that of a JPEG. `file_hash`:
+    SHA-256 of the bytes of the file.
+    """
+
+    image: Image
+    used_bits: int | None
+    header: JpegHeader | None
+    file_hash: bytes
+
+
+def inspect(
+    path: str | os.PathLike[str], *, expected_size: Size | None = None, min_size: Size | None = None
+) -> Inspection:
+    """Read and decode an image file once, for all that a check of a data set asks of it; sizes as for `read_image`.
 
     Raises:
-        DataError: the file is missing or no image.
+        UnusableError: `read_image` would refuse the file; its text is the end of a sentence ("is truncated").
     """
-    try:
-        data = _load(path)
-    except UnusableError as error:
-        raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
-    if data.startswith((b"\xff\xd8\xff", b"RIFF", b"BM")) or (data.startswith(b"\x89PNG") and data[24:25] != b"\x10"):
-        return None
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    return _used_bits(image) if image is not None and image.dtype == np.uint16 else None
+    data = _load(path)
+    image, bits = _decode_counting_bits(data, expected_size, min_size)
+    return Inspection(image, bits, read_jpeg_header(data), hashlib.sha256(data).digest())
 
 
 def decoded_size(size: Size, min_size: Size | None) -> Size:
@@ -185,22 +199,27 @@ def _load(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode(data: bytes, expected_size: Size | None, min_size: Size | None) -> Image:
+    return _decode_counting_bits(data, expected_size, min_size)[0]
+
+
+def _decode_counting_bits(data: bytes, expected_size: Size | None, min_size: Size | None) -> tuple[Image, int | None]:
+    """The image, and how many of its 16 bits are in use; None if it has 8."""
     header = read_jpeg_header(data)
     if header is not None:
-        return _decode_jpeg(data, header, expected_size, min_size)
+        return _decode_jpeg(data, header, expected_size, min_size), None
     if data.startswith(b"\x89PNG") and data.rfind(PNG_END) < 0:
         raise UnusableError("is truncated")
-    image = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    image, bits = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if expected_size is not None and _size(image) != expected_size:
-        stored = _opencv_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        stored, bits = _opencv_decode(data, flags)
         if _size(stored) != expected_size:
             raise _wrong_size(_size(image), expected_size)
         image = stored
     factor = _reduction(_size(image), min_size)
     if factor == 1:
-        return image
-    smaller: Image = cv2.resize(image, _divided(_size(image), factor), interpolation=cv2.INTER_AREA)
-    return smaller
+        return image, bits
+    return cv2.resize(image, _divided(_size(image), factor), interpolation=cv2.INTER_AREA), bits
 
 
 def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, min_size: Size | None) -> Image:
@@ -214,13 +233,14 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
     is_as_shown = expected_size is None or expected_size == shown
     size = shown if is_as_shown else stored
     factor = _reduction(size, min_size)
-    image = _opencv_decode(data, REDUCED[factor] | (0 if is_as_shown else cv2.IMREAD_IGNORE_ORIENTATION))
+    image, _ = _opencv_decode(data, REDUCED[factor] | (0 if is_as_shown else cv2.IMREAD_IGNORE_ORIENTATION))
     if _size(image) != _divided(size, factor):  # boxes would be in the wrong place
         raise UnusableError("has header data that contradict each other")
     return image
 
 
-def _opencv_decode(data: bytes, flags: int) -> Image:
+def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
+    """The image with 8 bits, and how many of 16 were in use; None if it had 8."""
     try:
         image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:  # larger than OpenCV's limit, for one
@@ -228,17 +248,14 @@ def _opencv_decode(data: bytes, flags: int) -> Image:
     if image is None:
         raise UnusableError(_why_not(data))
     if image.dtype == np.uint8:
-        return image
+        return image, None
     if image.dtype != np.uint16:
         raise UnusableError(
             f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
         )
-    result: Image = np.right_shift(image, _used_bits(image) - 8).astype(np.uint8)
-    return result
-
-
-def _used_bits(image: NDArray[np.uint16]) -> int:
-    return next(bits for bits in DEPTHS if int(image.max()) < 1 << bits)
+    brightest = int(image.max())
+    bits = next(bits for bits in DEPTHS if brightest < 1 << bits)
+    return np.right_shift(image, bits - 8).astype(np.uint8), bits
 
 
 def _why_not(data: bytes) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox import config
-from multibox.config import bundled_templates
-from multibox.data import images
+from multibox.config import Template, bundled_templates
 from multibox.data.coco import CocoData, Record
+from multibox.data.coco_checks import CLIP_TOLERANCE_PX
+from multibox.data.coco_images import CANNOT_BE_USED, UnusableImage, fault_lines
 from multibox.data.description import FEW_OBJECTS
 from multibox.data.layouts import Split
+from multibox.doctor import remedies
 from multibox.wording import counted, listed, quoted
 
 Severity = Literal["error", "warning", "note"]
@@ -40,11 +41,8 @@ FULL_FRAME_SHARE = 0.95
 """Share of the image's area above which a box is suspicious: often the image was meant to have a label, not a box."""
 
 MUCH_LARGER = 4
-"""Times the largest network input from which an image is much larger than needed. Training decodes photographs to twice
-the input; beyond, only time is spent."""
-
-NUM_TIMED = 12
-"""Largest number of images whose reading is timed."""
+"""Times the largest network input from which an image is much larger than needed. Training decodes photographs to about
+twice the input."""
 
 SINGULAR = {  # of the nouns in the names of problems, which are plurals
     "annotations": "annotation",
@@ -63,6 +61,7 @@ class Finding:
     """Something that a person should know. `kind` names it for programs, `text` for people, in one sentence.
 
     `split`: in which part of the data, empty where it is about several. `examples`: where to look, all of them.
+    `remedy`: what to do about it.
     """
 
     severity: Severity
@@ -71,6 +70,16 @@ class Finding:
     count: int
     text: str
     examples: tuple[str, ...] = ()
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, in a sentence."""
+        return remedies.remedy(self.kind, self.severity)
+
+
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, which would ruin a training, before warnings, and these before notes; else in the same order."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def converted(split: str, parts: Sequence[Split]) -> Iterator[Finding]:
@@ -91,7 +100,15 @@ def unusable(split: str, data: CocoData) -> Iterator[Finding]:
     if data.num_clipped:
         reach = "box reaches" if data.num_clipped == 1 else "boxes reach"
         text = f"{data.num_clipped} {reach} over the border of the image, and will be cut there"
-        yield Finding("warning", "boxes-over-the-border", split, data.num_clipped, text)
+        examples = tuple(quoted(record.file_name) for record in data.records if _leaves_its_image(record))
+        yield Finding("warning", "boxes-over-the-border", split, data.num_clipped, text, examples)
+
+
+def broken(split: str, unusable: Sequence[UnusableImage]) -> Iterator[Finding]:
+    """Image files that cannot be decoded or are not of the annotated size: training refuses such a set."""
+    if unusable:
+        text = _counted(len(unusable), CANNOT_BE_USED)
+        yield Finding("error", _as_kind(CANNOT_BE_USED), split, len(unusable), text, tuple(fault_lines(unusable)))
 
 
 def doubtful(split: str, data: CocoData) -> Iterator[Finding]:
@@ -170,26 +187,29 @@ def classes_with_few_objects(splits: Mapping[str, CocoData]) -> Iterator[Finding
 
 
 def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
-    """Images with many more pixels than any template uses, and the time that reading them costs, measured."""
+    """Images with many more pixels than any template uses: they cost time, and nothing is gained."""
     limit = MUCH_LARGER * largest_input()
     large = [record for record in data.records if min(record.width, record.height) > limit]
     if not large:
         return
-    sample = large[:: max(1, len(large) // NUM_TIMED)][:NUM_TIMED]
-    full, reduced = _read_seconds(sample, None), _read_seconds(sample, (2 * largest_input(), 2 * largest_input()))
     are = "image is" if len(large) == 1 else "images are"
     text = (
-        f"{len(large)} {are} over {limit} px on both sides, and no template uses more than {largest_input()}: reading "
-        f"one takes {1000 * full:.0f} ms here, or {1000 * reduced:.0f} ms the way training does it"
+        f"{len(large)} {are} over {limit} px on both sides, and no template uses more than {largest_input()}: training "
+        "reads photographs at a part of their size, other files take long"
     )
     lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
     yield Finding("note", "large-images", split, len(large), text, tuple(lines))
 
 
 @cache
+def shipped_templates() -> tuple[Template, ...]:
+    """The templates that come with the package."""
+    return tuple(config.load_template(path) for path in bundled_templates().values())
+
+
 def largest_input() -> int:
     """Side in pixels of the largest network input of all templates."""
-    return max(config.load_template(path).input.size for path in bundled_templates().values())
+    return max(template.input.size for template in shipped_templates())
 
 
 def unknown_to_training(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
@@ -236,11 +256,9 @@ def _corner(record: Record, row: int) -> str:
     return f"({x:g}, {y:g})"
 
 
-def _read_seconds(records: Sequence[Record], min_size: tuple[int, int] | None) -> float:
-    started_at = time.perf_counter()
-    for record in records:
-        images.read_image(record.path, expected_size=(record.width, record.height), min_size=min_size)
-    return (time.perf_counter() - started_at) / len(records)
+def _leaves_its_image(record: Record) -> bool:
+    far = np.array([record.width, record.height], dtype=np.float64) + CLIP_TOLERANCE_PX
+    return bool((record.boxes_px[:, :2] < -CLIP_TOLERANCE_PX).any() or (record.boxes_px[:, 2:] > far).any())
 
 
 def _as_kind(plural: str) -> str:

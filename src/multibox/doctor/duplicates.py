@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from multibox import boxes as geometry
-from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.doctor.checks import Finding
-from multibox.errors import DataError
+from multibox.doctor.looks import HASH_SIDE, Look
 from multibox.structures import FloatArray
 from multibox.wording import counted, quoted
-
-HASH_SIDE = 16
-"""Rows and columns of differences in a hash, 256 bits in all. With 8 x 8, scenes of one camera could not be told
-apart."""
 
 NEAR_BITS = 32
 """Number of bits of a hash that may differ between images that are nearly the same. On airport, bccd, face_mask,
@@ -58,30 +50,9 @@ class Twins:
     is_mirrored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What is kept of an image: grey values (16, 17), and a hash of the file."""
-
-    name: str
-    grey: NDArray[np.uint8]
-    file_hash: str
-
-
-def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Which of neighbouring pixels of a small grey copy is brighter, as 32 bytes.
-
-    Source: N. Krawetz, "Kind of Like That", 2013 (dHash), here with 16 rows of 16 differences.
-    """
-    return np.packbits(_differences(_small_grey(image)))
-
-
-def find_twins(splits: Mapping[str, CocoData]) -> list[Twins]:
-    """Find images that are in two splits, mirrored perhaps, or twice in one byte for byte."""
-    with ThreadPoolExecutor() as pool:
-        looks = {
-            name: [look for look in pool.map(_look, data.records) if look is not None] for name, data in splits.items()
-        }
-    names = list(splits)
+def find_twins(looks: Mapping[str, Sequence[Look]]) -> list[Twins]:
+    """Find images that are in two splits, mirrored perhaps, or twice in one byte for byte; by looks at each split."""
+    names = list(looks)
     twins = []
     for position, name in enumerate(names):
         twins += _same_files(name, looks[name])
@@ -128,31 +99,19 @@ def check_boxes_of_twins(splits: Mapping[str, CocoData], twins: Sequence[Twins])
         yield Finding("warning", "twins-boxed-differently", "", len(lines), text, tuple(lines))
 
 
-def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    small: NDArray[np.uint8] = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    return small
-
-
 def _differences(small: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Truth values (..., 16, 16) of grey values (..., 16, 17)."""
+    """Which of neighbouring grey values (..., 16, 17) is brighter: truth values (..., 16, 16), the hash of an image.
+
+    Source: N. Krawetz, "Kind of Like That", 2013 (dHash), here with 16 rows of 16 differences.
+    """
     values = small.astype(np.int16)
     # Flat areas would give bits that hang on noise: a step of one grey level is none.
     brighter: NDArray[np.bool_] = values[..., 1:] > values[..., :-1] + 1
     return brighter
 
 
-def _look(record: Record) -> _Look | None:
-    try:
-        image = images.read_image(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
-        file_hash = hashlib.sha256(record.path.read_bytes()).hexdigest()
-    except (DataError, OSError):  # it was there a moment ago; reading the set says so if it never was
-        return None
-    return _Look(record.file_name, _small_grey(image), file_hash)
-
-
-def _same_files(split: str, looks: Sequence[_Look]) -> list[Twins]:
-    first_with: dict[str, str] = {}
+def _same_files(split: str, looks: Sequence[Look]) -> list[Twins]:
+    first_with: dict[bytes, str] = {}
     twins = []
     for look in looks:
         if look.file_hash in first_with:
@@ -161,7 +120,7 @@ def _same_files(split: str, looks: Sequence[_Look]) -> list[Twins]:
     return twins
 
 
-def _near(base: tuple[str, Sequence[_Look]], other: tuple[str, Sequence[_Look]]) -> list[Twins]:
+def _near(base: tuple[str, Sequence[Look]], other: tuple[str, Sequence[Look]]) -> list[Twins]:
     """The nearest partner in the first split of each image in the second, if it is near."""
     (base_split, base_looks), (other_split, other_looks) = base, other
     files = {look.file_hash: look for look in base_looks}
@@ -188,9 +147,7 @@ def _agree(record: Record, other: Record) -> bool:
     return bool(is_same.any(axis=0).all() and is_same.any(axis=1).all())
 
 
-def _nearest_pairs(
-    base: Sequence[_Look], other: Sequence[_Look], *, is_mirrored: bool
-) -> Iterator[tuple[int, int, int]]:
+def _nearest_pairs(base: Sequence[Look], other: Sequence[Look], *, is_mirrored: bool) -> Iterator[tuple[int, int, int]]:
     """For each of `other` that is near some of `base`: position of the nearest, its own, and the bits that differ."""
     if not base or not other:
         return

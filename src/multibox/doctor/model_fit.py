@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,8 +51,9 @@ class TemplateFit:
     `recall_fitted`: share that some anchor matches at the matching threshold, with the template's anchors and with
     fitted ones. `worst_class` is the one with the lowest recall with fitted anchors, `worst_recall`; `recall_by_class`
     has those of all classes with objects. `finest_cell_px` is the side of the network's finest cell in pixels of the
-    input, `under_cell` the share of the objects that are smaller. `images_per_second` and `minutes`: speed and length
-    of a training on this machine for the template's epochs; None if not measured.
+    input, `under_cell` the share of the objects that are smaller. `images_per_second` and `minutes`: rough speed
+    and length of a training on this machine for the template's epochs; None if not timed. `is_measured`: whether they
+    were measured with this template, or follow from another's by the number of pixels.
     """
 
     template: str
@@ -67,6 +68,7 @@ class TemplateFit:
     images_per_second: float | None = None
     minutes: float | None = None
     recall_by_class: Mapping[str, float] = field(default_factory=dict)
+    is_measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,38 +87,18 @@ class Speed:
     validation_seconds: float
 
 
-def fit_template(data: CocoData, template: Template, *, num_val_images: int, is_timed: bool) -> TemplateFit:
-    """Say how a data set with at least one object suits a template."""
+def fit_templates(data: CocoData, templates: Iterable[Template]) -> dict[int, TemplateFit]:
+    """Say how a data set with at least one object suits each template, by input size in pixels."""
     from multibox.model import ssd
 
-    strides = ssd.strides(ssd.build_ssd(template, num_classes=len(data.classes)))
-    boxes = np.concatenate([record.targets.boxes for record in data.records])
-    labels = np.concatenate([record.targets.labels for record in data.records])
-    size, threshold = template.input.size, template.train.loss.match_iou_threshold
-    wide = sides(boxes) * size
-    fitted, before, after = fit_anchors(
-        boxes, template.model.anchors_px, strides, size, iou_threshold=threshold, seed=0
-    )
-    anchors = make_anchors(fitted, strides, size)
-    recalls = {
-        data.classes[label]: _recall(boxes[labels == label], anchors, threshold) for label in np.unique(labels).tolist()
-    }
-    worst = min(recalls, key=lambda name: recalls[name])
-    speed = measure_speed(data, template) if is_timed else None
-    return TemplateFit(
-        template=template.name,
-        input_size=size,
-        small=_shares(wide),
-        recall_given=before.recall,
-        recall_fitted=after.recall,
-        worst_class=worst,
-        worst_recall=recalls[worst],
-        finest_cell_px=min(strides),
-        under_cell=float((wide < min(strides)).mean()),
-        images_per_second=None if speed is None else speed.images_per_second,
-        minutes=None if speed is None else minutes(template, len(data.records), num_val_images, speed),
-        recall_by_class=recalls,
-    )
+    strides: dict[str, list[int]] = {}
+    fits = {}
+    for template in templates:
+        backbone = template.model.backbone
+        if backbone not in strides:  # they are found out by a run of the network, and the same at each input size
+            strides[backbone] = ssd.strides(ssd.build_ssd(template, num_classes=len(data.classes)))
+        fits[template.input.size] = _fit(data, template, strides[backbone])
+    return fits
 
 
 def advise(fits: Mapping[int, TemplateFit]) -> Advice:
@@ -182,12 +164,72 @@ def measure_speed(data: CocoData, template: Template) -> Speed:
     return Speed(result.images_per_second, min(seconds))
 
 
+def scaled_speed(speed: Speed, measured_size: int, size: int) -> Speed:
+    """The speed at another input size, by the number of pixels.
+
+    The templates differ in nothing else that costs time, and a network of convolutions has as much to compute as there
+    are pixels: 0.86, 1.92 and 3.42 GFLOPs at 256, 384 and 512 px, as the templates say. Reading images does not grow
+    so, which is why small inputs come out a little too fast, and large ones too slow.
+    """
+    factor = (size / measured_size) ** 2
+    return Speed(speed.images_per_second / factor, speed.validation_seconds * factor)
+
+
+def with_times(
+    fits: Mapping[int, TemplateFit],
+    templates: Mapping[int, Template],
+    speed: Speed,
+    measured_size: int,
+    *,
+    num_images: int,
+    num_val_images: int,
+) -> dict[int, TemplateFit]:
+    """The fits with the rough times that a training takes, by the speed that was measured at one size."""
+    timed = {}
+    for size, template_fit in fits.items():
+        here = scaled_speed(speed, measured_size, size)
+        timed[size] = replace(
+            template_fit,
+            images_per_second=here.images_per_second,
+            minutes=minutes(templates[size], num_images, num_val_images, here),
+            is_measured=size == measured_size,
+        )
+    return timed
+
+
 def minutes(template: Template, num_images: int, num_val_images: int, speed: Speed) -> float:
     """Minutes that a training for the template's epochs takes, with a validation after each."""
     basic = template.hyper_parameters.basic
     passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
     epoch = num_images * passes / speed.images_per_second + num_val_images * speed.validation_seconds
     return basic.epochs * epoch / 60
+
+
+def _fit(data: CocoData, template: Template, strides: Sequence[int]) -> TemplateFit:
+    boxes = np.concatenate([record.targets.boxes for record in data.records])
+    labels = np.concatenate([record.targets.labels for record in data.records])
+    size, threshold = template.input.size, template.train.loss.match_iou_threshold
+    wide = sides(boxes) * size
+    fitted, before, after = fit_anchors(
+        boxes, template.model.anchors_px, strides, size, iou_threshold=threshold, seed=0
+    )
+    anchors = make_anchors(fitted, strides, size)
+    recalls = {
+        data.classes[label]: _recall(boxes[labels == label], anchors, threshold) for label in np.unique(labels).tolist()
+    }
+    worst = min(recalls, key=lambda name: recalls[name])
+    return TemplateFit(
+        template=template.name,
+        input_size=size,
+        small=_shares(wide),
+        recall_given=before.recall,
+        recall_fitted=after.recall,
+        worst_class=worst,
+        worst_recall=recalls[worst],
+        finest_cell_px=min(strides),
+        under_cell=float((wide < min(strides)).mean()),
+        recall_by_class=recalls,
+    )
 
 
 def _recall(boxes: FloatArray, anchors: FloatArray, threshold: float) -> float:

@@ -1,15 +1,15 @@
-"""Photographs that are stored turned, and which way their boxes are. Only the headers of files are read."""
+"""Photographs that are stored turned, and which way their boxes are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from multibox.data import images
 from multibox.data.coco import CocoData
 from multibox.data.coco_checks import fits_turned
 from multibox.data.jpeg_header import JpegHeader
 from multibox.doctor.checks import Finding
+from multibox.doctor.looks import Look
 from multibox.wording import quoted
 
 TEXTS = {
@@ -30,11 +30,11 @@ TEXTS = {
 }
 
 
-def check_orientation(split: str, data: CocoData) -> Iterator[Finding]:
+def check_orientation(split: str, data: CocoData, looks: Sequence[Look]) -> Iterator[Finding]:
     """Photographs that are to be shown turned, and in which frame their boxes are, by the annotated size."""
     turned: dict[str, list[str]] = {"stored": [], "shown": [], "unknown": []}
-    for record in data.records:
-        header = images.read_header(record.path)
+    for record, look in zip(data.records, looks, strict=True):
+        header = look.header
         if header is None or header.orientation == 1:
             continue
         frame = "unknown"

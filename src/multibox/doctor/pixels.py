@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from multibox.data import images
-from multibox.data.coco import CocoData, Record
+from multibox.data.coco import CocoData
 from multibox.doctor.checks import Finding
-from multibox.errors import DataError
+from multibox.doctor.looks import Look
 from multibox.wording import counted, quoted
-
-NUM_LOOKED_AT = 60
-"""Number of images of a split that are looked at, evenly spread."""
 
 NEARLY_BLACK = 12
 """Mean value, of 255, below which an image is nearly black. Photographs taken at night have 20 and more."""
@@ -27,33 +20,27 @@ MOST = 0.8
 """Share of images that are alike, from which on the others are odd."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    name: str
-    brightness: float
-    colour: float
-    bits: int | None
-
-
-def check_pixels(split: str, data: CocoData) -> Iterator[Finding]:
+def check_pixels(split: str, looks: Sequence[Look]) -> Iterator[Finding]:
     """Images that are nearly black, that use few of their 16 bits, or are grey where most have colour."""
-    step = max(1, len(data.records) // NUM_LOOKED_AT)
-    looks = [look for record in data.records[::step] if (look := _look(record)) is not None]
     total = counted(len(looks), "image")
     black = [quoted(look.name) for look in looks if look.brightness < NEARLY_BLACK]
     if black:
-        text = f"{len(black)} of {total} looked at nearly black: are they what you see in your viewer?"
+        text = f"{len(black)} of {total} nearly black: is that what you see in your viewer?"
         yield Finding("warning", "nearly-black-images", split, len(black), text, tuple(black))
-    few_bits = [f"{quoted(look.name)}: {look.bits} bits" for look in looks if look.bits is not None and look.bits < 16]
+    few_bits = [
+        f"{quoted(look.name)}: {look.used_bits} bits"
+        for look in looks
+        if look.used_bits is not None and look.used_bits < 16
+    ]
     if few_bits:
         text = (
-            f"{len(few_bits)} of {total} looked at of 16 bits with a small range: multibox reads the bits in use, also "
+            f"{len(few_bits)} of {total} of 16 bits with a small range: multibox reads the bits in use, also "
             "when it predicts; a program that takes the upper 8 sees them nearly black"
         )
         yield Finding("warning", "few-bits-of-sixteen", split, len(few_bits), text, tuple(few_bits))
     grey = [quoted(look.name) for look in looks if look.colour < NEARLY_GREY]
     if grey and len(grey) <= (1 - MOST) * len(looks):
-        text = f"{len(grey)} of {total} looked at without colour, where most have some"
+        text = f"{len(grey)} of {total} without colour, where most have some"
         yield Finding("note", "grey-images", split, len(grey), text, tuple(grey))
 
 
@@ -67,13 +54,3 @@ def check_odd_sizes(split: str, data: CocoData) -> Iterator[Finding]:
     lines = tuple(f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in others)
     text = f"{len(others)} of {counted(total, 'image')} not {usual[0]} x {usual[1]} px as all the others"
     yield Finding("note", "images-of-other-sizes", split, len(others), text, lines)
-
-
-def _look(record: Record) -> _Look | None:
-    try:
-        image = images.read_image(record.path, expected_size=(record.width, record.height), min_size=(64, 64))
-        bits = images.used_bits(record.path)
-    except DataError:  # reading the set says so
-        return None
-    pixels = image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)].astype(np.int16)
-    return _Look(record.file_name, float(pixels.mean()), float(np.abs(np.diff(pixels, axis=2)).mean()), bits)

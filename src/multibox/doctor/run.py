@@ -1,35 +1,42 @@
-"""The doctor: everything that is found out about a data set, put together."""
+"""The doctor: everything that is found out about a data set, told as soon as it is known."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
-from multibox import config
-from multibox.config import bundled_templates
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
-from multibox.doctor import checks, duplicates, orientation, pixels
-from multibox.doctor.checks import SEVERITIES, Finding
+from multibox.doctor import checks, duplicates, looks, orientation, pixels
+from multibox.doctor.checks import Finding, gravest_first
 from multibox.doctor.contents import Contents, contents
 from multibox.doctor.duplicates import Twins
-from multibox.doctor.model_fit import Advice, TemplateFit, advise, fit_template
+from multibox.doctor.looks import Seen
+from multibox.doctor.model_fit import Advice, TemplateFit, advise, fit_templates, measure_speed, with_times
 
 EXIT_WARNINGS, EXIT_ERRORS = 1, 2
+
+REPORTED_EVERY = 20
+"""Number of images after which a listener hears how many have been looked at."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size."""
+    """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size.
+
+    `findings` begin with the gravest. `fits` are by input size in pixels; they and `advice` are empty without PyTorch
+    and where there is no object. `usable`: the splits without the images that cannot be used.
+    """
 
     contents: Mapping[str, Contents]
     findings: tuple[Finding, ...]
     fits: Mapping[int, TemplateFit]
     advice: Advice | None
     twins: tuple[Twins, ...]
+    usable: Mapping[str, CocoData] = field(default_factory=dict, repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -38,59 +45,135 @@ class Examination:
         return EXIT_ERRORS if "error" in severities else EXIT_WARNINGS if "warning" in severities else 0
 
 
+class Listener(Protocol):
+    """Who hears of an examination while it goes on."""
+
+    def doing(self, text: str) -> None:
+        """What is being looked at now."""
+
+    def findings(self, findings: Sequence[Finding]) -> None:
+        """Findings that are known now, the gravest first."""
+
+    def contents(self, contents: Mapping[str, Contents]) -> None:
+        """What each split holds."""
+
+    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
+        """How the data suit each input size, and which template to take."""
+
+    def times(self, fits: Mapping[int, TemplateFit]) -> None:
+        """How long a training takes at each input size, roughly."""
+
+
+class Silence:
+    """A listener that passes nothing on."""
+
+    def doing(self, text: str) -> None:
+        """Nothing."""
+
+    def findings(self, findings: Sequence[Finding]) -> None:
+        """Nothing."""
+
+    def contents(self, contents: Mapping[str, Contents]) -> None:
+        """Nothing."""
+
+    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
+        """Nothing."""
+
+    def times(self, fits: Mapping[int, TemplateFit]) -> None:
+        """Nothing."""
+
+
 def doctor(
     splits: Mapping[str, CocoData],
     *,
     is_timed: bool,
     parts: Mapping[str, Sequence[Split]] | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    listener: Listener | None = None,
 ) -> Examination:
-    """Examine the splits of a data set, by their names (`train`, `val`).
+    """Examine the splits of a data set, by their names (`train`, `val`), whose images need not have been verified.
 
-    `is_timed`: measure the speed of training too, which takes some seconds. `parts`: the annotation files that each
-    split was read from, for what only they tell. `report` hears what is being looked at. Without PyTorch, `fits` and
-    `advice` are left out: the cells that anchors belong to are the network's.
+    What annotations tell comes first, then what images tell, each with its errors and warnings before it goes on; notes
+    follow, then what is in the set, what it means for a model, and the speed of a training if `is_timed`. `parts`: the
+    annotation files that each split was read from, for what only they tell. Without PyTorch, nothing is said of models:
+    the cells that anchors belong to are the network's.
     """
-    findings: list[Finding] = []
-    for split, data in splits.items():
-        report(f"Looking at {split}")
-        findings += checks.converted(split, (parts or {}).get(split, ()))
-        findings += checks.unusable(split, data)
-        findings += checks.doubtful(split, data)
-        findings += checks.questionable(split, data)
-        findings += orientation.check_orientation(split, data)
-        findings += pixels.check_pixels(split, data)
-        findings += pixels.check_odd_sizes(split, data)
-        findings += checks.much_larger(split, data)
-    findings += checks.classes_with_few_objects(splits)
-    report("Comparing images")
-    twins = duplicates.find_twins(splits)
-    findings += duplicates.report_twins(twins)
-    findings += duplicates.check_boxes_of_twins(splits, twins)
-    train = splits.get("train", next(iter(splits.values())))
-    fits: dict[int, TemplateFit] = {}
-    if sum(train.objects_per_class) and find_spec("torch") is not None:
-        num_val_images = len(splits["val"].records) if "val" in splits else 0
-        for path in bundled_templates().values():
-            template = config.load_template(path)
-            report(f"{'Timing' if is_timed else 'Fitting'} {template.input.size} px")
-            fits[template.input.size] = fit_template(train, template, num_val_images=num_val_images, is_timed=is_timed)
-    return Examination(
-        contents={split: contents(data) for split, data in splits.items()},
-        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
-        fits=fits,
-        advice=advise(fits) if fits else None,
-        twins=tuple(twins),
-    )
+    listener = listener or Silence()
+    listener.doing("Looking at the annotations")
+    of_annotations = _check_annotations(splits, parts or {})
+    listener.findings([finding for finding in of_annotations if finding.severity != "note"])
+    num_images = sum(len(data.records) for data in splits.values())
+    seen = looks.see(splits, report=lambda done: _count(listener, done, num_images))
+    usable = {name: split.data for name, split in seen.items() if split.data is not None}
+    listener.doing("Comparing images")
+    twins = duplicates.find_twins({name: split.looks for name, split in seen.items()})
+    of_images = _check_images(seen, usable, twins)
+    listener.findings([finding for finding in of_images if finding.severity != "note"])
+    listener.findings([finding for finding in [*of_annotations, *of_images] if finding.severity == "note"])
+    held = {name: contents(data) for name, data in usable.items()}
+    listener.contents(held)
+    fits, advice = _fit(usable, is_timed=is_timed, listener=listener)
+    return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins), usable)
 
 
 def examination_to_plain(examination: Examination) -> dict[str, Any]:
     """Turn an examination into dictionaries and numbers, ready for JSON."""
     return {
         "contents": {split: dataclasses.asdict(held) for split, held in examination.contents.items()},
-        "findings": [dataclasses.asdict(finding) for finding in examination.findings],
+        "findings": [{**dataclasses.asdict(finding), "remedy": finding.remedy} for finding in examination.findings],
         "twins": [dataclasses.asdict(twin) for twin in examination.twins],
         "fits": [dataclasses.asdict(suits) for suits in examination.fits.values()],
         "advice": dataclasses.asdict(examination.advice) if examination.advice else None,
         "exit_code": examination.exit_code,
     }
+
+
+def _check_annotations(splits: Mapping[str, CocoData], parts: Mapping[str, Sequence[Split]]) -> list[Finding]:
+    findings: list[Finding] = []
+    for split, data in splits.items():
+        findings += checks.converted(split, parts.get(split, ()))
+        findings += checks.unusable(split, data)
+        findings += checks.doubtful(split, data)
+        findings += checks.questionable(split, data)
+        findings += pixels.check_odd_sizes(split, data)
+        findings += checks.much_larger(split, data)
+    findings += checks.classes_with_few_objects(splits)
+    return gravest_first(findings)
+
+
+def _check_images(seen: Mapping[str, Seen], usable: Mapping[str, CocoData], twins: Sequence[Twins]) -> list[Finding]:
+    findings: list[Finding] = []
+    for name, split in seen.items():
+        findings += checks.broken(name, split.unusable)
+        findings += pixels.check_pixels(name, split.looks)
+        if split.data is not None:
+            findings += orientation.check_orientation(name, split.data, split.looks)
+    findings += duplicates.report_twins(twins)
+    findings += duplicates.check_boxes_of_twins(usable, twins)
+    return gravest_first(findings)
+
+
+def _fit(
+    usable: Mapping[str, CocoData], *, is_timed: bool, listener: Listener
+) -> tuple[dict[int, TemplateFit], Advice | None]:
+    """How the training images suit each template, and which to take; with rough times of a training if `is_timed`."""
+    train = usable.get("train", next(iter(usable.values()), None))
+    if train is None or not sum(train.objects_per_class) or find_spec("torch") is None:
+        return {}, None
+    templates = {template.input.size: template for template in checks.shipped_templates()}
+    listener.doing("Fitting anchors")
+    fits = fit_templates(train, templates.values())
+    advice = advise(fits)
+    listener.fits(fits, advice)
+    if is_timed:
+        size = next(size for size, template in templates.items() if template.name == advice.template)
+        listener.doing(f"Timing {size} px")
+        speed = measure_speed(train, templates[size])
+        num_val_images = len(usable["val"].records) if "val" in usable else 0
+        fits = with_times(fits, templates, speed, size, num_images=len(train.records), num_val_images=num_val_images)
+        listener.times(fits)
+    return fits, advice
+
+
+def _count(listener: Listener, done: int, total: int) -> None:
+    if done % REPORTED_EVERY == 0:
+        listener.doing(f"Looking at the images: {done:,} of {total:,}")

@@ -1,21 +1,22 @@
-"""An examination as tables and sentences for a console."""
+"""An examination as tables and sentences on a console."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents
-from multibox.doctor.model_fit import SMALL_PX, TemplateFit
-from multibox.doctor.run import Examination
-from multibox.wording import NO_VALUE, counted
+from multibox.doctor.model_fit import SMALL_PX, Advice, TemplateFit
+from multibox.wording import NO_VALUE, counted, listed
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+INDENT = " " * 8
 
 NUM_EXAMPLES = 3
 """Number of examples of a finding that a console shows; JSON has them all."""
@@ -25,21 +26,57 @@ FITS = (
     "Share of the training objects smaller than 8, 16 and 32 px at each input size; share that some anchor matches, "
     "with the template's anchors and with fitted ones; the class that fitted anchors match least."
 )
-MINUTES = "Measured here, by training for a few steps: minutes of all epochs of the template, validations included."
+NOTHING_WRONG = "Nothing is wrong."
 
 
-def doctor_tables(examination: Examination) -> RenderableType:
-    """Show an examination: contents of each split, findings, how it suits each input size, and the advice."""
-    parts: list[RenderableType] = [_contents_table(split, contents) for split, contents in examination.contents.items()]
-    parts += [Text(SIDES, style="dim"), Text(), *_findings(examination.findings)]
-    if examination.fits:
-        fits = list(examination.fits.values())
-        parts += [Text(), _fit_table(fits), Text(FITS, style="dim")]
-        if any(fit.minutes is not None for fit in fits):
-            parts.append(Text(MINUTES, style="dim"))
-    if examination.advice is not None:
-        parts += [Text(), Text(f"Take {examination.advice.template}: {examination.advice.reason}.")]
-    return Group(*parts)
+class ConsoleDisplay:
+    """Shows an examination on a console while it goes on.
+
+    `doing` hears what is being looked at, for a line that changes.
+    """
+
+    def __init__(self, console: Console, doing: Callable[[str], None]) -> None:
+        self._console = console
+        self.doing = doing
+        self._num_findings = 0
+
+    def findings(self, findings: Sequence[Finding]) -> None:
+        """Each finding with examples and what to do about it."""
+        self._num_findings += len(findings)
+        self._console.print(Group(*_finding_lines(findings)), end="")
+
+    def contents(self, contents: Mapping[str, Contents]) -> None:
+        """A table for each split."""
+        if not self._num_findings:
+            self._console.print(Text(NOTHING_WRONG, style="green"))
+        tables = [_contents_table(split, held) for split, held in contents.items()]
+        if tables:
+            self._console.print(Group(Text(), *tables, Text(SIDES, style="dim")))
+
+    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
+        """A table of all input sizes, and the advice."""
+        self._console.print(Group(Text(), _fit_table(list(fits.values())), Text(FITS, style="dim")))
+        self._console.print(Group(Text(), Text(f"Take {advice.template}: {advice.reason}.")))
+
+    def times(self, fits: Mapping[int, TemplateFit]) -> None:
+        """The rough times of a training, in a sentence."""
+        self._console.print(Group(Text(), Text(times_sentence(fits))))
+
+
+def times_sentence(fits: Mapping[int, TemplateFit]) -> str:
+    """How long all epochs take here, roughly: as measured at one size, and by the number of pixels at the others."""
+    measured = next(fit for fit in fits.values() if fit.is_measured)
+    others = [f"{_minutes(fit)} at {fit.input_size} px" for fit in fits.values() if not fit.is_measured]
+    return (
+        f"Training takes about {_minutes(measured)} here at {measured.input_size} px, all epochs and validations "
+        f"included ({measured.images_per_second:.1f} images per second over a few steps), and by the number of pixels "
+        f"{listed(others)}. Both are rough."
+    )
+
+
+def _minutes(fit: TemplateFit) -> str:
+    assert fit.minutes is not None, "it is timed"
+    return counted(max(1, round(fit.minutes)), "minute")
 
 
 def _contents_table(split: str, contents: Contents) -> Table:
@@ -60,31 +97,27 @@ def _contents_table(split: str, contents: Contents) -> Table:
     return table
 
 
-def _findings(findings: Sequence[Finding]) -> list[RenderableType]:
-    if not findings:
-        return [Text("Nothing is wrong.", style="green")]
+def _finding_lines(findings: Sequence[Finding]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for finding in findings:
         line = Text(f"{finding.severity:8}", style=STYLES[finding.severity])
         line.append(f"{finding.split + ': ' if finding.split else ''}{finding.text}", style="default")
         lines.append(line)
-        lines += [Text(f"          {example}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
+        lines += [Text(f"{INDENT}{example}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
         num_others = len(finding.examples) - NUM_EXAMPLES
         if num_others > 0:
-            lines.append(Text(f"          and {num_others} more", style="dim"))
+            lines.append(Text(f"{INDENT}and {num_others} more", style="dim"))
+        lines.append(Text(f"{INDENT}-> {finding.remedy}"))
     return lines
 
 
 def _fit_table(fits: Sequence[TemplateFit]) -> Table:
-    is_timed = any(fit.minutes is not None for fit in fits)
     table = Table(title="What it means for a model", title_justify="left", title_style="bold")
     table.add_column("input", justify="right", no_wrap=True)
     for limit in SMALL_PX:
         table.add_column(f"< {limit} px", justify="right", no_wrap=True)
     for name in ("given", "fitted", "worst class"):
         table.add_column(name, justify="right", overflow="fold")
-    for name in ("img/s", "minutes") if is_timed else ():
-        table.add_column(name, justify="right", no_wrap=True)
     for fit in fits:
         row = [
             str(fit.input_size),
@@ -93,7 +126,5 @@ def _fit_table(fits: Sequence[TemplateFit]) -> Table:
             f"{fit.recall_fitted:.1%}",
             f"{escape(fit.worst_class)} {fit.worst_recall:.1%}",
         ]
-        if fit.images_per_second is not None and fit.minutes is not None:
-            row += [f"{fit.images_per_second:.0f}", f"{fit.minutes:.0f}" if fit.minutes >= 10 else f"{fit.minutes:.1f}"]
         table.add_row(*row)
     return table

@@ -242,7 +242,7 @@ def test_of_sixteen_bits_those_in_use_are_read(tmp_path: Path, ending: str, brig
 
     image = images.read_image(path)
 
-    assert images.used_bits(path) == bits
+    assert images.inspect(path).used_bits == bits
     expected = (stored // 2 ** (bits - 8)).astype(np.uint8)
     assert np.array_equal(image, np.stack([expected] * 3, axis=2))
     assert image.max() >= 64  # the upper two of the bits in use, never nearly black
@@ -251,7 +251,7 @@ def test_of_sixteen_bits_those_in_use_are_read(tmp_path: Path, ending: str, brig
 def test_images_of_eight_bits_have_no_bits_to_choose(tmp_path: Path) -> None:
     for ending in (".png", ".jpg", ".tiff", ".bmp"):
         path = put(tmp_path / f"a{ending}", encoded(left_white(8, 8), ending))
-        assert images.used_bits(path) is None
+        assert images.inspect(path).used_bits is None
 
 
 def test_floats_and_heic_are_refused_with_the_reason(tmp_path: Path) -> None:

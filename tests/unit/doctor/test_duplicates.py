@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.duplicates import check_boxes_of_twins, find_twins
+from multibox.doctor.duplicates import Twins, check_boxes_of_twins, find_twins
+from multibox.doctor.looks import see
 
 
 def save(path: Path, image: np.ndarray) -> Path:
@@ -23,6 +24,10 @@ def save(path: Path, image: np.ndarray) -> Path:
 def blots(seed: int) -> np.ndarray:
     small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)
+
+
+def twins_of(splits: dict[str, CocoData]) -> list[Twins]:
+    return find_twins({name: seen.looks for name, seen in see(splits).items()})
 
 
 def split(paths: list[Path]) -> CocoData:
@@ -60,7 +65,7 @@ def test_each_picture_has_its_nearest_partner_where_a_camera_does_not_move(tmp_p
     for image in changed:
         image[0, 0] = 0
     val = split([save(tmp_path / "val" / f"{i}.png", image) for i, image in enumerate(changed)])
-    twins = find_twins({"train": train, "val": val})
+    twins = twins_of({"train": train, "val": val})
     assert [(twin.first[1], twin.second[1]) for twin in twins] == [(f"{i}.png", f"{i}.png") for i in range(10)]
 
 
@@ -71,14 +76,14 @@ def test_empty_pictures_are_no_twins_unless_they_are_the_same_file(tmp_path, lev
     other[0, 0] = 100
     train = split([save(tmp_path / "a.png", image)])
     val = split([save(tmp_path / "b.png", other), save(tmp_path / "c.png", image)])
-    assert [twin.second[1] for twin in find_twins({"train": train, "val": val})] == ["c.png"]
+    assert [twin.second[1] for twin in twins_of({"train": train, "val": val})] == ["c.png"]
 
 
 def test_pictures_of_noise_are_no_twins(tmp_path):
     rng = np.random.default_rng(0)
     dark = [rng.normal(4, 1.5, (120, 160, 3)).clip(0, 255).astype(np.uint8) for _ in range(8)]
     paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(dark)]
-    assert find_twins({"train": split(paths[:4]), "val": split(paths[4:])}) == []
+    assert twins_of({"train": split(paths[:4]), "val": split(paths[4:])}) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,7 @@ def test_copies_of_a_file_must_have_the_same_objects(tmp_path, boxes, labels, ki
     one = with_objects(one, [[0.1, 0.1, 0.4, 0.5]], [0])
     other = with_objects(other, boxes, labels)
     data = {"train": dataclasses.replace(split(paths), records=(one, other))}
-    assert [finding.kind for finding in check_boxes_of_twins(data, find_twins(data))] == kinds
+    assert [finding.kind for finding in check_boxes_of_twins(data, twins_of(data))] == kinds
 
 
 def with_objects(record: Record, boxes: list[list[float]], labels: list[int]) -> Record:

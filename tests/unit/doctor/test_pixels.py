@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from multibox.data import coco
+from multibox.doctor.looks import see
 from multibox.doctor.pixels import check_odd_sizes, check_pixels
 
 
@@ -44,7 +45,9 @@ TEN_BITS = np.linspace(0, 1023, 1200).astype(np.uint16).reshape(30, 40)
     ],
 )
 def test_images_that_look_odd_are_named(tmp_path: Path, pictures: list[np.ndarray], kinds: list[str]) -> None:
-    assert [finding.kind for finding in check_pixels("train", read(tmp_path, *pictures))] == kinds
+    assert [
+        finding.kind for finding in check_pixels("train", see({"train": read(tmp_path, *pictures)})["train"].looks)
+    ] == kinds
 
 
 def test_a_few_images_of_another_size_are_named(tmp_path: Path) -> None:

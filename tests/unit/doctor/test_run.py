@@ -18,14 +18,22 @@ from multibox import config
 from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.data.layouts import Split
-from multibox.doctor import checks, duplicates, orientation
+from multibox.doctor import checks, duplicates, looks, orientation
 from multibox.doctor.contact_sheet import CELL, choose, contact_sheet
 from multibox.doctor.contents import contents
 from multibox.doctor.fixing import fix
-from multibox.doctor.model_fit import Speed, TemplateFit, advise, minutes
-from multibox.doctor.model_fit import fit_template as fit_of
-from multibox.doctor.run import Examination, doctor, examination_to_plain
-from multibox.doctor.tables import doctor_tables
+from multibox.doctor.model_fit import (
+    Speed,
+    TemplateFit,
+    advise,
+    fit_templates,
+    measure_speed,
+    minutes,
+    scaled_speed,
+    with_times,
+)
+from multibox.doctor.run import Examination, Silence, doctor, examination_to_plain
+from multibox.doctor.tables import ConsoleDisplay, times_sentence
 from multibox.errors import DataError, OptionError
 from tests.conftest import set_orientation
 
@@ -56,6 +64,10 @@ def dataset(folder: Path, boxes: list[list[tuple[str, list[float]]]], *, first_s
 
 def read(split: Split) -> coco.CocoData:
     return coco.read([split.annotation_file], [split.root], skip_bad=True)
+
+
+def twins_of(splits: dict[str, coco.CocoData]) -> list[duplicates.Twins]:
+    return duplicates.find_twins({name: seen.looks for name, seen in looks.see(splits).items()})
 
 
 GOOD = [[("cat", [10, 10, 30, 20]), ("dog", [60, 20, 40, 30])]] * 20
@@ -139,7 +151,7 @@ def test_a_picture_of_train_is_found_again_in_val(tmp_path, change):
         cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 20])
     else:
         cv2.imwrite(str(target), cv2.convertScaleAbs(image, alpha=0.8, beta=30))
-    (twin,) = duplicates.find_twins({"train": read(train), "val": read(val)})
+    (twin,) = twins_of({"train": read(train), "val": read(val)})
     assert (twin.first, twin.second) == (("train", "picture 3.jpg"), ("val", "picture 5.jpg"))
     assert twin.is_same_file == (change == "same file")
     (finding,) = duplicates.report_twins([twin])
@@ -149,7 +161,7 @@ def test_a_picture_of_train_is_found_again_in_val(tmp_path, change):
 def test_a_file_that_is_there_twice_is_only_a_note(tmp_path):
     train = dataset(tmp_path, GOOD[:3])
     shutil.copy(train.root / "picture 0.jpg", train.root / "picture 2.jpg")
-    twins = duplicates.find_twins({"train": read(train)})
+    twins = twins_of({"train": read(train)})
     assert kinds(duplicates.report_twins(twins)) == [("note", "same-files", 1)]
 
 
@@ -168,10 +180,11 @@ def test_turned_photographs_are_told_by_the_frame_of_their_boxes(tmp_path, value
     image = {"id": 0, "file_name": "picture 0.jpg", "width": size[0], "height": size[1]}
     content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
     split.annotation_file.write_text(json.dumps(content))
-    assert kinds(orientation.check_orientation("train", read(split))) == expected
+    data = read(split)
+    assert kinds(orientation.check_orientation("train", data, looks.see({"train": data})["train"].looks)) == expected
 
 
-def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
+def test_large_images_are_a_note(tmp_path):
     split = dataset(tmp_path, [[("cat", [10, 10, 20, 20])]])
     cv2.imwrite(str(split.root / "picture 0.jpg"), np.zeros((2050, 2100, 3), np.uint8))
     image = {"id": 0, "file_name": "picture 0.jpg", "width": 2100, "height": 2050}
@@ -179,14 +192,13 @@ def test_large_images_are_a_note_with_the_time_that_they_take(tmp_path):
     split.annotation_file.write_text(json.dumps(content))
     (finding,) = checks.much_larger("train", read(split))
     assert (finding.severity, finding.kind, finding.count) == ("note", "large-images", 1)
-    assert "ms" in finding.text
 
 
 def test_shares_and_recall_by_hand(tmp_path):
     # At 256 px: 3.2 x 3.2, 12.8 x 12.8, 64 x 64 and 128 x 128 px.
     boxes = [[("cat", [50, 30, side * 120, side * 80])] for side in (0.0125, 0.05, 0.25, 0.5)]
     template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
-    found = fit_of(read(dataset(tmp_path, boxes)), template, num_val_images=0, is_timed=False)
+    found = fit_templates(read(dataset(tmp_path, boxes)), [template])[256]
     assert found.small == (0.25, 0.5, 0.5)
     assert (found.finest_cell_px, found.under_cell) == (16, 0.5)
     assert found.minutes is None
@@ -214,10 +226,26 @@ def test_advice_is_the_smallest_input_that_serves(smalls, worsts, chosen):
 
 
 def test_speed_is_measured(tmp_path, tiny_template_file):
-    data = read(dataset(tmp_path, GOOD[:4]))
-    found = fit_of(data, config.load_template(tiny_template_file), num_val_images=10, is_timed=True)
-    # 2 epochs of 2 steps of 4 images, and of 10 images to validate on
-    assert found.minutes > 2 * 8 / found.images_per_second / 60 > 0
+    speed = measure_speed(read(dataset(tmp_path, GOOD[:4])), config.load_template(tiny_template_file))
+    assert speed.images_per_second > 0
+    assert speed.validation_seconds > 0
+
+
+def test_times_of_other_sizes_follow_from_the_number_of_pixels():
+    templates = {template.input.size: template for template in checks.shipped_templates()}
+    fits = {size: made_up(size, small=0, worst=1) for size in templates}
+    timed = with_times(fits, templates, Speed(45.0, 0.09), 384, num_images=1000, num_val_images=100)
+    # 512 px has (4 / 3) ** 2 = 16 / 9 of the pixels, 256 px (2 / 3) ** 2 = 4 / 9.
+    assert scaled_speed(Speed(45.0, 0.09), 384, 512) == Speed(pytest.approx(45 * 9 / 16), pytest.approx(0.16))
+    assert timed[256].images_per_second == pytest.approx(45 * 9 / 4)
+    # 15 epochs of 1000 images at 45 a second and 100 at 0.09 s: 15 * (22.2 + 9) s = 7.81 minutes
+    assert timed[384].minutes == pytest.approx(7.81, abs=0.01)
+    assert timed[512].minutes == pytest.approx(timed[384].minutes * 16 / 9)
+    assert [fit.is_measured for fit in timed.values()] == [False, True, False]
+    assert times_sentence(timed) == (
+        "Training takes about 8 minutes here at 384 px, all epochs and validations included (45.0 images per second "
+        "over a few steps), and by the number of pixels 3 minutes at 256 px and 14 minutes at 512 px. Both are rough."
+    )
 
 
 def test_minutes_by_hand():
@@ -278,7 +306,7 @@ def test_a_corrected_copy_has_nothing_left_to_correct(tmp_path):
     shutil.copy(train.root / "picture 4.jpg", val.root / "picture 0.jpg")
     before = snapshot(tmp_path / "original ü")
     data = {"train": read(train), "val": read(val)}
-    changes = fix({"train": train, "val": val}, tmp_path / "copy", twins=duplicates.find_twins(data))
+    changes = fix({"train": train, "val": val}, tmp_path / "copy", twins=twins_of(data))
     assert snapshot(tmp_path / "original ü") == before
     assert [(one.what, one.why) for one in changes] == [
         ('image "picture 2.jpg" left out with 1 annotation', "it cannot be decoded"),
@@ -324,6 +352,47 @@ def test_json_names_every_case_and_the_console_three(tmp_path):
     (tiny,) = (one for one in examination_to_plain(found)["findings"] if one["kind"] == "tiny-boxes")
     assert [line.split(":")[0] for line in tiny["examples"]] == [f'"picture {i}.jpg"' for i in range(5)]
     console = Console(width=120, file=io.StringIO())
-    console.print(doctor_tables(found))
+    ConsoleDisplay(console, lambda _: None).findings(list(found.findings))
     assert console.file.getvalue().count("2 x 20 px") == 3
     assert "and 2 more" in console.file.getvalue()
+    assert f"-> {tiny['remedy']}" in console.file.getvalue()
+
+
+class Breaking(Silence):
+    """A listener that breaks an image as soon as it hears of a finding, and keeps what it hears."""
+
+    def __init__(self, image: Path) -> None:
+        self.image = image
+        self.heard: list[list[str]] = []
+
+    def findings(self, findings: Any) -> None:
+        self.heard.append([finding.kind for finding in findings])
+        self.image.write_bytes(b"no image")
+
+
+def test_what_annotations_tell_is_told_before_any_image_is_read(tmp_path):
+    split = dataset(tmp_path, [*GOOD, [("cat", [10, 10, 2, 20])], []])
+    data = coco.read([split.annotation_file], [split.root], skip_bad=True, verify_images=False)
+    listener = Breaking(split.root / "picture 3.jpg")
+    found = doctor({"train": data}, is_timed=False, listener=listener)
+    # Errors and warnings of the annotations, those of the images, and the notes of both.
+    assert listener.heard == [["tiny-boxes"], ["images-that-cannot-be-used"], ["images-without-objects"]]
+    assert [finding.severity for finding in found.findings] == ["error", "warning", "note"]
+    assert found.contents["train"].num_images == 21
+    assert [record.file_name for record in found.usable["train"].records if "3.jpg" in record.file_name] == [
+        "picture 13.jpg"
+    ]
+
+
+def test_a_set_without_any_usable_image_is_examined_too(tmp_path):
+    split = dataset(tmp_path, [[("cat", [10, 10, 30, 20])]] * 4)
+    data = coco.read([split.annotation_file], [split.root], skip_bad=True, verify_images=False)
+    for number in range(4):
+        cv2.imwrite(str(split.root / f"picture {number}.jpg"), picture(number, (60, 40)))
+    found = doctor({"train": data}, is_timed=False)
+    assert (found.exit_code, found.contents, found.fits, found.advice) == (2, {}, {}, None)
+    (error,) = (finding for finding in found.findings if finding.severity == "error")
+    assert error.examples[0] == (
+        'image "picture 0.jpg" measures 60x40 pixels, not 120x80 as annotated (4 images differ by the factor 0.5: they '
+        "were resized after they were annotated; `multibox doctor ... --fix` scales their boxes)"
+    )
