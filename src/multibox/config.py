@@ -457,7 +457,9 @@ def _check_plain(template: Strict, *, source: str) -> None:
     for place, value in _leaves(template, "", 0):
         if isinstance(value, float) and not math.isfinite(value):
             raise TemplateError(f"{source}: {place} is {value}, which is no number to compute with.")
-        if not isinstance(value, str | int | float | None) or (isinstance(value, str) and not _is_unicode(value)):
+        if not isinstance(value, str | int | float | None) or (
+            isinstance(value, str) and not plain_yaml.is_unicode(value)
+        ):
             raise TemplateError(f"{source}: {place} has something in it that no template has.")
 
 
@@ -471,14 +473,6 @@ def _leaves(value: Any, place: str, depth: int) -> Iterator[tuple[str, Any]]:
         return
     for key, part in parts:
         yield from _leaves(part, f"{place}.{key}" if place else str(key), depth + 1)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates
-        return False
-    return True
 
 
 def _lists(value: Any) -> Any:

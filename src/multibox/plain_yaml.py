@@ -97,12 +97,23 @@ class _Reading:
         return key  # type: ignore[no-any-return]
 
     def _scalar(self, node: yaml.Node) -> Any:
+        if not is_unicode(node.value):
+            raise _refusal("there is half a letter in it", node)
         if isinstance(self._loader, yaml.BaseLoader):
             return node.value
         try:
             return self._loader.construct_object(node)
         except (ValueError, KeyError, OverflowError, IndexError) as error:
             raise _refusal("a value is not what it is said to be", node) from error
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written to a file: half a pair of surrogates cannot, which `\\ud800` stands for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refusal(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:

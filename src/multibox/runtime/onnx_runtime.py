@@ -126,7 +126,11 @@ def _open(path: Path) -> Any:
 
 
 def _read_info(session: Any, path: Path) -> ExportInfo | None:
-    return contract.from_onnx_properties(session.get_modelmeta().custom_metadata_map, source=str(path))
+    try:
+        properties = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: its description of itself is no UTF-8 text. Export it again.") from error
+    return contract.from_onnx_properties(properties, source=str(path))
 
 
 def _classes(info: ExportInfo | None, names: Sequence[str] | None, path: Path) -> tuple[str, ...]:
