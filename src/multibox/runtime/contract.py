@@ -24,6 +24,9 @@ LARGEST_INPUT = 1 << 14
 LARGEST_MEASURE = 1e6
 """Largest side of an anchor in pixels, and largest variance, that a description is believed."""
 
+MOST_DETECTIONS = 10**9
+"""Largest number of detections of an image that a description is believed."""
+
 Form = Literal["boxes_labels", "detection_output", "raw"]
 
 
@@ -104,8 +107,8 @@ def _contradiction(info: ExportInfo) -> str:
         return "its input has an impossible size"
     if not all(0 <= value <= 1 for value in (info.suggested_threshold, info.min_score, info.iou_threshold)):
         return "a threshold is not from 0 to 1"
-    if info.max_per_class < 1 or info.max_detections < 1:
-        return "it allows no detections"
+    if not all(1 <= number <= MOST_DETECTIONS for number in (info.max_per_class, info.max_detections)):
+        return "it allows an impossible number of detections"
     if len(info.strides) != len(info.anchors_px) or not all(0 < stride <= info.input_size for stride in info.strides):
         return "its strides do not go with its anchors"
     sides = [side for level in info.anchors_px for size in level for side in size]

@@ -119,7 +119,7 @@ def _open(path: Path) -> Any:
     faults = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*faults, state.RuntimeException) as error:
+    except (*faults, state.RuntimeException, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"{path}: ONNX Runtime cannot read this model; it is damaged or no ONNX model of standard operators."
         ) from error
