@@ -42,14 +42,14 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u
 """Letters that a terminal obeys instead of showing them, or that change the order of those around them."""
 
 
-def printable(text: str) -> str:
+def visible(text: str) -> str:
     """A text on one line, in which letters that a terminal would obey are shown by their numbers: `\\x1b`, `\\n`."""
     return UNSEEN.sub(lambda letter: letter[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def shortened(text: str, limit: int = 100) -> str:
     """A text on one line of at most `limit` letters: of a longer one, the beginning and the end."""
-    shown = printable(text)
+    shown = visible(text)
     if len(shown) <= limit:
         return shown
     tail = limit // 3

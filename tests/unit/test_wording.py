@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from multibox.errors import DataError
-from multibox.wording import NO_VALUE, counted, listed, percent, printable, quoted, shortened
+from multibox.wording import NO_VALUE, counted, listed, percent, quoted, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_percent(fraction, digits, text):
     ],
 )
 def test_what_a_terminal_obeys_is_shown_by_its_number(text, shown):
-    assert printable(text) == shown
+    assert visible(text) == shown
     assert shown.encode()
 
 

@@ -19,7 +19,7 @@ from multibox.evaluate.average_precision import Metrics
 from multibox.files import read_limited, sha256, write_atomically
 from multibox.plain_yaml import MAX_CHARACTERS, read_yaml
 from multibox.structures import Detections
-from multibox.wording import counted, listed
+from multibox.wording import counted, listed, shortened
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -168,7 +168,7 @@ def metrics_table(metrics: Metrics) -> Table:
             str(of_class.num_objects),
         )
         # The name may hold square brackets, which rich would read as markup.
-        result.add_row(escape(name), *numbers)
+        result.add_row(escape(shortened(name)), *numbers)
     return result
 
 
