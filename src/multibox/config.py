@@ -6,8 +6,9 @@ The keys that the original templates had keep their names and places; `model`, `
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,15 +17,17 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from multibox import files, plain_yaml
 from multibox.errors import TemplateError
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1)]
-CountOrZero = Annotated[int, Meta(ge=0)]
-Side = Annotated[int, Meta(ge=32, multiple_of=32)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e6)]
+Count = Annotated[int, Meta(ge=1, le=10**9)]
+CountOrZero = Annotated[int, Meta(ge=0, le=10**12)]
+Side = Annotated[int, Meta(ge=32, le=4096, multiple_of=32)]
 AnchorSize = tuple[Positive, Positive]
+AnchorSizes = Annotated[tuple[AnchorSize, ...], Meta(max_length=64)]
 
 
 class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,7 +107,7 @@ class SSDConfig(Strict, frozen=True, tag_field="family", tag="ssd"):
     """
 
     backbone: str
-    anchors_px: tuple[tuple[AnchorSize, ...], ...]
+    anchors_px: Annotated[tuple[AnchorSizes, ...], Meta(max_length=8)]
     box_variances: tuple[Positive, Positive]
 
     @property
@@ -347,7 +350,7 @@ def load_template(path: str | os.PathLike[str]) -> Template:
         TemplateError: the file is missing, is no YAML, or has an unknown, missing or impossible value.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = files.read_limited(path, plain_yaml.MAX_CHARACTERS).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise TemplateError(f"{path}: cannot read the template: {reason}.") from error
@@ -357,7 +360,7 @@ def load_template(path: str | os.PathLike[str]) -> Template:
 def loads(text: str, *, source: str) -> Template:
     """The template in a YAML text; `source` names it in errors."""
     try:
-        content = yaml.safe_load(text)
+        content = plain_yaml.read_yaml(text)
     except yaml.YAMLError as error:
         where = (
             f", line {error.problem_mark.line + 1}"
@@ -380,8 +383,9 @@ def from_plain(content: Any, *, source: str) -> Template:
     try:
         # YAML reads 1e-4 as text: numbers are converted where a number is expected.
         template = msgspec.convert(_with_kinds(content), Template, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise TemplateError(f"{source}: {_plain_words(error)}.") from error
+    _check_plain(template, source=source)
     if isinstance(template.model, SSDConfig) != isinstance(template.train.objective, LossConfig):
         raise TemplateError(
             f"{source}: model and loss do not belong together. With model.family ssd goes train.loss.kind multibox, "
@@ -425,9 +429,11 @@ def changed(template: TemplatePart, changes: Mapping[str, Any]) -> TemplatePart:
                 raise TemplateError(f"{place}: the template has no `{parent}` in which a value could be changed.")
         part[key] = msgspec.to_builtins(value)
     try:
-        return msgspec.convert(content, type(template), strict=False)
+        result = msgspec.convert(content, type(template), strict=False)
     except msgspec.ValidationError as error:
         raise TemplateError(f"{', '.join(changes)}: {_plain_words(error)}.") from error
+    _check_plain(result, source=", ".join(changes))
+    return result
 
 
 def _with_kinds(content: Any) -> Any:
@@ -442,6 +448,33 @@ def _with_kinds(content: Any) -> Any:
     return content
 
 
+def _check_plain(template: Strict, *, source: str) -> None:
+    """Refuse numbers that are none: msgspec takes infinity and NaN for numbers, and so does YAML.
+
+    Raises:
+        TemplateError: there is one, or a value that is neither text nor number; its place is named.
+    """
+    for place, value in _leaves(template, "", 0):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TemplateError(f"{source}: {place} is {value}, which is no number to compute with.")
+        if not isinstance(value, str | int | float | None) or (
+            isinstance(value, str) and not plain_yaml.is_unicode(value)
+        ):
+            raise TemplateError(f"{source}: {place} has something in it that no template has.")
+
+
+def _leaves(value: Any, place: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The values that hold no others, with their places; what is nested too deeply counts as one."""
+    if isinstance(value, Struct):
+        value = msgspec.structs.asdict(value)
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
+    if parts is None or depth > plain_yaml.MAX_DEPTH:
+        yield place, value
+        return
+    for key, part in parts:
+        yield from _leaves(part, f"{place}.{key}" if place else str(key), depth + 1)
+
+
 def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
@@ -450,6 +483,6 @@ def _lists(value: Any) -> Any:
     return value
 
 
-def _plain_words(error: msgspec.ValidationError) -> str:
+def _plain_words(error: msgspec.ValidationError | RecursionError) -> str:
     text = str(error).rstrip(".")
     return text.replace("Object contains unknown", "there is an unknown").replace("Object missing", "there is no")

@@ -10,11 +10,19 @@ MultiboxError                 exit code 2
 └── ParityError               exit code 3: an exported model that is not what it was made from
 """
 
+from multibox.wording import shortened
+
+LONGEST_MESSAGE = 1900
+"""Number of letters of a message, which may have names from files in it."""
+
 
 class MultiboxError(Exception):
-    """Base of all errors meant for the user: the message says what, where, and what to do."""
+    """Base of all errors meant for the user: the message says what, where, and what to do, on one line."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, LONGEST_MESSAGE))
 
 
 class OptionError(MultiboxError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,38 @@ def model_files(path: str | os.PathLike[str]) -> tuple[Path, ...]:
     """
     file = Path(path)
     return (file.with_suffix(".bin"), file.with_suffix(".xml")) if kind_of(file) == "openvino" else (file,)
+
+
+def check_regular(path: object) -> None:
+    """Refuse what is there under a path and is no file, before it is opened: a pipe would wait, a device never end.
+
+    Paths of other machines (see `data.addresses`) pass; so do folders, which nothing can read by mistake.
+
+    Raises:
+        OSError: it is a pipe, a socket or a device, or it is not there. `strerror` is half a sentence.
+    """
+    if not isinstance(path, str | os.PathLike):
+        return
+    try:
+        mode = Path(path).stat().st_mode
+    except ValueError as error:  # a null character or half a surrogate pair in the name
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "this is a pipe, a socket or a device, no file", os.fspath(path))
+
+
+def read_limited(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a file that has at most `limit` of them.
+
+    Raises:
+        OSError: it cannot be read, is no file, or is larger. `strerror` is half a sentence.
+    """
+    check_regular(path)
+    with Path(path).open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", os.fspath(path))
+    return data
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -61,6 +95,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
+    check_regular(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,42 @@ def test_a_family_with_the_loss_of_another_is_refused():
 def test_the_multibox_loss_of_another_family_is_no_setting():
     with pytest.raises(TemplateError, match=r"train\.loss"):
         config.load_template(YOLOX_TEMPLATES[0]).train.loss  # noqa: B018
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf", "nan", "1e999"])
+@pytest.mark.parametrize("place", ["metrics", "extra", "rate"])
+def test_numbers_that_are_none_are_refused(place, value):
+    content = yaml.safe_load(TEXT)
+    number = yaml.safe_load(value)
+    if place == "metrics":
+        content["metrics"][0]["value"] = number
+    elif place == "rate":
+        content["hyper_parameters"]["basic"]["base_learning_rate"] = number
+    else:
+        content["hyper_parameters"]["extra"] = {"a": [{"b": float(number)}]}
+    assert refusal(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize("value", [object(), b"bytes", "half \ud800", [[[]] * 2] * 2])
+def test_only_what_a_file_can_hold_is_a_template(value):
+    content = yaml.safe_load(TEXT)
+    content["hyper_parameters"]["extra"] = {"a": value}
+    if value == [[[]] * 2] * 2:
+        assert config.from_plain(content, source="x").hyper_parameters.extra == {"a": value}
+    else:
+        with pytest.raises(TemplateError, match=r"hyper_parameters\.extra\.a has something in it"):
+            config.from_plain(content, source="x")
+
+
+def test_sizes_have_limits():
+    for changes in ({"input.size": 1 << 31}, {"model.anchors_px": [[[1.0, 1.0]] * 100_000] * 2}):
+        with pytest.raises(TemplateError):
+            config.changed(config.loads(TEXT, source="x"), changes)
+
+
+def test_a_template_that_is_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(TemplateError, match="this is a pipe, a socket or a device, no file"):
+        config.load_template(tmp_path / "a.yaml")
+    with pytest.raises(TemplateError, match="no file"):
+        config.load_template("/dev/zero")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from multibox.wording import NO_VALUE, counted, listed, percent, quoted
+from multibox.errors import DataError
+from multibox.wording import NO_VALUE, counted, listed, percent, quoted, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,34 @@ def test_a_name_stays_on_its_line_and_in_its_quotation_marks():
 )
 def test_percent(fraction, digits, text):
     assert percent(fraction, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("né 漢字 👩‍👧", "né 漢字 👩‍👧"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\x1b[31mred\x9b0m\x7f\0", r"\x1b[31mred\x9b0m\x7f\x00"),
+        ("\u202egpj.exe\u2069 \u2028", r"\u202egpj.exe\u2069 \u2028"),
+        ("half \ud800", r"half \ud800"),
+    ],
+)
+def test_what_a_terminal_obeys_is_shown_by_its_number(text, shown):
+    assert visible(text) == shown
+    assert shown.encode()
+
+
+@pytest.mark.parametrize("limit", [20, 21, 100])
+def test_long_texts_keep_their_beginning_and_their_end(limit):
+    text = "beginning" + "\n" * 10_000 + "end"
+    shown = shortened(text, limit)
+    assert len(shown) <= limit
+    assert shown.startswith("begin") and shown.endswith("end")
+    assert " ... " in shown
+    assert shortened("x" * limit, limit) == "x" * limit
+
+
+def test_a_message_is_one_line_whatever_names_are_in_it():
+    message = str(DataError("a\n" * 5000 + "\x1b[31m"))
+    assert len(message) <= 1900
+    assert message.isprintable()

@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from multibox.wording import visible
+
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
 WIDTH_OF_FILES = 120
 
@@ -56,7 +58,7 @@ class TrainingDisplay:
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""
-        console.print(Text(text))
+        console.print(Text(visible(text)))
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
         """Move the bar."""

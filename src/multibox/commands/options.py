@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from multibox.commands.console import console
 from multibox.errors import DataError, OptionError
+from multibox.wording import visible
 
 if TYPE_CHECKING:
     from multibox.config import Template
@@ -140,7 +141,7 @@ def require_together(first: str, second: str, first_name: str, second_name: str)
 
 def say(text: str) -> None:
     """One line to the user; no part of it is markup."""
-    console.print(text, markup=False)
+    console.print("\n".join(map(visible, text.split("\n"))), markup=False)
 
 
 def require(is_met: bool, what: str) -> None:

@@ -79,7 +79,8 @@ def _find_template(template: str | os.PathLike[str]) -> Path:
 
 
 def _inside(folder: Path, destination: str, source: Path) -> Path:
-    target = (folder / destination).resolve()
+    # A null character is in no name of a file.
+    target = folder.resolve() if "\0" in destination else (folder / destination).resolve()
     if not target.is_relative_to(folder.resolve()) or target == folder.resolve():
         raise TemplateError(f"{source}: the destination {destination} leads out of the work directory.")
     return folder / os.path.normpath(destination)

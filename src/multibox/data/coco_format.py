@@ -19,6 +19,7 @@ from multibox.data.addresses import is_remote
 from multibox.data.coco_mending import Faults
 from multibox.data.text_files import encoding_of
 from multibox.errors import DataError
+from multibox.files import check_regular
 
 Id = int | str
 
@@ -155,6 +156,7 @@ def read_plain(file: Path) -> tuple[dict[str, Any], Faults, Faults]:
 def _read_bytes(file: Path) -> bytes:
     """The file as UTF-8 without a byte order mark."""
     try:
+        check_regular(file)
         data = file.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from multibox.data.addresses import is_remote, locate
 from multibox.data.jpeg_header import JpegHeader, Size, UnusableError, read_jpeg_header
 from multibox.errors import DataError
+from multibox.files import check_regular
 from multibox.structures import FloatArray, Image
 
 REDUCED = {
@@ -82,7 +83,9 @@ def read_header(path: str | os.PathLike[str]) -> JpegHeader | None:
     Only the beginning of the file is read, unless its header is longer than that.
     """
     try:
-        with locate(path).open("rb") as file:
+        place = locate(path)
+        check_regular(place)
+        with place.open("rb") as file:
             beginning = file.read(SHORT_HEADER_BYTES)
             if not beginning.startswith(b"\xff\xd8\xff"):
                 return None
@@ -96,7 +99,9 @@ def read_header(path: str | os.PathLike[str]) -> JpegHeader | None:
 def _png_size(path: str | os.PathLike[str]) -> Size | None:
     """Width and height of a PNG from its header; None for others, and where EXIF data may turn it."""
     try:
-        with locate(path).open("rb") as file:
+        place = locate(path)
+        check_regular(place)
+        with place.open("rb") as file:
             beginning = file.read(SHORT_HEADER_BYTES)
     except (OSError, ValueError):
         return None
@@ -181,6 +186,7 @@ def _load(path: str | os.PathLike[str]) -> bytes:
     # Not cv2.imread: on some systems it cannot open names outside of the system's code page.
     place = locate(path)
     try:
+        check_regular(place)
         data = place.read_bytes()
     except FileNotFoundError as error:
         raise UnusableError("is missing") from error

@@ -15,6 +15,7 @@ from multibox.data.layouts import Layout
 from multibox.data.shapes import box_around
 from multibox.data.text_files import decode_text
 from multibox.errors import DataError
+from multibox.files import check_regular
 from multibox.wording import quoted
 
 NO_BOXES = frozenset(("line", "linestrip", "point", "points"))
@@ -57,6 +58,7 @@ def _read_file(file: Path, part: Labels, stems: dict[str, list[str]], labels: li
     """Add the image of a file to `part`, and the class of each of its objects to `labels`."""
     where = file.relative_to(part.root).as_posix()
     try:
+        check_regular(file)
         content = json.loads(decode_text(file.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         part.lose("annotation files that cannot be read", [f"{where} is no JSON: {error}"])

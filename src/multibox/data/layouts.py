@@ -14,6 +14,8 @@ from multibox.data.image_files import image_names
 from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, kinds_of, words_of
 from multibox.data.text_files import read_text
 from multibox.errors import DataError
+from multibox.files import check_regular
+from multibox.plain_yaml import read_yaml
 from multibox.wording import counted, listed, quoted
 
 Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT"]
@@ -99,7 +101,7 @@ def read_yolo_description(file: Path) -> dict[str, Any]:
         DataError: it cannot be read, or describes no data set.
     """
     try:
-        content = yaml.load(read_text(file, "the description of the YOLO set"), yaml.BaseLoader)
+        content = read_yaml(read_text(file, "the description of the YOLO set"), as_text=True)
     except yaml.YAMLError as error:
         raise DataError(f"{file}: cannot read the description of the YOLO set; it is no YAML.") from error
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list) or not content["names"]:
@@ -121,6 +123,7 @@ def has_labelme(folder: Path) -> bool:
 def is_labelme(file: Path) -> bool:
     """Whether a .json file is labelme's, which begins with its version, flags and shapes."""
     try:
+        check_regular(file)
         with file.open("rb") as opened:
             return b'"shapes"' in opened.read(4096).replace(b"\0", b"")  # of UTF-16
     except OSError:
@@ -132,7 +135,9 @@ def has_xml(folder: Path) -> bool:
     files = [file for file in folder.glob("**/*") if file.suffix.lower() == ".xml" and not file.name.startswith(".")]
     for file in sorted(files)[:3]:
         try:
-            beginning = file.read_bytes()[:4096]
+            check_regular(file)
+            with file.open("rb") as opened:
+                beginning = opened.read(4096)
         except OSError as error:
             raise DataError(f"{file}: cannot be read: {quoted(error.strerror or str(error))}.") from error
         if b"<annotation" in beginning.replace(b"\0", b""):  # UTF-16 has a null beside each letter
@@ -220,6 +225,7 @@ def _coco_candidates(folder: Path) -> tuple[list[Path], list[str]]:
 def _missing_keys(file: Path) -> list[str]:
     # Whole files may be large; the keys that tell are at the top level, but anywhere in it.
     try:
+        check_regular(file)
         data = file.read_bytes()
     except OSError:
         return list(COCO_KEYS)
@@ -366,8 +372,12 @@ def _open_images_layout(source: Path) -> Layout | None:
 
 
 def _begins_with(file: Path, beginning: bytes) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(64).removeprefix(b"\xef\xbb\xbf").startswith(beginning)
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            return opened.read(64).removeprefix(b"\xef\xbb\xbf").startswith(beginning)
+    except OSError:
+        return False
 
 
 def _words_for_splits(is_known: Callable[[str], bool]) -> dict[str, str]:

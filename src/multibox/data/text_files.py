@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from multibox.errors import DataError
+from multibox.files import check_regular
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -21,6 +22,7 @@ def read_text(file: Path, what: str) -> str:
         DataError: the file cannot be read, or is text in none of the encodings; `what` says in the message what it is.
     """
     try:
+        check_regular(file)
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot read {what}: {error.strerror or error}. Correct the path.") from error

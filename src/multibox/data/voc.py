@@ -27,6 +27,7 @@ from multibox.data.layouts import Layout, voc_list
 from multibox.data.shapes import box_around, box_around_turned
 from multibox.data.text_files import read_text
 from multibox.errors import DataError
+from multibox.files import check_regular
 from multibox.wording import listed, quoted
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img", "Image", "image", "PNGImages", "data")
@@ -171,8 +172,9 @@ def _keys(line: str) -> Iterator[str]:
 
 def _read_document(stem: str, file: Path, stems: dict[str, list[str]], part: Labels) -> _Document | None:
     try:
+        check_regular(file)
         tree = ElementTree.parse(file).getroot()
-    except (ElementTree.ParseError, OSError, ValueError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         part.lose("annotation files that cannot be read", [f"{file.name} is no XML: {error}"])
         return None
     given = _text(tree, "filename")

@@ -26,12 +26,16 @@ from multibox.data.split_names import kinds_of
 from multibox.data.text_files import decode_text
 from multibox.data.yolo_places import image_paths, inside, label_folder, lines_of, shown_path, text_names
 from multibox.errors import DataError
+from multibox.files import check_regular
 from multibox.wording import counted, listed, quoted
 
 UNREADABLE = "label lines that cannot be read"
 
 LONGEST_SHOWN = 60
 """Number of letters of a line that messages show."""
+
+MAX_CLASSES = 100_000
+"""Number from which on a number is no class: tables are as long as the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ def _names(file: Path, content: dict[str, Any]) -> dict[int, str]:
         raise DataError(f"{file}: there are no names of classes in it.")
     if min(names) < 0:
         raise DataError(f"{file}: a class has the number {min(names)}; numbers of classes begin at 0.")
+    if max(names) >= MAX_CLASSES:
+        raise DataError(f"{file}: a class has the number {max(names)}; the largest that is read is {MAX_CLASSES - 1}.")
     return {number: name.strip() for number, name in names.items()}
 
 
@@ -249,6 +255,7 @@ def _settle_boxes(part: Labels, read_images: Sequence[_Image]) -> None:
 def _read_lines(file: Path, folder: Path, names: dict[int, str], part: Labels, *, has_keypoints: bool) -> list[_Line]:
     title = shown_path(file, folder)
     try:
+        check_regular(file)
         text = decode_text(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         part.lose(UNREADABLE, [f"{title} is no text ({error.__class__.__name__})"])

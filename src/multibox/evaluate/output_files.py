@@ -16,9 +16,10 @@ from rich.table import Table
 from multibox.data.coco_categories import comparable_name
 from multibox.errors import OptionError
 from multibox.evaluate.average_precision import Metrics
-from multibox.files import sha256, write_atomically
+from multibox.files import read_limited, sha256, write_atomically
+from multibox.plain_yaml import MAX_CHARACTERS, read_yaml
 from multibox.structures import Detections
-from multibox.wording import counted, listed
+from multibox.wording import counted, listed, shortened
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -163,7 +164,7 @@ def metrics_table(metrics: Metrics) -> Table:
             str(of_class.num_objects),
         )
         # The name may hold square brackets, which rich would read as markup.
-        result.add_row(escape(name), *numbers)
+        result.add_row(escape(shortened(name)), *numbers)
     return result
 
 
@@ -190,7 +191,7 @@ def _file_facts(weights_path: str | os.PathLike[str]) -> dict[str, Any]:
 def _existing_yaml(path: Path) -> dict[str, Any]:
     advice = "Move it away, or name another file in --save-metrics-to."
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(read_limited(path, MAX_CHARACTERS).decode("utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:

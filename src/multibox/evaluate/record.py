@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from multibox.data.coco import CocoData, Record
 from multibox.data.description import describe
 from multibox.errors import DataError, OptionError
-from multibox.files import sha256, write_atomically
+from multibox.files import check_regular, sha256, write_atomically
 from multibox.machine import provenance
 from multibox.structures import Detections
+from multibox.wording import quoted
 
 FORMAT = "multibox evaluation 1"
 
@@ -31,10 +32,17 @@ NAME = "evaluation.json"
 DECIMALS = 8
 """Number of decimals of fractions and scores: no float32 from 0.1 to 1 changes on the way."""
 
-ObjectRow = tuple[float, float, float, float, float, int, bool]
+Measure = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Area = Annotated[float, Meta(ge=0, le=1e12)]
+Share = Annotated[float, Meta(ge=-100, le=100)]
+Score = Annotated[float, Meta(ge=0, le=1)]
+Label = Annotated[int, Meta(ge=0)]
+Side = Annotated[int, Meta(ge=1, le=1 << 20)]
+
+ObjectRow = tuple[Measure, Measure, Measure, Measure, Area, Label, bool]
 """x1, y1, x2, y2 and area in pixels of the image, label, whether it is a crowd."""
 
-DetectionRow = tuple[float, float, float, float, float, int]
+DetectionRow = tuple[Share, Share, Share, Share, Score, Label]
 """x1, y1, x2, y2 as fractions of the image, score, label."""
 
 
@@ -42,9 +50,9 @@ class RecordedImage(Struct, frozen=True, kw_only=True):
     """An image: its name below the folder number `source`, its size, what is on it and what was found."""
 
     file_name: str
-    source: int
-    width: int
-    height: int
+    source: Annotated[int, Meta(ge=0)]
+    width: Side
+    height: Side
     objects: list[ObjectRow]
     detections: list[DetectionRow]
 
@@ -60,10 +68,24 @@ class _Content(Struct, frozen=True, kw_only=True):
     format: str
     model: RecordedModel
     classes: tuple[str, ...]
-    input_size: int
+    input_size: Annotated[int, Meta(ge=1, le=1 << 14)]
     data: dict[str, Any]
     images: list[RecordedImage]
     made_by: dict[str, Any] = {}
+
+
+class _Data(Struct, frozen=True):
+    """What is read of `data`."""
+
+    fingerprint: str = ""
+    annotation_files: list[str] = []
+    data_roots: list[str] = []
+
+
+class _MadeBy(Struct, frozen=True):
+    """What is read of `made_by`."""
+
+    libraries: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +138,55 @@ def read_record(path: str | os.PathLike[str]) -> RecordedEvaluation:
         DataError: the file is missing, damaged, or something else.
     """
     try:
+        check_regular(path)
         content = msgspec.json.decode(Path(path).read_bytes(), type=_Content)
+        facts = msgspec.convert(content.data, _Data)
+        msgspec.convert(content.made_by, _MadeBy)
     except OSError as error:
         raise DataError(f"{path}: cannot read the evaluation: {error.strerror}.") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise DataError(
             f"{path}: this is no evaluation, or a damaged one: {error}. Run multibox eval again."
         ) from error
     if content.format != FORMAT:
         raise DataError(f"{path}: it says {content.format}, this version reads {FORMAT}. Run multibox eval again.")
-    roots = [Path(root) for root in content.data.get("data_roots", [])]
+    fault = _contradiction(content, facts)
+    if fault:
+        raise DataError(f"{path}: this evaluation is damaged: {fault}. Run multibox eval again.")
+    roots = [Path(root) for root in facts.data_roots]
     data = CocoData(
         records=tuple(_record(image, roots, number) for number, image in enumerate(content.images)),
         classes=content.classes,
         category_ids=(None,) * len(content.classes),
         num_clipped=0,
         skipped=(),
-        fingerprint=str(content.data.get("fingerprint", "")),
-        sources=tuple(
-            (Path(file), root) for file, root in zip(content.data.get("annotation_files", []), roots, strict=True)
-        ),
+        fingerprint=facts.fingerprint,
+        sources=tuple((Path(file), root) for file, root in zip(facts.annotation_files, roots, strict=True)),
     )
     detections = tuple(_detections(image) for image in content.images)
     return RecordedEvaluation(Path(path), content.model, data, detections, content.input_size, content.made_by)
+
+
+def _contradiction(content: _Content, facts: _Data) -> str:
+    """What no evaluation says, as the end of a sentence; empty if there is nothing of it."""
+    if len(set(content.classes)) != len(content.classes):
+        return "two classes have the same name"
+    if len(facts.annotation_files) != len(facts.data_roots):
+        return "it does not say which images belong to which annotations"
+    for image in content.images:
+        labels = [row[5] for row in (*image.objects, *image.detections)]
+        if max(labels, default=-1) >= len(content.classes):
+            return f"class {max(labels)} of {quoted(image.file_name)} has no name"
+        if facts.data_roots and image.source >= len(facts.data_roots):
+            return f"the folder of {quoted(image.file_name)} is not named"
+    return ""
+
+
+def _place(image: RecordedImage, roots: Sequence[Path]) -> Path:
+    """Where an image is, or a folder, which is no image: nothing but what lies below the data's folder is shown."""
+    name = PurePosixPath(image.file_name.replace("\\", "/"))
+    is_below = not name.is_absolute() and ".." not in name.parts and ":" not in image.file_name[:2]
+    return roots[image.source] / image.file_name if is_below and image.source < len(roots) else Path()
 
 
 def _image(record: Record, detected: Detections) -> RecordedImage:
@@ -164,7 +212,7 @@ def _record(image: RecordedImage, roots: Sequence[Path], number: int) -> Record:
     rows = np.array([row[:5] for row in image.objects], dtype=np.float64).reshape(-1, 5)
     scale = np.array([image.width, image.height, image.width, image.height], dtype=np.float64)
     return Record(
-        path=(roots[image.source] if image.source < len(roots) else Path()) / image.file_name,
+        path=_place(image, roots),
         file_name=image.file_name,
         image_id=number,
         source=image.source,

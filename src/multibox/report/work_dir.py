@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,16 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from multibox.errors import DataError, OptionError
 from multibox.evaluate import record
 from multibox.evaluate.record import RecordedEvaluation
-from multibox.files import sha256
+from multibox.files import read_limited, sha256
+from multibox.report import records
 
 MAX_DEPTH = 4
 """Number of levels of folders below the work directory that are looked into."""
 
 MAX_BYTES = 4 << 20
 """Largest size of a JSON file that may be a command's results; a larger one is annotations."""
+
+MAX_LOG_BYTES = 64 << 20
+"""Largest size of a metrics.jsonl: a hundred thousand epochs."""
 
 Plain = Mapping[str, Any]
 
@@ -120,13 +126,18 @@ def gather(folder: Path) -> WorkDir:
         if content is None:
             continue
         if path.name == "run.json" and "train_data" in content:
-            runs.append(RecordedRun(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
-        elif "checkpoint" in content and "rows" in content:
-            exports.append(ResultFile(path, content))
-        elif "rungs" in content:
-            compressions.append(ResultFile(path, content))
-        elif {"rows", "machine", "settings"} <= content.keys():
-            benches.append(ResultFile(path, content))
+            if _fits(path, content, records.RunFacts, problems):
+                runs.append(RecordedRun(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
+            continue
+        for results, keys, facts in (
+            (exports, {"checkpoint", "rows"}, records.ExportFacts),
+            (compressions, {"rungs"}, records.CompressFacts),
+            (benches, {"rows", "machine", "settings"}, records.BenchFacts),
+        ):
+            if keys <= content.keys():
+                if _fits(path, content, facts, problems):
+                    results.append(ResultFile(path, content))
+                break
     return WorkDir(
         path=folder,
         runs=tuple(runs),
@@ -157,10 +168,17 @@ def _age(path: Path) -> tuple[float, str]:
     return -path.stat().st_mtime, str(path)
 
 
+def _fits(path: Path, content: Plain, kind: type[Struct], problems: list[str]) -> bool:
+    fault = records.fault_of(content, kind)
+    if fault is not None:
+        problems.append(f"{path}: left out, because it is damaged: {fault}.")
+    return fault is None
+
+
 def _read(path: Path, problems: list[str]) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = msgspec.json.decode(read_limited(path, MAX_BYTES))
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         if path.name in {"run.json", "export.json", "compress.json"}:
             problems.append(f"{path}: cannot be read: {error}.")
         return None
@@ -168,12 +186,22 @@ def _read(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 
 def _epochs(path: Path, problems: list[str]) -> tuple[Plain, ...]:
+    """The lines of a metrics.jsonl that are whole."""
     if not path.exists():
         return ()
-    lines: list[Plain] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        lines = read_limited(path, MAX_LOG_BYTES).splitlines()
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}.")
+        return ()
+    epochs: list[Plain] = []
+    for line in lines:
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            content = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            content = None
+        if records.fault_of(content, records.EpochFacts) is None:
+            epochs.append(content)
+        else:
             problems.append(f"{path}: a line of it is damaged and left out.")
-    return tuple(lines)
+    return tuple(epochs)

@@ -13,9 +13,19 @@ import msgspec
 from msgspec import Struct
 
 from multibox.errors import CheckpointError
+from multibox.plain_yaml import is_unicode
 
 SECTION = "multibox"
 MODEL_API_SECTION = "model_info"
+
+LARGEST_INPUT = 1 << 14
+"""Largest side of a network's input in pixels that a description is believed."""
+
+LARGEST_MEASURE = 1e6
+"""Largest side of an anchor in pixels, and largest variance, that a description is believed."""
+
+MOST_DETECTIONS = 10**9
+"""Largest number of detections of an image that a description is believed."""
 
 Form = Literal["boxes_labels", "detection_output", "raw"]
 
@@ -80,9 +90,35 @@ def from_entries(entries: Mapping[str, str], *, source: str) -> ExportInfo:
     words.add("precision")
     try:
         plain = {key: value if key in words else msgspec.json.decode(value) for key, value in entries.items()}
-        return msgspec.convert(plain, ExportInfo)
-    except msgspec.DecodeError as error:
+        info = msgspec.convert(plain, ExportInfo)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"{source}: its description of itself is damaged: {error}. Export it again.") from error
+    reason = _contradiction(info)
+    if reason:
+        raise CheckpointError(f"{source}: its description of itself is damaged: {reason}. Export it again.")
+    return info
+
+
+def _contradiction(info: ExportInfo) -> str:
+    """What no export writes, as the end of a sentence; empty if there is nothing of it."""
+    if not info.classes or not all(name and is_unicode(name) for name in info.classes):
+        return "it names no classes, or one of them has no name"
+    if not 0 < info.input_size <= LARGEST_INPUT or info.batch < 0:
+        return "its input has an impossible size"
+    if not all(0 <= value <= 1 for value in (info.suggested_threshold, info.min_score, info.iou_threshold)):
+        return "a threshold is not from 0 to 1"
+    if not all(1 <= number <= MOST_DETECTIONS for number in (info.max_per_class, info.max_detections)):
+        return "it allows an impossible number of detections"
+    if len(info.strides) != len(info.anchors_px) or not all(0 < stride <= info.input_size for stride in info.strides):
+        return "its strides do not go with its anchors"
+    sides = [side for level in info.anchors_px for size in level for side in size]
+    if not all(map(_is_measure, [*sides, *info.box_variances])):
+        return "an anchor or a variance is no positive number"
+    return ""
+
+
+def _is_measure(value: float) -> bool:
+    return 0 < value <= LARGEST_MEASURE
 
 
 def model_api_entries(info: ExportInfo) -> dict[str, str]:

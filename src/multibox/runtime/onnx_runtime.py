@@ -119,14 +119,18 @@ def _open(path: Path) -> Any:
     faults = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*faults, state.RuntimeException) as error:
+    except (*faults, state.RuntimeException, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"{path}: ONNX Runtime cannot read this model; it is damaged or no ONNX model of standard operators."
         ) from error
 
 
 def _read_info(session: Any, path: Path) -> ExportInfo | None:
-    return contract.from_onnx_properties(session.get_modelmeta().custom_metadata_map, source=str(path))
+    try:
+        properties = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: its description of itself is no UTF-8 text. Export it again.") from error
+    return contract.from_onnx_properties(properties, source=str(path))
 
 
 def _classes(info: ExportInfo | None, names: Sequence[str] | None, path: Path) -> tuple[str, ...]:

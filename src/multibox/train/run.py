@@ -24,7 +24,7 @@ from multibox.train.distributed import Processes, run_id
 from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
 from multibox.train.pace import Pace
 from multibox.train.progress import Counters, RunLength
-from multibox.train.saving import RunFolder, RunLog, restore
+from multibox.train.saving import RunFolder, RunLog, check_training, restore
 from multibox.train.schedule import passes_per_epoch
 from multibox.train.start import (
     all_boxes,
@@ -85,6 +85,7 @@ def train(
     started_at = clock() if started_at is None else started_at
     if resume is not None:
         assert resume.training is not None
+        check_training(resume)
         if resume.quantization is not None:
             raise OptionError("This is a run in 8 bits. Go on with it by `multibox compress --resume-from`.")
         seed = resume.training["seed"]
@@ -160,6 +161,7 @@ def train_quantised(
     """
     if resume is not None:
         assert resume.training is not None
+        check_training(resume)
         start, seed = resume, resume.training["seed"]
     torch.manual_seed(seed)
     template = start.template if resume is not None else without_mosaics(_for_quantised(start.template, batch_size))
@@ -254,7 +256,7 @@ def assemble(
 
 def _resumed(counters: Counters, resume: Checkpoint, meta: Mapping[str, Any]) -> str:
     line = f"Resuming in epoch {counters.epoch + 1}, after {counters.step} steps."
-    same = resume.meta.get("train_data", {}).get("fingerprint") == meta["train_data"]["fingerprint"]
+    same = (resume.meta.get("train_data") or {}).get("fingerprint") == meta["train_data"]["fingerprint"]
     return line if same else f"{line} The training data are not those of the first part."
 
 
@@ -263,7 +265,7 @@ def _begun(seconds_ago: float, resume: Checkpoint | None) -> float:
     begun = time.time() - seconds_ago
     if resume is not None and run_id() is not None and resume.meta.get("launch") == run_id():
         # What was promised when the run began still holds.
-        begun = min(begun, resume.meta.get("begun", begun))
+        begun = min(begun, resume.meta.get("begun") or begun)
     return begun
 
 

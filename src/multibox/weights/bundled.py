@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from multibox.config import AnchorSizes, Side
 from multibox.errors import CheckpointError
-from multibox.files import atomic_path
+from multibox.files import atomic_path, check_regular
 from multibox.model.anchors import LevelSizes
+from multibox.weights.checked import check_tensors
+from multibox.wording import LONGEST_NAME, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,21 +81,31 @@ def read_bundled(path: str | os.PathLike[str]) -> StartingWeights:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path)
         with safe_open(os.fspath(path), framework="pt") as file:
             facts = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot read the weights: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CheckpointError(f"{path}: cannot read the weights: {reason}.") from error
     if "anchors_px" not in facts:
         raise CheckpointError(
             f"{path}: these are no weights of multibox. Name a .safetensors of tools/make_starting_weights.py, a .pth, "
             "or an OpenVINO model (.xml)."
         )
+    check_tensors(weights, source=path)
+    try:
+        input_size = msgspec.convert(facts.get("input_size"), Side, strict=False)
+        anchors_px = msgspec.json.decode(facts["anchors_px"], type=tuple[AnchorSizes, ...])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its description of itself is damaged: {error}. Make the file again.") from error
+    if not anchors_px or not all(anchors_px):
+        raise CheckpointError(f"{path}: it has no anchors. Make the file again.")
     return StartingWeights(
         weights={key: value.float() if value.is_floating_point() else value for key, value in weights.items()},
-        anchors_px=msgspec.json.decode(facts["anchors_px"], type=LevelSizes),
-        input_size=int(facts["input_size"]),
-        origin=facts.get("origin", "unknown"),
+        anchors_px=anchors_px,
+        input_size=input_size,
+        origin=shortened(facts.get("origin", "unknown"), LONGEST_NAME),
     )
 
 

@@ -10,21 +10,26 @@ A file is a dictionary of plain values and tensors in PyTorch's format:
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor
 
 from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
-from multibox.files import atomic_path
+from multibox.files import atomic_path, check_regular
 from multibox.model import quantized, ssd
 from multibox.model.folding import fold
+from multibox.plain_yaml import is_unicode
+from multibox.weights.checked import check_weights
 from multibox.weights.coco_classes import COCO_CLASSES
 
 CLASS_BRANCH = "bbox_head.cls_convs."
@@ -97,6 +102,7 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
         for key, value in content["state_dict"].items()
         if isinstance(value, Tensor)
     }
+    _check_meta(path, meta)
     _check_not_foreign(path, meta, weights, content)
     plain_template = meta.pop("template", None)
     if plain_template is not None:
@@ -109,19 +115,65 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
     num_classes = _count_classes(path, weights, template)
     classes = _classes(path, meta.pop("CLASSES", None), num_classes)
     expected = ssd.build_ssd(template, num_classes=num_classes).state_dict()
-    _check_weights(path, weights, expected)
+    check_weights(weights, expected, source=path)
     weights = {key: weights.get(key, value) for key, value in expected.items()}
-    found = Checkpoint(weights, classes, template, meta, content.get("training"), content.get("quantization"))
-    if found.quantization is not None:
-        _check_quantization(path, found)
-    return found
+    training = content.get("training")
+    if not isinstance(training, Mapping | None):
+        raise CheckpointError(f"{path}: its record of the training is damaged. Take an earlier checkpoint.")
+    checkpoint = Checkpoint(weights, classes, template, meta, training, content.get("quantization"))
+    if checkpoint.quantization is not None:
+        _check_quantization(path, checkpoint)
+    return checkpoint
+
+
+class _Origin(Struct, frozen=True, kw_only=True):
+    name: str = ""
+    sha256: str | None = None
+    source: str = ""
+    licence: str = ""
+
+
+class _Data(Struct, frozen=True, kw_only=True):
+    fingerprint: str = ""
+    annotation_files: list[str] = []
+    data_roots: list[str] = []
+
+
+class _Meta(Struct, frozen=True, kw_only=True):
+    """What is read of `meta` later, and by whom; of what else is there, as in published snapshots, nothing is."""
+
+    threshold: config.Fraction | None = None
+    start: str | None = None
+    start_origin: _Origin | None = None
+    train_data: _Data | None = None
+    val_data: _Data | None = None
+    begun: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    launch: str | None = None
+    nncf_enable_compression: bool | None = None
+
+
+def _check_meta(path: str | os.PathLike[str], meta: Mapping[Any, Any]) -> None:
+    try:
+        known = {field.name: meta[field.name] for field in msgspec.structs.fields(_Meta) if field.name in meta}
+        checked = msgspec.convert(known, _Meta)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its record of how it was made is damaged: {error}.") from error
+    numbers = (checked.threshold, checked.begun)
+    if not all(math.isfinite(number) for number in numbers if number is not None):
+        raise CheckpointError(f"{path}: its record of how it was made is damaged: a number is not finite.")
+    for data in (checked.train_data, checked.val_data):
+        if data is not None and len(data.annotation_files) != len(data.data_roots):
+            raise CheckpointError(f"{path}: its record of how it was made is damaged: it has files without folders.")
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
+        check_regular(path)
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise CheckpointError(f"{path}: {reason}.") from error
+    try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no such file.") from error
     except Exception as error:
         # A foreign or damaged file makes torch raise nearly anything: IndexError, struct.error, AssertionError, ...
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
@@ -182,17 +234,8 @@ def _classes(path: str | os.PathLike[str], names: Any, num_classes: int) -> tupl
         raise CheckpointError(f"{path}: its CLASSES are no list of names.")
     if len(names) != num_classes:
         raise CheckpointError(f"{path}: the file names {len(names)} classes, its weights are for {num_classes}.")
+    if not all(isinstance(name, str | int) and is_unicode(str(name)) and str(name) for name in names):
+        raise CheckpointError(f"{path}: its CLASSES are no list of names.")
+    if len(set(map(str, names))) != len(names):
+        raise CheckpointError(f"{path}: two of its CLASSES have the same name.")
     return tuple(str(name) for name in names)
-
-
-def _check_weights(path: str | os.PathLike[str], weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    for key, value in expected.items():
-        if key not in weights and key.endswith("num_batches_tracked"):
-            continue
-        if key not in weights:
-            raise CheckpointError(f"{path}: these are no weights of this model: `{key}` is missing.")
-        if weights[key].shape != value.shape:
-            raise CheckpointError(
-                f"{path}: these weights do not fit the template: `{key}` is {list(weights[key].shape)}, "
-                f"not {list(value.shape)}."
-            )

@@ -41,6 +41,7 @@ def read_classifier(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     from multibox.model.layers import ConvBlock
     from multibox.model.mobilenet_v2 import MobileNetV2
+    from multibox.weights.checked import check_tensors
 
     source = Path(path)
     if not source.is_file():
@@ -70,6 +71,7 @@ def read_classifier(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     weights = {key: value for key, value in backbone.state_dict().items() if "num_batches" in key}
     for name, array in reader.arrays.items():
         weights[f"features.{name}"] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    check_tensors(weights, source=source)
     return {f"backbone.{key}": value for key, value in weights.items()}
 
 

@@ -61,6 +61,8 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     Raises:
         CheckpointError: the file cannot be read, or holds another network.
     """
+    from multibox.weights.checked import check_tensors
+
     walk = _Walk(read_graph(path), source=Path(path).name)
     detection, attributes = walk.detection_output()
     level_deltas = walk.levels(detection.input_value(0))
@@ -77,8 +79,12 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     image = walk.backbone(model, features)
     input_size = walk.input_layer(image)
     walk.move_background_to_the_end(num_anchors, num_outputs, background)
+    sides = [side for level in anchors_px for size in level for side in size]
+    walk.check(all(0 < side < np.inf for side in [*sides, *box_variances]), "sizes of anchors above 0", "others")
+    state_dict = walk.complete(model)
+    check_tensors(state_dict, source=Path(path).name)
     return ImportedWeights(
-        state_dict=walk.complete(model),
+        state_dict=state_dict,
         anchors_px=anchors_px,
         input_size=input_size,
         num_classes=num_outputs - 1,

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from multibox import config
 from multibox.config import bundled_templates
-from multibox.files import kind_of, sha256
+from multibox.files import check_regular, kind_of, sha256
 
 # SHA-384 of the .bin files of Open Model Zoo's detectors of this family, whose classes are vehicle, person, bike.
 # Source: the model.yml files of Open Model Zoo 2022.1.
@@ -79,7 +79,9 @@ def origin_of_packaged(path: str | os.PathLike[str], *, source: str, is_ours: bo
 
 def known_classes(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
     """The classes of a public exported model, recognised by its weights; None for any other."""
-    digest = hashlib.sha384(Path(path).with_suffix(".bin").read_bytes()).hexdigest()
+    file = Path(path).with_suffix(".bin")
+    check_regular(file)
+    digest = hashlib.sha384(file.read_bytes()).hexdigest()
     return ("vehicle", "person", "bike") if digest in VEHICLE_PERSON_BIKE else None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from multibox.errors import CheckpointError
 from multibox.model import ssd
+from multibox.weights.checked import COUNTER
 from multibox.weights.checkpoint import CLASS_BRANCH
 from multibox.wording import listed
 
@@ -21,13 +23,26 @@ def transfer(
     Rows of the classification layers go by class name, background included; those of new classes keep their fresh
     values. Without names (`source_classes` None) only background is carried. Everything else is copied; of weights
     without a head, the head stays fresh.
+
+    Raises:
+        CheckpointError: a weight is missing or has another shape.
     """
     has_head = any(key.startswith(HEAD) for key in weights)
     own = model.state_dict() if has_head else model.backbone.state_dict(prefix="backbone.")
     names = [*classes, None]
     source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
     for key, value in own.items():
-        given = weights[key]
+        given = weights.get(key)
+        if given is None and key.endswith(COUNTER):
+            continue
+        # Rows of classes differ in number; everything else has the shape of our own.
+        if (
+            given is None
+            or given.shape[1:] != value.shape[1:]
+            or (given.shape != value.shape and not _is_class_layer(key))
+        ):
+            shape = "missing" if given is None else f"{list(given.shape)}, not {list(value.shape)}"
+            raise CheckpointError(f"The starting weights do not fit the template: `{key}` is {shape}.")
         if not _is_class_layer(key):
             value.copy_(given)
             continue

@@ -81,3 +81,54 @@ def test_a_model_that_is_gone_is_said(tmp_path):
     with pytest.raises(OptionError, match=r"gone\.pth"):
         evaluation_record.write_record(tmp_path / "e.json", [], dataset(), model=tmp_path / "gone.pth", input_size=96)
     assert list(tmp_path.iterdir()) == []
+
+
+def changed_record(model, place, value):
+    """The path of a record in which one value is another."""
+    path = model.parent / evaluation_record.NAME
+    data, detections = random_case(0)
+    evaluation_record.write_record(path, detections, data, model=model, input_size=96)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (["images", 0, "detections"], [[0.1, 0.1, 0.5, 0.5, 0.9, 99]]),
+        (["images", 0, "detections"], [[0.1, 0.1, 0.5, 0.5, 0.9, -1]]),
+        (["images", 0, "detections"], [[0.1, 0.1, 0.5, 0.5, 5, 0]]),
+        (["images", 0, "detections"], [[-1e30, 0.1, 1e30, 0.5, 0.5, 0]]),
+        (["images", 0, "objects"], [[1, 1, 50, 50, 100, 99, False]]),
+        (["images", 0, "objects"], [[1, 1, 50, 50, 1e308, 0, False]]),
+        (["images", 0, "width"], 0),
+        (["images", 0, "height"], 10**18),
+        (["images", 0, "source"], -9),
+        (["images", 0, "source"], 99),
+        (["classes"], []),
+        (["classes"], ["a", "a", "a"]),
+        (["input_size"], 0),
+        (["data", "data_roots"], 5),
+        (["data", "data_roots"], []),
+        (["data", "fingerprint"], 5),
+        (["made_by"], {"libraries": 5}),
+    ],
+)
+def test_records_that_contradict_themselves_are_refused_in_one_line(model, place, value):
+    path = changed_record(model, place, value)
+    with pytest.raises(DataError) as caught:
+        evaluation_record.read_record(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["/etc/a.jpg", "../a.jpg", "b/../../a.jpg", r"..\a.jpg", r"C:\a.jpg", r"\\host\a.jpg"])
+def test_a_name_that_leads_elsewhere_names_no_image(model, name):
+    path = changed_record(model, ["images", 0, "file_name"], name)
+    records = evaluation_record.read_record(path).data.records
+    assert records[0].path == Path()
+    assert all(other.path.name == other.file_name for other in records[1:])

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from multibox.errors import TrainingError
+from multibox.errors import CheckpointError, TrainingError
 from multibox.train.progress import Counters
-from multibox.train.saving import RunFolder, RunLog, restore
+from multibox.train.saving import RunFolder, RunLog, check_training, restore
 from multibox.train.step import FiniteCheck
 from multibox.weights import checkpoint
 
@@ -142,3 +142,90 @@ def test_what_waits_to_be_checked_is_checked_before_saving(folder, learner):
     with pytest.raises(TrainingError, match="Gradients are not finite at epoch 1, step 1"):
         late.save(Counters(epoch=1, step=1), None)
     assert not late.latest.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "5",
+        "null",
+        "[]",
+        "{}",
+        '{"epoch": "1"}',
+        '{"epoch": null}',
+        '{"epoch": -1}',
+        "{",
+        "NaN",
+        '"x"',
+        "[" * 100_000,
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_resumed_run_keeps_the_lines_that_are_whole(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(
+        b'{"epoch": 1}\n\xff\xfe\n' + line.encode() + b'\n{"epoch": 2}\n{"epoch": 3}\n'
+    )
+    write(tmp_path, [3], first_epoch=3)
+    assert [each["epoch"] for each in lines(tmp_path)] == [1, 2, 3]
+
+
+GONE = object()
+PARTS = ("model", "optimizer", "counters", "average", "seed")
+COUNTS = ("epoch", "step", "step_in_epoch")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *[((key,), value) for key in PARTS for value in (GONE, None, "x")],
+        *[((key,), 5) for key in PARTS[:-1]],
+        *[((key,), {}) for key in ("model", "optimizer", "counters", "average")],
+        *[(("counters", key), value) for key in COUNTS for value in (GONE, None, -1, 10**30, "x")],
+        *[(("counters", key), value) for key in ("progress", "best_ap") for value in (-1.0, 2.0, float("nan"), "x")],
+        (("counters", "best_epoch"), 99),
+        (("counters", "extra"), 1),
+        (("average", "start_share"), float("nan")),
+        (("seed",), 10**30),
+        (("steps_per_epoch",), 0),
+        (("steps_per_epoch",), None),
+    ],
+)  # fmt: skip
+def test_a_damaged_record_of_the_training_is_refused_in_one_line(folder, learner, place, value):
+    folder.save(Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1), None)
+    saved = checkpoint.load(folder.latest)
+    check_training(saved)
+    training = {
+        **saved.training,
+        "counters": dict(saved.training["counters"]),
+        "average": dict(saved.training["average"]),
+    }
+    part = training if len(place) == 1 else training[place[0]]
+    if value is GONE:
+        del part[place[-1]]
+    else:
+        part[place[-1]] = value
+    damaged = dataclasses.replace(saved, training=training)
+    with pytest.raises(CheckpointError, match="The checkpoint to resume from") as caught:
+        check_training(damaged)
+        restore(learner, damaged, steps_per_epoch=4)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda value: value * float("nan"), lambda value: value[:1], lambda value: 5])
+def test_damaged_weights_and_momenta_are_refused(folder, learner, change):
+    parameter = next(each for each in learner.model.parameters() if each.requires_grad)
+    learner.optimizer.state[parameter]["momentum_buffer"] = torch.ones_like(parameter)
+    folder.save(Counters(epoch=1, step=4), None)
+    saved = checkpoint.load(folder.latest)
+    name = next(key for key, value in saved.training["model"].items() if value.ndim == 4)
+    model = {**saved.training["model"], name: change(saved.training["model"][name])}
+    with pytest.raises(CheckpointError):
+        check_training(dataclasses.replace(saved, training={**saved.training, "model": model}))
+    optimizer = saved.training["optimizer"]
+    momenta = {key: {"momentum_buffer": change(each["momentum_buffer"])} for key, each in optimizer["state"].items()}
+    if change(torch.ones(2, 2)) is not None and isinstance(change(torch.ones(2, 2)), torch.Tensor):
+        damaged = dataclasses.replace(saved, training={**saved.training, "optimizer": {**optimizer, "state": momenta}})
+        with pytest.raises(CheckpointError, match="optimizer"):
+            check_training(damaged)
+            restore(learner, damaged, steps_per_epoch=4)
