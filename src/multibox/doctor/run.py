@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from multibox import config
-from multibox.config import bundled_templates
+from multibox.config import ssd_templates
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
 from multibox.doctor import checks, duplicates, orientation, pixels
@@ -71,7 +71,8 @@ def doctor(
     fits: dict[int, TemplateFit] = {}
     if sum(train.objects_per_class) and find_spec("torch") is not None:
         num_val_images = len(splits["val"].records) if "val" in splits else 0
-        for path in bundled_templates().values():
+        # Advice for the other family is to follow, when more of its commands are there.
+        for path in ssd_templates().values():
             template = config.load_template(path)
             report(f"{'Timing' if is_timed else 'Fitting'} {template.input.size} px")
             fits[template.input.size] = fit_template(train, template, num_val_images=num_val_images, is_timed=is_timed)
