@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from multibox import config
 from tests.e2e.conftest import run_here
 
 pytestmark = pytest.mark.e2e
@@ -17,8 +18,11 @@ pytestmark = pytest.mark.e2e
 def model(shapes_data, tiny_yolox_file, tmp_path_factory) -> Path:
     """A checkpoint of a short training on the shapes, by the command."""
     output = tmp_path_factory.mktemp("a YOLOX-Nano")
+    template = config.load_template(tiny_yolox_file)
+    template = config.changed(template, {"train.schedule.min_steps_per_epoch": 60})
+    (output / "work.yaml").write_text(config.dump(template), encoding="utf-8")
     done = run_here(
-        *("train", "--config", tiny_yolox_file, "--device", "cpu", "--epochs", 50, "--save-checkpoints-to", output),
+        *("train", "--config", output / "work.yaml", "--device", "cpu", "--save-checkpoints-to", output),
         *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
     )
     assert done.returncode == 0, done.stderr
