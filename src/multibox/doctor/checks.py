@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox import config
-from multibox.config import bundled_templates
+from multibox.config import ssd_templates
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.data.description import FEW_OBJECTS
@@ -179,7 +179,7 @@ def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
     full, reduced = _read_seconds(sample, None), _read_seconds(sample, (2 * largest_input(), 2 * largest_input()))
     are = "image is" if len(large) == 1 else "images are"
     text = (
-        f"{len(large)} {are} over {limit} px on both sides, and no template uses more than {largest_input()}: reading "
+        f"{len(large)} {are} over {limit} px on both sides, and no SSD uses more than {largest_input()}: reading "
         f"one takes {1000 * full:.0f} ms here, or {1000 * reduced:.0f} ms the way training does it"
     )
     lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
@@ -188,8 +188,8 @@ def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
 
 @cache
 def largest_input() -> int:
-    """Side in pixels of the largest network input of all templates."""
-    return max(config.load_template(path).input.size for path in bundled_templates().values())
+    """Side in pixels of the largest network input of the templates that `doctor` advises on, which are the SSDs."""
+    return max(config.load_template(path).input.size for path in ssd_templates().values())
 
 
 def unknown_to_training(splits: Mapping[str, CocoData]) -> Iterator[Finding]:
