@@ -20,7 +20,8 @@ import pytest
 from multibox import config
 
 ROOT = Path(__file__).parents[1]
-TEMPLATE_256 = ROOT / "src/multibox/templates/mobilenet_v2-2s_ssd-256x256.yaml"
+TEMPLATES = ROOT / "src/multibox/templates"
+TEMPLATE_256 = TEMPLATES / "mobilenet_v2-2s_ssd-256x256.yaml"
 
 hypothesis.settings.register_profile("multibox", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("multibox")
@@ -161,6 +162,35 @@ def tiny_template() -> config.Template:
             "train.anchor_clustering.enabled": False,
         },
     )
+
+
+def tiny_yolox_template() -> config.Template:
+    """YOLOX-Nano as `tiny_template` has the SSD, without colours and crops: for runs that learn images by heart."""
+    template = config.load_template(TEMPLATES / "yolox_nano/yolox_nano-256x256.yaml")
+    return config.changed(
+        template,
+        {
+            "name": "yolox_nano-96x96",
+            "hyper_parameters.basic.batch_size": 8,
+            "hyper_parameters.basic.base_learning_rate": 0.003,
+            "hyper_parameters.basic.epochs": 1,
+            "tensorboard": False,
+            "input.size": 96,
+            "train.precision": "float32",
+            "train.schedule.min_steps_per_epoch": 2,
+            "train.augment.mosaic": None,
+            "train.augment.photometric": None,
+            "train.augment.crop": None,
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_yolox_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of `tiny_yolox_template`."""
+    path = tmp_path_factory.mktemp("tiny YOLOX template") / "template.yaml"
+    path.write_text(config.dump(tiny_yolox_template()), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

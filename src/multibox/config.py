@@ -18,7 +18,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from multibox import files, plain_yaml
-from multibox.errors import TemplateError
+from multibox.errors import OptionError, TemplateError
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
@@ -266,11 +266,13 @@ class TrainConfig(Strict, frozen=True, kw_only=True):
     `frozen_stride`: stages up to this stride keep the weights that they start with; random ones always train.
     `sync_norm_below`: with several processes that have fewer images each than this per step, batch statistics are over
     all of them.
+    `momentum`: of SGD; for AdamW, the decay of its mean of gradients. `weight_decay`: as each of the two means it.
     """
 
     refine: RefineConfig
     frozen_stride: Literal[0, 2, 4, 8, 16] = 0
     sync_norm_below: CountOrZero = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: Fraction
     weight_decay: NotNegative
     max_gradient_norm: Positive
@@ -338,9 +340,28 @@ TemplatePart = TypeVar("TemplatePart", bound=Strict)
 
 
 def bundled_templates() -> dict[str, Path]:
-    """The templates that come with the package, by the names of their models, smallest input first."""
+    """The templates that come with the package, by the names of their models; SSDs first, smallest input first."""
     folder = Path(str(resources.files("multibox") / "templates"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    files = [*sorted(folder.glob("*.yaml")), *sorted(folder.glob("*/*.yaml"))]
+    return {path.stem: path for path in files}
+
+
+def ssd_templates() -> dict[str, Path]:
+    """The SSDs among `bundled_templates`."""
+    return {name: path for name, path in bundled_templates().items() if path.parent.name == "templates"}
+
+
+def require_ssd(template: Template, *, purpose: str) -> None:
+    """Refuse a template of another family for what only SSDs can be used for yet; `purpose` completes "to be".
+
+    Raises:
+        OptionError: it is no SSD's.
+    """
+    if not isinstance(template.model, SSDConfig):
+        raise OptionError(
+            f"{template.name}: a model of this family cannot be {purpose} yet, only trained, evaluated and used by "
+            f"predict. To have one {purpose}, train one of the templates {', '.join(ssd_templates())}."
+        )
 
 
 def load_template(path: str | os.PathLike[str]) -> Template:

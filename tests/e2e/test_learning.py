@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from multibox import config
 from multibox.data import coco
 from multibox.train.run import train
+from multibox.weights import checkpoint
 from multibox.weights.start import open_starting_point
 
 
@@ -51,6 +53,36 @@ def test_sixteen_images_are_learnt_by_heart(data, tiny_template_file, tmp_path):
     result = train(template, data, tmp_path, display=Silent(), val_data=data, device="cpu")
     assert result.metrics is not None
     assert result.metrics.ap50 > 0.9
+
+
+@pytest.mark.e2e
+def test_yolox_nano_learns_sixteen_images_by_heart_from_its_coco_weights(data, tiny_yolox_file, tmp_path):
+    template = config.changed(config.load_template(tiny_yolox_file), {"train.schedule.min_steps_per_epoch": 100})
+    start = open_starting_point("bundled", template)
+    display = Silent()
+    result = train(template, data, tmp_path, display=display, val_data=data, start=start, device="cpu")
+    assert result.metrics is not None
+    assert result.metrics.ap50 > 0.9
+    (scalars,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    parts = [scalars[f"loss_{name}"] for name in ("classes", "objectness", "boxes")]
+    assert sum(parts) == pytest.approx(scalars["loss"], rel=1e-5)
+    assert any("all layers but the class rows; square, circle" in line for line in display.lines)
+
+
+@pytest.mark.e2e
+def test_a_run_of_yolox_nano_that_goes_on_ends_as_one_that_never_stopped(data, tiny_yolox_file, tmp_path):
+    template = config.load_template(tiny_yolox_file)
+    two = config.changed(template, {"hyper_parameters.basic.epochs": 2, "train.schedule.warmup_fraction": 0})
+    two = config.changed(two, {"train.schedule.final_factor": 1})
+    one = config.changed(two, {"hyper_parameters.basic.epochs": 1})
+    whole = train(two, data, tmp_path / "whole", display=Silent(), device="cpu")
+    first = train(one, data, tmp_path / "parts", display=Silent(), device="cpu")
+    resume = checkpoint.load(first.latest)
+    second = train(two, data, tmp_path / "parts", display=Silent(), resume=resume, device="cpu")
+    weights = checkpoint.load(second.latest).state_dict
+    assert second.steps == whole.steps
+    for key, value in checkpoint.load(whole.latest).state_dict.items():
+        assert torch.equal(weights[key], value), key
 
 
 @pytest.mark.e2e

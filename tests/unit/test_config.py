@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from multibox import config
-from multibox.errors import TemplateError
+from multibox.errors import OptionError, TemplateError
 
 TEMPLATES = Path(__file__).parents[2] / "src/multibox/templates"
 NAMES = [f"mobilenet_v2-2s_ssd-{size}x{size}" for size in (256, 384, 512)]
@@ -199,9 +199,23 @@ def test_a_change_is_checked_like_a_file(changes, reason):
 YOLOX_TEMPLATES = sorted((TEMPLATES / "yolox_nano").glob("*.yaml"))
 
 
-def test_four_templates_of_yolox_nano_are_there_but_not_offered_yet():
-    assert [path.stem for path in YOLOX_TEMPLATES] == [f"yolox_nano-{size}x{size}" for size in (256, 384, 512, 640)]
-    assert list(config.bundled_templates()) == NAMES
+def test_four_templates_of_yolox_nano_are_offered_after_those_of_the_ssd():
+    names = [f"yolox_nano-{size}x{size}" for size in (256, 384, 512, 640)]
+    assert [path.stem for path in YOLOX_TEMPLATES] == names
+    assert list(config.bundled_templates()) == [*NAMES, *names]
+    assert list(config.ssd_templates()) == NAMES
+
+
+def test_what_only_ssds_can_do_is_refused_to_others():
+    config.require_ssd(config.loads(TEXT, source="text"), purpose="exported")
+    with pytest.raises(OptionError, match="yolox_nano-256x256: a model of this family cannot be exported yet"):
+        config.require_ssd(config.load_template(YOLOX_TEMPLATES[0]), purpose="exported")
+
+
+def test_the_optimizer_of_templates_that_name_none_is_sgd():
+    assert "optimizer:" not in TEXT
+    assert config.loads(TEXT, source="text").train.optimizer == "sgd"
+    assert config.load_template(YOLOX_TEMPLATES[0]).train.optimizer == "adamw"
 
 
 @pytest.mark.parametrize("path", YOLOX_TEMPLATES, ids=lambda path: path.stem)

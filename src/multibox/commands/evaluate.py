@@ -18,6 +18,7 @@ from multibox.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from multibox.config import Template
     from multibox.data.coco import CocoData, Record
     from multibox.runtime.contract import ExportInfo
     from multibox.runtime.protocol import Runtime
@@ -68,9 +69,8 @@ def evaluate(
 
     template = find_template(config)
     wanted = coco.split_list(classes)
-    runtime = with_tiles(
-        open_runtime(load_weights, template=template, classes=wanted or None, device=device), tile, tile_overlap
-    )
+    model = open_runtime(load_weights, template=template, classes=wanted or None, device=device)
+    runtime = with_tiles(model, tile, tile_overlap)
     names = evaluation.check_classes(runtime.classes, wanted)
     data = read_named_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
@@ -89,7 +89,7 @@ def evaluate(
     for line in output_files.limits(data):
         say(line)
     if save_metrics_to is not None:
-        size, complexity = _size_and_complexity(runtime)
+        size, complexity = _size_and_complexity(model)
         output_files.write_metrics_yaml(
             save_metrics_to,
             weights_path=load_weights,
@@ -142,20 +142,24 @@ def _refuse_overwriting(
 
 
 def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, None]:
-    """Mp and GFLOPs of the network, whatever form it is in, as the original reported them."""
+    """Mp and GFLOPs of the network, whatever form it is in, as the original reported them.
+
+    A file that says neither is an SSD, and those of all sizes have the same layers.
+    """
     info: ExportInfo | None = getattr(runtime, "info", None)
     if info is not None and info.size_mp is not None and info.complexity_gflops is not None:
         return info.size_mp, info.complexity_gflops
 
     from multibox import config
-    from multibox.config import bundled_templates
     from multibox.model.complexity import complexity_gflops, size_mp
 
-    template = config.load_template(next(iter(bundled_templates().values())))
+    template: Template = getattr(runtime, "template", None) or config.load_template(
+        next(iter(config.ssd_templates().values()))
+    )
     try:
-        from multibox.model import ssd
+        from multibox.model import detector
     except ModuleNotFoundError:
         say('Size and complexity are not reported: computing them needs PyTorch (pip install "multibox[train]").')
         return None, None
-    network = ssd.build_ssd(template, num_classes=len(runtime.classes))
+    network = detector.build(template, num_classes=len(runtime.classes))
     return size_mp(network), complexity_gflops(network, runtime.input_size)

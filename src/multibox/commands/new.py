@@ -23,7 +23,8 @@ def new(
     """Make a work directory for a model: its template, the commands, and weights to start from.
 
     Args:
-        template: Path of a template.yaml, or the name of a model: mobilenet_v2-2s_ssd-256x256, -384x384 or -512x512.
+        template: Path of a template.yaml, or the name of a model: mobilenet_v2-2s_ssd-256x256, -384x384 or -512x512;
+            yolox_nano-256x256, -384x384, -512x512 or -640x640.
         output: The work directory; made if it is not there. Files that are there and differ are kept.
         do_not_load_snapshot: Do not bring weights to start from.
         offline: Do not ask the network for them: take what is there, or what comes with multibox.

@@ -59,8 +59,9 @@ def train(
         val_data_roots: The folder of images of each of these.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
             MobileNetV2 classifier (.tflite), `bundled-classifier` or `bundled-detector` for those that come with
-            multibox, `bundled` for the one of the two that does better in a short trial, or `random`. Default: those
-            of the work directory, else `bundled`.
+            multibox, `bundled` for the one of the two that does better in a short trial, or `random`. A yolox_nano
+            starts from a .pth, `bundled` (its COCO weights), or `random`. Default: those of the work directory, else
+            `bundled`.
         resume_from: Checkpoint of a run to go on with, as if it had never stopped.
         save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.

@@ -37,9 +37,10 @@ def instantiate(
 ) -> Path:
     """The folder `output`, made ready to train in; what was done goes to `report`, line by line.
 
-    `template` is a file, or a bundled model's name or input size ("mobilenet_v2-2s_ssd-256x256", "256"). A file that
-    is there and differs is kept, whether a user edited it or put it there, and nothing is removed. Weights to start
-    from that cannot be fetched are reported and are no error: others come with the package. `offline` asks no network.
+    `template` is a file, a bundled model's name ("mobilenet_v2-2s_ssd-256x256"), or the input size of an SSD ("256"). A
+    file that is there and differs is kept, whether a user edited it or put it there, and nothing is removed. Weights to
+    start from that cannot be fetched are reported and are no error: others come with the package. `offline` asks no
+    network.
 
     Raises:
         TemplateError: there is no such template, it is wrong, or a file that it depends on is missing.
@@ -68,7 +69,7 @@ def instantiate(
 def _find_template(template: str | os.PathLike[str]) -> Path:
     bundled = config.bundled_templates()
     name = os.fspath(template)
-    by_size = {stem.rpartition("-")[2].partition("x")[0]: path for stem, path in bundled.items()}
+    by_size = {stem.rpartition("-")[2].partition("x")[0]: path for stem, path in config.ssd_templates().items()}
     if Path(name).is_file():
         # Links lead to the package; what a template depends on lies beside the real file.
         return Path(name).resolve()

@@ -19,7 +19,7 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "Pascal VOC": voc.read_voc,
     "labelme": labelme.read_labelme,
     "Open Images": open_images.read_open_images,
-    "CVAT": cvat.read,
+    "CVAT": cvat.read_cvat,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 

@@ -17,7 +17,7 @@ from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import Layout
 from multibox.data.shapes import Box, box_around, box_around_turned
 from multibox.data.text_files import read_text
-from multibox.data.yolo_places import below
+from multibox.data.yolo_places import shown_path
 from multibox.errors import DataError
 from multibox.wording import quoted
 
@@ -28,7 +28,7 @@ SHAPES = frozenset(("box", "polygon", "ellipse", "polyline", "points", "mask", "
 """Elements of an image that are objects; of these, the first three have a box to speak of."""
 
 
-def read(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
+def read_cvat(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a set with CVAT's XML, and the names of its classes in the order of the first file.
 
     Raises:
@@ -75,7 +75,7 @@ def _read_part(layout: Layout, split: str, tree: ElementTree.Element, classes: d
             item = _read_shape(shape, where, part, classes, (width or 1 << 30, height or 1 << 30))
             if item is not None:
                 objects.append(item)
-        part.images.append(LabelledImage(below(path, part.root), width, height, objects))
+        part.images.append(LabelledImage(shown_path(path, part.root), width, height, objects))
     return part
 
 

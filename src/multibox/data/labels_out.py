@@ -16,7 +16,7 @@ from multibox.data.coco import CocoData, Record
 from multibox.data.image_files import by_stem
 from multibox.data.label_formats import WRITERS, LabelFormat, LabelSet, file_name_of
 from multibox.data.labels import LabelledImage, LabelledObject
-from multibox.data.yolo_places import below
+from multibox.data.yolo_places import shown_path
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
 from multibox.wording import counted, listed, quoted
@@ -116,7 +116,7 @@ def _labelled(record: Record, root: Path) -> LabelledImage:
     rows = zip(record.labels.tolist(), corners.tolist(), record.is_crowd.tolist(), strict=True)
     objects = [LabelledObject(label, x1, y1, x2, y2, is_crowd) for label, (x1, y1, x2, y2), is_crowd in rows]
     # The name that the file has: the annotation may spell it otherwise.
-    return LabelledImage(below(record.path, root), record.width, record.height, objects)
+    return LabelledImage(shown_path(record.path, root), record.width, record.height, objects)
 
 
 def _is_turned(record: Record) -> bool:

@@ -49,9 +49,9 @@ class ConsoleDisplay:
         """A table for each split."""
         if not self._num_findings:
             self._console.print(Text(NOTHING_WRONG, style="green"))
-        tables = [_contents_table(split, held) for split, held in contents.items()]
-        if tables:
-            self._console.print(Group(Text(), *tables, Text(SIDES, style="dim")))
+        doctor_tables = [_contents_table(split, held) for split, held in contents.items()]
+        if doctor_tables:
+            self._console.print(Group(Text(), *doctor_tables, Text(SIDES, style="dim")))
 
     def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
         """A table of all input sizes, and the advice."""

@@ -27,6 +27,11 @@ class Losses(NamedTuple):
         """What is minimised."""
         return self.classes + self.boxes
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """What adds up to `total`, by its names."""
+        return {"classes": self.classes, "boxes": self.boxes}
+
 
 def multibox_loss(
     raw: RawOutput,

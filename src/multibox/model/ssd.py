@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,17 @@ from multibox.structures import RawOutput
 
 BACKBONES = {"mobilenet_v2": MobileNetV2}
 
+CLASS_BRANCH = "bbox_head.cls_convs."
+
 
 class SSD(nn.Module):
     """Single-shot detector of `num_classes` classes with `num_anchors[i]` anchors in each cell of level i.
 
     Output order: level by level; within a level row by row, cell by cell, the anchors of a cell innermost.
     """
+
+    has_background_rows: ClassVar[bool] = True
+    """Whether the layers of classes have a row for background, the last."""
 
     def __init__(self, backbone: nn.Module, *, num_anchors: Sequence[int], num_classes: int) -> None:
         super().__init__()
@@ -46,6 +51,11 @@ class SSD(nn.Module):
         backbone: Any = self.backbone
         blocks: list[nn.Module] = backbone.blocks_up_to(stride)
         return blocks
+
+    @staticmethod
+    def is_class_layer(key: str) -> bool:
+        """Whether a key of the state dict is that of a layer with one row per class, for each anchor."""
+        return key.startswith(CLASS_BRANCH) and key.split(".")[3] == "3"
 
     def scores(self, logits: Tensor) -> Tensor:
         """Scores (B, A, num_classes + 1) of logits: softmax over the classes and background."""

@@ -27,6 +27,11 @@ class TaskAlignedLosses(NamedTuple):
         """What is minimised."""
         return self.classes + self.objectness + self.boxes
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """What adds up to `total`, by its names."""
+        return {"classes": self.classes, "objectness": self.objectness, "boxes": self.boxes}
+
 
 def task_aligned_loss(
     raw: RawOutput,

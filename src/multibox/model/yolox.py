@@ -5,6 +5,8 @@ It answers as the SSD does: `RawOutput`, scores, and boxes that are deltas on an
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,9 @@ class YOLOX(nn.Module):
 
     Output order: level by level, finest first; within a level row by row, cell by cell.
     """
+
+    has_background_rows: ClassVar[bool] = False
+    """Whether the layers of classes have a row for background: objectness is a layer of its own."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -39,6 +44,11 @@ class YOLOX(nn.Module):
     def blocks_up_to(self, stride: int) -> list[nn.Module]:
         """The blocks of the backbone, from the first, that shrink the image to 1 / `stride` at most."""
         return self.backbone.blocks_up_to(stride)
+
+    @staticmethod
+    def is_class_layer(key: str) -> bool:
+        """Whether a key of the state dict is that of a layer with one row per class."""
+        return key.startswith("bbox_head.levels.") and key.split(".")[3] == "classes"
 
     def scores(self, logits: Tensor) -> Tensor:
         """Scores (B, A, num_classes + 1) of logits: class x objectness, and for background what objectness leaves.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multibox.model.detector import Detector
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.openvino_graph import core
 from multibox.structures import RawOutput
 
@@ -44,7 +44,7 @@ def compile_module(module: nn.Module, *, input_size: int, precision: torch.dtype
     return core().compile_model(converted, "CPU", settings)
 
 
-def compile_network(model: SSD, *, input_size: int) -> Callable[[Tensor], RawOutput]:
+def compile_network(model: Detector, *, input_size: int) -> Callable[[Tensor], RawOutput]:
     """A function from images (B, 3, S, S), RGB in 0..1, to what `model` makes of them now, in float32."""
     request = compile_module(
         _Outputs(fold(model)), input_size=input_size, precision=torch.float32
@@ -60,7 +60,7 @@ def compile_network(model: SSD, *, input_size: int) -> Callable[[Tensor], RawOut
 class _Outputs(nn.Module):
     """A detector whose outputs are a plain pair, which tracing understands."""
 
-    def __init__(self, model: SSD) -> None:
+    def __init__(self, model: Detector) -> None:
         super().__init__()
         self.model = model
 

@@ -11,9 +11,9 @@ import torch
 from multibox.config import Template
 from multibox.data.images import resize, to_input
 from multibox.errors import OptionError
-from multibox.model.anchors import make_anchors
-from multibox.model.postprocess import postprocess
-from multibox.model.ssd import SSD, strides
+from multibox.model import detector
+from multibox.model.detector import Detector
+from multibox.model.postprocess import select
 from multibox.runtime.compiled import compile_network
 from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image, RawOutput
@@ -28,7 +28,7 @@ class TorchRuntime(CheckedRuntime):
 
     def __init__(
         self,
-        model: SSD,
+        model: Detector,
         template: Template,
         classes: Sequence[str],
         *,
@@ -40,11 +40,11 @@ class TorchRuntime(CheckedRuntime):
         self.input_size = template.input.size
         self.threshold = threshold
         self._model = model
-        self._template = template
+        self.template = template
         self._device = device
         self._forward = forward or self._evaluate
         self._lock = threading.Lock()
-        self._anchors = make_anchors(template.model.anchors_px, strides(model), template.input.size)
+        self._anchors = detector.anchors(model, template)
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image; all are one batch.
@@ -67,7 +67,7 @@ class TorchRuntime(CheckedRuntime):
         """
         return TorchRuntime(
             self._model,
-            self._template,
+            self.template,
             self.classes,
             threshold=self.threshold,
             forward=compile_network(self._model, input_size=self.input_size),
@@ -86,12 +86,12 @@ class TorchRuntime(CheckedRuntime):
         # One thread at a time: the mode belongs to the model, and PyTorch uses all cores for one batch anyway.
         with self._lock, torch.inference_mode():
             raw = self._forward(batch)
-        return postprocess(
+        return select(
             raw.deltas.float().cpu().numpy(),
-            raw.logits.float().cpu().numpy(),
+            detector.scores(self._model, raw.logits.float().cpu().numpy()),
             self._anchors,
-            variances=self._template.model.box_variances,
-            config=self._template.postprocess,
+            variances=self.template.model.box_variances,
+            config=self.template.postprocess,
         )
 
 

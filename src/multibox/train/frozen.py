@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from multibox.model.detector import Detector
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.runtime.compiled import compile_module
 from multibox.structures import RawOutput
 
 
-def freeze(model: SSD, stride: int) -> int:
+def freeze(model: Detector, stride: int) -> int:
     """Keep the stages up to this stride from training, their batch statistics too, and return their number of blocks.
 
     It has to be called again whenever the model was put into training mode.
@@ -27,7 +27,7 @@ def freeze(model: SSD, stride: int) -> int:
 class TrainedStages(nn.Module):
     """A network without its first blocks: it goes on from what these make of the images."""
 
-    def __init__(self, model: SSD, first_block: int) -> None:
+    def __init__(self, model: Detector, first_block: int) -> None:
         super().__init__()
         self.model, self.first_block = model, first_block
 
@@ -42,7 +42,7 @@ def bytes_to_input(images: Tensor) -> Tensor:
 
 
 def frozen_stages(
-    model: SSD, stride: int, *, input_size: int, device: torch.device, precision: torch.dtype
+    model: Detector, stride: int, *, input_size: int, device: torch.device, precision: torch.dtype
 ) -> Callable[[Tensor], Tensor]:
     """A function from RGB bytes (B, S, S, 3) to what the stages up to this stride make of them.
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from multibox.config import MosaicConfig
 from multibox.data.loader import TrainLoader
 from multibox.evaluate.average_precision import Metrics
-from multibox.model.loss import Losses
 from multibox.signals import interruption
+from multibox.train.objective import StepLosses
 from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
 from multibox.train.saving import RunFolder, RunLog
 from multibox.train.schedule import rate_factor
@@ -163,18 +163,20 @@ class MeanLosses:
     def __init__(self) -> None:
         # Where the losses are: adding them up waits for nothing.
         self._sums: Tensor | None = None
+        self._names: tuple[str, ...] = ("classes", "boxes")
         self._count = 0
 
-    def add(self, losses: Losses) -> None:
+    def add(self, losses: StepLosses) -> None:
         """Count one more step."""
-        values = torch.stack([losses.total, losses.classes, losses.boxes]).detach().double()
+        self._names = tuple(losses.parts)
+        values = torch.stack([losses.total, *losses.parts.values()]).detach().double()
         self._sums = values if self._sums is None else self._sums + values
         self._count += 1
 
     def means(self, over_processes: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
-        """Total, classes, boxes; each process knows its own images, so the whole batch's loss is the mean over them."""
-        sums = over_processes(torch.zeros(3, dtype=torch.float64) if self._sums is None else self._sums)
-        names = ("loss", "loss_classes", "loss_boxes")
+        """Total and parts; each process knows its own images, so the whole batch's loss is the mean over them."""
+        names = ("loss", *(f"loss_{name}" for name in self._names))
+        sums = over_processes(torch.zeros(len(names), dtype=torch.float64) if self._sums is None else self._sums)
         return dict(zip(names, (sums / max(1, self._count)).tolist(), strict=True))
 
 
@@ -260,8 +262,8 @@ def _has_lost_patience(run: TrainingRun, num_steps: int) -> bool:
 
 
 def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
-    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} (classes {means['loss_classes']:.3f}, "
-    text += f"boxes {means['loss_boxes']:.3f})  {speed:.1f} img/s"
+    parts = ", ".join(f"{name.removeprefix('loss_')} {mean:.3f}" for name, mean in means.items() if name != "loss")
+    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} ({parts})  {speed:.1f} img/s"
     if scores["ap"] is not None:
         text += f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
     return text

@@ -18,7 +18,8 @@ from multibox.data.description import describe
 from multibox.data.loader import TrainLoader
 from multibox.errors import OptionError
 from multibox.machine import free_memory_bytes, provenance
-from multibox.model import ssd
+from multibox.model import detector
+from multibox.model.detector import Detector
 from multibox.train.devices import connect, num_readers, processes_here
 from multibox.train.distributed import Processes, run_id
 from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
@@ -98,7 +99,7 @@ def train(
         template = without_mosaics(template)
     output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
-    model = ssd.build_ssd(template, num_classes=len(train_data.classes))
+    model = detector.build(template, num_classes=len(train_data.classes))
     if resume is not None and resume.training is not None:
         model.load_state_dict(resume.training["model"])
     elif start is not None:
@@ -205,7 +206,7 @@ def without_mosaics(template: Template) -> Template:
 def assemble(
     fabric: Fabric,
     template: Template,
-    model: ssd.SSD,
+    model: Detector,
     dataset: Dataset,
     val_data: CocoData | None,
     output: Path,

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from multibox import config
-from multibox.config import Template
+from multibox.config import SSDConfig, Template
 from multibox.data.coco import CocoData
 from multibox.data.dataset import Dataset
 from multibox.data.images import resize, to_input
 from multibox.errors import OptionError
 from multibox.model import ssd
 from multibox.model.anchors import Choice, choose_anchors
+from multibox.model.detector import Detector
 from multibox.structures import FloatArray
 from multibox.train.batch_norm import estimate_statistics
 from multibox.weights import origin
@@ -35,9 +36,14 @@ def with_anchors(
     seed: int,
     say: Callable[[str], None],
 ) -> Template:
-    """The template with the anchors of this run: of the start, of the template, or fitted ones if clearly better."""
+    """The template with the anchors of this run: of the start, of the template, or fitted ones if clearly better.
+
+    A family whose anchors follow from its strides has no others.
+    """
     if resume is not None:
         return config.replace(template, model=resume.template.model)
+    if not isinstance(template.model, SSDConfig):
+        return template
     offered = [start.anchors_px if start is not None else template.model.anchors_px]
     if template.model.anchors_px not in offered:
         offered.append(template.model.anchors_px)
@@ -82,7 +88,7 @@ def with_frozen_stages(template: Template, start: StartingPoint | None, resume: 
 
 
 def put_start(
-    start: StartingPoint, model: ssd.SSD, classes: Sequence[str], dataset: Dataset, template: Template
+    start: StartingPoint, model: Detector, classes: Sequence[str], dataset: Dataset, template: Template
 ) -> str:
     """Put the starting weights into the model, and say in one line what was carried over.
 

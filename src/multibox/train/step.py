@@ -13,19 +13,22 @@ from torch import Tensor, nn
 from multibox.config import Template
 from multibox.data.dataset import Batch
 from multibox.errors import TrainingError
-from multibox.model import ssd
-from multibox.model.anchors import make_anchors
-from multibox.model.loss import Losses, multibox_loss
+from multibox.model.detector import Detector
 from multibox.model.matching import pad
 from multibox.structures import RawOutput
 from multibox.train.average import WeightAverage
 from multibox.train.batch_norm import synchronise_batch_norm
 from multibox.train.distributed import Processes
 from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
+from multibox.train.objective import Objective, StepLosses, make_objective
 from multibox.train.progress import Counters
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+ADAMW_BETA2 = 0.999
+"""Decay of AdamW's mean of squared gradients, as published (Loshchilov and Hutter, 2019)."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,23 @@ class Learner:
 
     `model` has the weights that are trained, `network` is what a batch goes through: the same without the frozen
     stages, as the device runs it. `run_frozen` makes the input of `network` from RGB bytes (B, S, S, 3); it is None
-    where nothing is frozen. `average` has the weights that are validated and saved, `anchors` (A, 4) are on the device.
+    where nothing is frozen. `average` has the weights that are validated and saved, `objective` what is minimised.
     """
 
     fabric: Fabric
     processes: Processes
     template: Template
-    model: ssd.SSD
+    model: Detector
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    average: WeightAverage[ssd.SSD]
-    anchors: Tensor
+    average: WeightAverage[Detector]
+    objective: Objective
     run_frozen: Callable[[Tensor], Tensor] | None
     check: FiniteCheck
 
 
 def make_learner(
-    fabric: Fabric, processes: Processes, template: Template, model: ssd.SSD, *, start_share: float, name_of_rate: str
+    fabric: Fabric, processes: Processes, template: Template, model: Detector, *, start_share: float, name_of_rate: str
 ) -> Learner:
     """A learner on the devices of `fabric`, from a network that has its starting weights.
 
@@ -62,16 +65,11 @@ def make_learner(
     if processes.count > 1 and basic.batch_size < settings.sync_norm_below:
         synchronise_batch_norm(model.to(device))
     # Before the devices are set up: several processes share the gradients of what trains.
-    model.bbox_head.loss_weights.requires_grad_(settings.loss.learn_balance)
+    objective = make_objective(model, template, device)
     num_frozen = freeze(model.train(), settings.frozen_stride)
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=basic.base_learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
+    network, optimizer = fabric.setup(
+        TrainedStages(model, num_frozen) if num_frozen else model, _optimizer(model, template)
     )
-    network, optimizer = fabric.setup(TrainedStages(model, num_frozen) if num_frozen else model, optimizer)
-    anchors = make_anchors(template.model.anchors_px, ssd.strides(model), template.input.size)
     return Learner(
         fabric=fabric,
         processes=processes,
@@ -80,7 +78,7 @@ def make_learner(
         network=network,
         optimizer=optimizer,
         average=WeightAverage(model, decay=settings.ema_decay, start_share=start_share),
-        anchors=torch.from_numpy(anchors).to(device),
+        objective=objective,
         run_frozen=_frozen_stages(fabric, template, model) if num_frozen else None,
         check=FiniteCheck(
             is_delayed=device.type != "cpu", remedy=f"Lower {name_of_rate}, now {basic.base_learning_rate:g}."
@@ -88,28 +86,23 @@ def make_learner(
     )
 
 
-def step(learner: Learner, batch: Batch, counters: Counters, *, rate: float) -> Losses:
+def step(learner: Learner, batch: Batch, counters: Counters, *, rate: float) -> StepLosses:
     """Learn from one batch at the learning rate `rate`, and return its losses.
 
     Raises:
         TrainingError: the loss or the gradients are not finite; on a graphics card it may be those of the step before.
     """
-    template = learner.template
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    losses = multibox_loss(
+    losses = learner.objective(
         _forward(learner, batch),
         pad(batch.targets, learner.fabric.device),
-        learner.anchors,
-        learner.model.bbox_head.loss_weights,
-        config=template.train.loss,
-        variances=template.model.box_variances,
         average_over_processes=learner.processes.mean,
     )
     learner.check.add_losses(losses, counters)
     learner.optimizer.zero_grad()
     learner.fabric.backward(losses.total)
-    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), template.train.max_gradient_norm)
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), learner.template.train.max_gradient_norm)
     learner.check.add_gradient_norm(norm, counters)
     learner.optimizer.step()
     learner.average.update(counters.step)
@@ -129,12 +122,12 @@ class FiniteCheck:
         self._remedy = remedy
         self._waiting: list[tuple[Tensor, Callable[[], str]]] = []
 
-    def add_losses(self, losses: Losses, counters: Counters) -> None:
+    def add_losses(self, losses: StepLosses, counters: Counters) -> None:
         """Look at the losses of the step after those that `counters` counts, or let them wait for the next step."""
         where = _where(counters)
 
         def message() -> str:
-            parts = f"boxes {losses.boxes.item():.3g}, classes {losses.classes.item():.3g}"
+            parts = ", ".join(f"{name} {losses.parts[name].item():.3g}" for name in sorted(losses.parts))
             return f"Loss is not finite at {where} ({parts})."
 
         self.settle()
@@ -162,6 +155,16 @@ class FiniteCheck:
             self.settle()
 
 
+def _optimizer(model: nn.Module, template: Template) -> torch.optim.Optimizer:
+    """The optimizer of what is to be trained of a network."""
+    settings, rate = template.train, template.hyper_parameters.basic.base_learning_rate
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "adamw":
+        betas = (settings.momentum, ADAMW_BETA2)
+        return torch.optim.AdamW(trained, lr=rate, betas=betas, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.SGD(trained, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
 def _where(counters: Counters) -> str:
     return f"epoch {counters.epoch + 1}, step {counters.step_in_epoch + 1}"
 
@@ -176,7 +179,7 @@ def _forward(learner: Learner, batch: Batch) -> RawOutput:
     return raw
 
 
-def _frozen_stages(fabric: Fabric, template: Template, model: ssd.SSD) -> Callable[[Tensor], Tensor]:
+def _frozen_stages(fabric: Fabric, template: Template, model: Detector) -> Callable[[Tensor], Tensor]:
     return frozen_stages(
         model,
         template.train.frozen_stride,

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 BUNDLED = "bundled"
-"""What stands for the package's own weights where a path is expected: the better of the two for the data."""
+"""What stands for the package's own weights where a path is expected.
+
+Of an SSD, these are the better of two for the data; of YOLOX-Nano, those of `coco_detector`.
+"""
 
 CLASSIFIER, DETECTOR = "bundled-classifier", "bundled-detector"
 """What stands for one of the two, by what their backbone was first taught; the former serves where none is tried."""

@@ -26,13 +26,13 @@ from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path, check_regular
-from multibox.model import quantized, ssd
+from multibox.model import detector, quantized
+from multibox.model.detector import Detector
 from multibox.model.folding import fold
+from multibox.model.ssd import SSD
 from multibox.plain_yaml import is_unicode
 from multibox.weights.checked import check_weights
 from multibox.weights.coco_classes import COCO_CLASSES
-
-CLASS_BRANCH = "bbox_head.cls_convs."
 
 NNCF_NAMES = ("nncf_module.", "__nncf_hooks", "external_quantizers.", ".pre_ops.", ".post_ops.")
 """Parts of the names of weights in a network that some version of NNCF compressed as a PyTorch model."""
@@ -52,16 +52,17 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None
     quantization: Mapping[str, Any] | None = None
 
-    def build(self) -> ssd.SSD:
+    def build(self) -> Detector:
         """The network with these weights, in evaluation mode; of a compressed model, folded and quantised."""
         model = self.build_float()
         if self.quantization is None:
             return model
+        assert isinstance(model, SSD), "only SSDs are compressed"
         return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
 
-    def build_float(self) -> ssd.SSD:
+    def build_float(self) -> Detector:
         """The network with these weights, in evaluation mode, in floating point whatever becomes of it."""
-        model = ssd.build_ssd(self.template, num_classes=len(self.classes))
+        model = detector.build(self.template, num_classes=len(self.classes))
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
@@ -114,7 +115,7 @@ def load(path: str | os.PathLike[str], *, template: Template | None = None) -> C
         )
     num_classes = _count_classes(path, weights, template)
     classes = _classes(path, meta.pop("CLASSES", None), num_classes)
-    expected = ssd.build_ssd(template, num_classes=num_classes).state_dict()
+    expected = detector.build(template, num_classes=num_classes).state_dict()
     check_weights(weights, expected, source=path)
     weights = {key: weights.get(key, value) for key, value in expected.items()}
     training = content.get("training")
@@ -216,11 +217,10 @@ def _check_quantization(path: str | os.PathLike[str], checkpoint: Checkpoint) ->
 
 
 def _count_classes(path: str | os.PathLike[str], weights: Mapping[str, Tensor], template: Template) -> int:
-    bias = weights.get(f"{CLASS_BRANCH}0.3.bias")
-    num_anchors = len(template.model.anchors_px[0])
-    if bias is None or bias.ndim != 1 or bias.shape[0] % num_anchors or bias.shape[0] // num_anchors < 2:
+    num_classes = detector.count_classes(template, weights)
+    if num_classes is None:
         raise CheckpointError(f"{path}: these are no weights of the model {template.name}.")
-    return bias.shape[0] // num_anchors - 1
+    return num_classes
 
 
 def _classes(path: str | os.PathLike[str], names: Any, num_classes: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multibox.config import Template
+from multibox.config import SSDConfig, Template
 from multibox.errors import CheckpointError
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.fetch import are_initial_weights
@@ -92,7 +92,8 @@ def default_starts(
         name = initial_weights(work_directory, template, classes)
         missing = f"{load_weights}: not there" if load_weights else "No --load-weights"
         remark = f"{missing}{';' if load_weights else ':'} starting from {name}."
-    names = [CLASSIFIER, DETECTOR] if name == BUNDLED else [name]
+    has_two = name == BUNDLED and isinstance(template.model, SSDConfig)
+    names = [CLASSIFIER, DETECTOR] if has_two else [name]
     return [open_starting_point(each, template) for each in names], remark
 
 

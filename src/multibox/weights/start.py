@@ -9,12 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from multibox.config import Template
+from multibox.config import SSDConfig, Template
 from multibox.data.coco import CocoData
+from multibox.errors import OptionError
 from multibox.files import kind_of
 from multibox.model.anchors import LevelSizes
 from multibox.weights import bundled, checkpoint, from_classifier
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
+from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.from_openvino import read_ir
 from multibox.weights.origin import WeightsOrigin, known_classes, origin_of, origin_of_packaged
 
@@ -45,13 +47,23 @@ class StartingPoint:
 def open_starting_point(path: str | os.PathLike[str], template: Template) -> StartingPoint:
     """The starting point in a .pth file, an OpenVINO IR (.xml, .bin), a .safetensors, or a classifier (.tflite).
 
-    "bundled-classifier" and "bundled-detector" stand for the package's own, "bundled" for the former.
+    Words stand for the package's own: for an SSD "bundled-classifier" and "bundled-detector", "bundled" for the former;
+    for YOLOX-Nano "bundled", its COCO weights.
 
     Anchors of a model of another input size are scaled to the template's.
 
     Raises:
         CheckpointError: the file cannot be read or holds another network.
+        OptionError: no network of the template's family can start from this.
     """
+    is_ssd = isinstance(template.model, SSDConfig)
+    if not is_ssd and os.fspath(path) == BUNDLED:
+        return _coco_start(template)
+    if not is_ssd and not _suits_yolox(path):
+        raise OptionError(
+            f"{path}: {template.name} cannot start from this. Name a .pth of this family, `bundled` for the COCO "
+            "weights that come with multibox, or `random`."
+        )
     if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == bundled.SUFFIX:
         return _of_starting_weights(path, template)
     if kind_of(path) == "openvino":
@@ -62,9 +74,28 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
         weights = from_classifier.read_classifier(path)
         return StartingPoint(weights, None, template.model.anchors_px, True, str(path), origin_of(path))
     found = checkpoint.load(path, template=template)
+    if type(found.template.model) is not type(template.model):
+        raise OptionError(
+            f"{path}: these are weights of {found.template.name}, which is of another family than {template.name}. "
+            "Train with a template of that family, or leave --load-weights out."
+        )
     anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
     origin = origin_of(path, recorded=found.meta.get("start_origin"))
     return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path), origin)
+
+
+def _suits_yolox(path: str | os.PathLike[str]) -> bool:
+    is_other = kind_of(path) == "openvino" or Path(path).suffix.lower() in (bundled.SUFFIX, from_classifier.SUFFIX)
+    return os.fspath(path) not in BUNDLED_KINDS and not is_other
+
+
+def _coco_start(template: Template) -> StartingPoint:
+    """YOLOX-Nano with the COCO weights that come with the package."""
+    file = bundled.coco_detector()
+    read = bundled.read_bundled(file)
+    origin = origin_of_packaged(file, source=read.origin, is_ours=True)
+    name = f"{BUNDLED} ({file.name}): {read.origin}"
+    return StartingPoint(read.weights, COCO_CLASSES, template.model.anchors_px, False, name, origin)
 
 
 def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> StartingPoint:

@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from multibox.errors import CheckpointError
-from multibox.model import ssd
+from multibox.model.detector import Detector
 from multibox.weights.checked import COUNTER
-from multibox.weights.checkpoint import CLASS_BRANCH
 from multibox.wording import listed
 
 HEAD = "bbox_head."
 
 
 def transfer(
-    model: ssd.SSD, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
+    model: Detector, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
 ) -> str:
     """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
 
-    Rows of the classification layers go by class name, background included; those of new classes keep their fresh
-    values. Without names (`source_classes` None) only background is carried. Everything else is copied; of weights
-    without a head, the head stays fresh.
+    Rows of the classification layers go by class name, background included where there is one; those of new classes
+    keep their fresh values. Without names (`source_classes` None) only background is carried. Everything else is
+    copied, objectness too; of weights without a head, the head stays fresh.
 
     Raises:
         CheckpointError: a weight is missing or has another shape.
     """
     has_head = any(key.startswith(HEAD) for key in weights)
     own = model.state_dict() if has_head else model.backbone.state_dict(prefix="backbone.")
-    names = [*classes, None]
-    source_names: list[str | None] = [*source_classes, None] if source_classes is not None else []
+    others = [None] if model.has_background_rows else []
+    names = [*classes, *others]
+    source_names: list[str | None] = [*source_classes, *others] if source_classes is not None else []
     for key, value in own.items():
         given = weights.get(key)
         if given is None and key.endswith(COUNTER):
@@ -39,11 +39,11 @@ def transfer(
         if (
             given is None
             or given.shape[1:] != value.shape[1:]
-            or (given.shape != value.shape and not _is_class_layer(key))
+            or (given.shape != value.shape and not model.is_class_layer(key))
         ):
             shape = "missing" if given is None else f"{list(given.shape)}, not {list(value.shape)}"
             raise CheckpointError(f"The starting weights do not fit the template: `{key}` is {shape}.")
-        if not _is_class_layer(key):
+        if not model.is_class_layer(key):
             value.copy_(given)
             continue
         rows = given.unflatten(0, (-1, _source_count(given, value, len(names), source_names)))
@@ -57,14 +57,11 @@ def transfer(
         return "Carried over: the backbone; the head starts fresh."
     carried = [name for name in classes if name in source_names]
     fresh = [name for name in classes if name not in source_names]
-    parts = [f"all layers but the class rows; class rows of {listed(['background', *carried])}"]
+    rows = listed([*(["background"] if model.has_background_rows else []), *carried])
+    parts = ["all layers but the class rows", *([f"class rows of {rows}"] if rows else [])]
     if fresh:
         parts.append(f"{listed(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
     return "Carried over: " + "; ".join(parts) + "."
-
-
-def _is_class_layer(key: str) -> bool:
-    return key.startswith(CLASS_BRANCH) and key.split(".")[3] == "3"
 
 
 def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequence[str | None]) -> int:

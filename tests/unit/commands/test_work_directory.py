@@ -14,7 +14,7 @@ import yaml
 
 from multibox import config
 from multibox.commands.work_directory import instantiate
-from multibox.config import bundled_templates
+from multibox.config import bundled_templates, ssd_templates
 from multibox.errors import TemplateError
 from multibox.weights.resolve import initial_weights
 
@@ -71,15 +71,14 @@ def lines() -> list[str]:
     return []
 
 
-def test_bundled_templates_are_the_three_models_and_named_as_their_files():
+def test_bundled_templates_are_named_as_their_files():
     found = bundled_templates()
-    assert list(found) == [f"mobilenet_v2-2s_ssd-{size}x{size}" for size in (256, 384, 512)]
     assert [config.load_template(path).name for path in found.values()] == list(found)
 
 
 def test_mosaics_of_every_input_stop_shrinking_at_the_same_share_of_it():
     # Anchors grow with the input, and so must the objects that they are to meet (docs/decisions/0011).
-    templates = [config.load_template(path) for path in bundled_templates().values()]
+    templates = [config.load_template(path) for path in ssd_templates().values()]
     mosaics = [template.train.augment.mosaic for template in templates]
     assert [mosaic.min_object_px for mosaic in mosaics if mosaic] == [16, 24, 32]
     assert [template.input.size / 16 for template in templates] == [16, 24, 32]
@@ -92,6 +91,13 @@ def test_work_directory_holds_the_template_and_the_scripts(tmp_path, lines, name
     assert names(folder) == sorted([*SCRIPTS, "template.yaml"])
     bundled = bundled_templates()["mobilenet_v2-2s_ssd-384x384"]
     assert (folder / "template.yaml").read_bytes() == bundled.read_bytes()
+    assert lines == []
+
+
+def test_a_work_directory_of_yolox_nano_needs_no_network(tmp_path, lines):
+    folder = instantiate("yolox_nano-640x640", tmp_path / "work", offline=True, report=lines.append)
+    assert names(folder) == sorted([*SCRIPTS, "template.yaml"])
+    assert config.load_template(folder / "template.yaml").name == "yolox_nano-640x640"
     assert lines == []
 
 

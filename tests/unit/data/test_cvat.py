@@ -27,7 +27,7 @@ def write(folder: Path, inner: str, file_name: str = "annotations.xml") -> None:
 def read(folder: Path) -> Labels:
     layout = find_layout(folder)
     assert layout.format == "CVAT"
-    parts, names = cvat.read(layout)
+    parts, names = cvat.read_cvat(layout)
     assert names == {0: "cat", 1: "dog"}
     return parts["train"]
 
@@ -84,7 +84,7 @@ def test_a_missing_image_is_named(tmp_path):
 def test_a_video_is_refused_with_what_to_export_instead(tmp_path):
     (tmp_path / "annotations.xml").write_text('<annotations><track id="0" label="cat"/></annotations>')
     with pytest.raises(DataError, match="CVAT for images"):
-        cvat.read(find_layout(tmp_path))
+        cvat.read_cvat(find_layout(tmp_path))
 
 
 def test_two_files_of_no_split_are_a_question(tmp_path):
@@ -99,7 +99,7 @@ def test_a_split_has_its_own_images_not_those_of_another(tmp_path):
         write(tmp_path, "", f"annotations_{split}.xml")
         (tmp_path / "images" / split).mkdir()
     (tmp_path / "images/a.png").rename(tmp_path / "images/train/a.png")
-    parts, _ = cvat.read(find_layout(tmp_path))
+    parts, _ = cvat.read_cvat(find_layout(tmp_path))
     assert parts["train"].root == tmp_path / "images/train"
     assert len(parts["train"].images) == 1
     assert parts["val"].images == []

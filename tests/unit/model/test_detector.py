@@ -56,3 +56,34 @@ def test_strides_are_those_of_the_feature_maps(template: Template) -> None:
     network = detector.build(template, num_classes=1).eval()
     maps = network.backbone(torch.rand(1, 3, 128, 128))
     assert detector.strides_of(network) == [128 // x.shape[-1] for x in maps]
+
+
+def test_cell_middles_are_the_middles_of_cells(template: Template) -> None:
+    network = detector.build(template, num_classes=1)
+    middles = detector.cell_middles(network, template)
+    first_stride, last_stride = detector.strides_of(network)[0], detector.strides_of(network)[-1]
+    np.testing.assert_allclose(middles[0] * 256, [first_stride / 2, first_stride / 2], rtol=1e-6)
+    np.testing.assert_allclose(middles[-1] * 256, [256 - last_stride / 2, 256 - last_stride / 2], rtol=1e-6)
+    # An SSD's anchors have their centres there already.
+    offset = (template.model.anchor_offset - 0.5) * first_stride
+    anchor = detector.anchors(network, template)[0] * 256
+    np.testing.assert_allclose((anchor[:2] + anchor[2:]) / 2, middles[0] * 256 + offset, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 80])
+def test_weights_tell_their_number_of_classes(template: Template, num_classes: int) -> None:
+    weights = detector.build(template, num_classes=num_classes).state_dict()
+    assert detector.count_classes(template, weights) == num_classes
+
+
+def test_weights_of_one_family_have_no_classes_in_another() -> None:
+    ssd, yolox = (config.load_template(TEMPLATES / name) for name in FILES.values())
+    assert detector.count_classes(ssd, detector.build(yolox, num_classes=3).state_dict()) is None
+    assert detector.count_classes(yolox, detector.build(ssd, num_classes=3).state_dict()) is None
+
+
+def test_scores_of_arrays_are_those_of_the_network(template: Template) -> None:
+    network = detector.build(template, num_classes=2)
+    logits = np.random.default_rng(0).normal(0, 4, (2, 50, 3)).astype(np.float32)
+    expected = network.scores(torch.from_numpy(logits)).numpy()
+    np.testing.assert_allclose(detector.scores(network, logits), expected, atol=1e-6)

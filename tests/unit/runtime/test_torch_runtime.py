@@ -13,17 +13,22 @@ import torch
 
 from multibox import config
 from multibox.errors import OptionError
-from multibox.model import ssd
+from multibox.model import detector
 from multibox.runtime.torch_runtime import TorchRuntime, pick_device
 from multibox.structures import Detections, Image
 
 
-@pytest.fixture(scope="module")
-def runtime(tiny_template_file: Path) -> TorchRuntime:
+@pytest.fixture(scope="module", params=["SSD", "YOLOX-Nano"])
+def runtime(request: pytest.FixtureRequest, tiny_template_file: Path, tiny_yolox_file: Path) -> TorchRuntime:
     """A network of random weights, whose scores are near enough to chance for it to find something everywhere."""
     torch.manual_seed(0)
-    template = config.load_template(tiny_template_file)
-    return TorchRuntime(ssd.build_ssd(template, num_classes=2).eval(), template, ["a", "b"])
+    template = config.load_template(tiny_template_file if request.param == "SSD" else tiny_yolox_file)
+    network = detector.build(template, num_classes=2).eval()
+    for name, module in network.named_modules():
+        if name.endswith((".classes", ".objectness")):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    return TorchRuntime(network, template, ["a", "b"])
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from torch import nn
 
 from multibox import config
 from multibox.data import coco
+from multibox.model.yolox import YOLOX
 from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
 from multibox.train.run import train
 from multibox.weights.start import open_starting_point
@@ -29,6 +30,19 @@ def test_the_rest_of_the_network_goes_on_from_what_the_frozen_stages_give(tiny_m
     with torch.no_grad():
         whole = tiny_model(bytes_to_input(images))
         parts = TrainedStages(tiny_model, len(tiny_model.blocks_up_to(stride)))(run(images))
+    for expected, found in zip(whole, parts, strict=True):
+        assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("stride", "num_blocks"), [(2, 1), (4, 2), (8, 3)])
+def test_yolox_nano_goes_on_from_what_its_frozen_stages_give(stride, num_blocks):
+    network = YOLOX(num_classes=2).eval()
+    images = torch.randint(256, (3, 96, 96, 3), dtype=torch.uint8)
+    assert freeze(network, stride) == num_blocks
+    run = frozen_stages(network, stride, input_size=96, device=torch.device("cpu"), precision=torch.float32)
+    with torch.no_grad():
+        whole = network(bytes_to_input(images))
+        parts = TrainedStages(network, num_blocks)(run(images))
     for expected, found in zip(whole, parts, strict=True):
         assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 

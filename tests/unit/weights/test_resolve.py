@@ -70,6 +70,11 @@ def test_bundled_weights_are_two_starts_and_nothing_is_said(tiny, tmp_path):
     assert remark is None
 
 
+def test_bundled_weights_of_yolox_nano_are_one_start(tiny_yolox_file, tmp_path):
+    starts, _ = default_starts(BUNDLED, config.load_template(tiny_yolox_file), tmp_path, ["cell"])
+    assert [start.name.split()[0] for start in starts] == ["bundled"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

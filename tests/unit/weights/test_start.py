@@ -7,10 +7,11 @@ import torch
 
 from multibox import config
 from multibox.config import Template
-from multibox.errors import CheckpointError
-from multibox.model import ssd
+from multibox.errors import CheckpointError, OptionError
+from multibox.model import detector, ssd
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
+from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.start import open_starting_point
 
 TEMPLATES = Path(__file__).parents[3] / "src/multibox/templates"
@@ -102,3 +103,43 @@ def test_classes_of_an_unknown_exported_model_are_not_guessed(shared, tmp_path):
 def test_a_missing_file_is_named(tmp_path, name):
     with pytest.raises(CheckpointError, match=name):
         open_starting_point(tmp_path / name, template(256))
+
+
+@pytest.fixture(scope="module")
+def yolox() -> Template:
+    return config.load_template(TEMPLATES / "yolox_nano/yolox_nano-384x384.yaml")
+
+
+def test_bundled_means_the_coco_weights_for_yolox_nano(yolox):
+    start = open_starting_point("bundled", yolox)
+    assert (start.classes, start.is_folded) == (COCO_CLASSES, False)
+    assert start.anchors_px == yolox.model.anchors_px
+    assert start.origin.licence.startswith("Apache-2.0")
+    detector.build(yolox, num_classes=80).load_state_dict(dict(start.weights))
+
+
+@pytest.mark.parametrize(
+    "name", ["bundled-classifier", "bundled-detector", "a.xml", "a.bin", "a.tflite", "a.safetensors"]
+)
+def test_what_an_ssd_may_start_from_is_refused_to_yolox_nano(yolox, name):
+    with pytest.raises(OptionError, match=f"^{name}: yolox_nano-384x384 cannot start from this"):
+        open_starting_point(name, yolox)
+
+
+def test_a_checkpoint_of_another_family_is_no_start(tmp_path, weights, yolox):
+    checkpoint.save(tmp_path / "ssd.pth", Checkpoint(weights, ("cat", "dog"), template(256)))
+    other = detector.build(yolox, num_classes=2).state_dict()
+    checkpoint.save(tmp_path / "yolox.pth", Checkpoint(other, ("cat", "dog"), yolox))
+    with pytest.raises(OptionError, match="of another family than yolox_nano-384x384"):
+        open_starting_point(tmp_path / "ssd.pth", yolox)
+    with pytest.raises(OptionError, match="of another family than mobilenet_v2-2s_ssd-256x256"):
+        open_starting_point(tmp_path / "yolox.pth", template(256))
+    assert open_starting_point(tmp_path / "yolox.pth", yolox).classes == ("cat", "dog")
+
+
+def test_weights_without_a_template_are_those_of_the_template_or_refused(tmp_path, weights, yolox):
+    torch.save({"state_dict": weights}, tmp_path / "ssd.pth")
+    with pytest.raises(CheckpointError, match="these are no weights of the model yolox_nano-384x384"):
+        checkpoint.load(tmp_path / "ssd.pth", template=yolox)
+    torch.save({"state_dict": detector.build(yolox, num_classes=3).state_dict()}, tmp_path / "yolox.pth")
+    assert checkpoint.load(tmp_path / "yolox.pth", template=yolox).classes == ("class 0", "class 1", "class 2")

@@ -11,6 +11,7 @@ import torch
 
 from multibox.config import Template
 from multibox.model import ssd
+from multibox.model.yolox import YOLOX
 from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.transfer import transfer
 from tests.unit.weights.conftest import LAST_LAYERS
@@ -115,3 +116,34 @@ def test_a_model_goes_on_learning_after_a_transfer(template, three):
     model = ssd.build_ssd(template, num_classes=2)
     transfer(model, ("blue", "pink"), three, COLOURS)
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
+
+
+def yolox_of(num_classes: int) -> YOLOX:
+    """A network in which no two values of a last layer are equal."""
+    network = YOLOX(num_classes=num_classes)
+    for key, value in network.state_dict().items():
+        if key.split(".")[-2] in ("classes", "objectness", "boxes"):
+            value.copy_(torch.randn(value.shape))
+    return network
+
+
+def test_class_rows_of_yolox_nano_go_by_name_and_objectness_is_copied():
+    given = {key: value.clone() for key, value in yolox_of(3).state_dict().items()}
+    network = yolox_of(4)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    report = transfer(network, ("blue", "pink", "red", "grey"), given, COLOURS)
+    after = network.state_dict()
+    class_layers = [key for key in after if ".classes." in key]
+    assert len(class_layers) == 6
+    for key in class_layers:
+        assert torch.equal(after[key][[0, 2]], given[key][[2, 0]])
+        assert torch.equal(after[key][[1, 3]], before[key][[1, 3]])
+    assert all(torch.equal(after[key], given[key]) for key in after if key not in class_layers)
+    assert report == (
+        "Carried over: all layers but the class rows; class rows of blue and red; pink and grey start fresh."
+    )
+
+
+def test_without_a_class_in_common_no_class_row_of_yolox_nano_is_carried():
+    report = transfer(yolox_of(1), ("raccoon",), yolox_of(80).state_dict(), COCO_CLASSES)
+    assert report == "Carried over: all layers but the class rows; raccoon starts fresh."
