@@ -45,18 +45,18 @@ def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") ->
     make_folder(save_to)
     if format == "coco":
         sets = _as_coco(source, layout, save_to)
-        next_step = f"Train with: multibox train {shlex.join(_train_options(sets))}"
+        how_to_import = f"Train with: multibox train {shlex.join(_train_options(sets))}"
     else:
         with TemporaryDirectory() as folder:
             sets = _as_coco(source, layout, Path(folder), shows_files=False)
-        next_step = _write(source, sets, save_to, format)
+        how_to_import = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")
     num_lost = sum(len(data.skipped) + sum(map(len, split.problems.values())) for split, data in sets.values())
     if num_lost:
         say(f"{num_lost} things of {source} are lost, as told above: correct them and convert again before you train.")
         return EXIT_LOST
-    say(next_step)
+    say(how_to_import)
     return 0
 
 
@@ -98,7 +98,7 @@ def _report(split: Split, data: CocoData, title: str) -> None:
 
 def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -> str:
     """Write the labels of a set in another format; what to do next."""
-    from multibox.data.labels_out import FORMATS_WITH_CROWDS, label_set, next_step, write_labels
+    from multibox.data.labels_out import FORMATS_WITH_CROWDS, how_to_import, label_set, write_labels
 
     first, *others = [data.classes for _, data in sets.values()]
     if any(classes != first for classes in others):
@@ -109,7 +109,7 @@ def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -
     if num_crowds and label_format not in FORMATS_WITH_CROWDS:
         say(f"{counted(num_crowds, 'box', 'boxes')} around many objects left out: this format cannot say so.")
     say(f"Labels: {folder}")
-    return next_step(label_format, folder, label_sets)
+    return how_to_import(label_format, folder, label_sets)
 
 
 def _train_options(sets: Sets) -> list[str]:

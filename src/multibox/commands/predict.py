@@ -205,7 +205,7 @@ class _Outputs:
             self._report_labels(opened.label_file)
 
     def _report_labels(self, file: LabelFile) -> None:
-        from multibox.data.labels_out import next_step
+        from multibox.data.labels_out import how_to_import
 
         assert self.save_labels is not None
         images = file.labels.images
@@ -215,7 +215,7 @@ class _Outputs:
             say(f"  {counted(file.num_frames, 'frame')} of videos have no labels: save them as images first")
         if file.num_empty:
             say(f"  {counted(file.num_empty, 'box', 'boxes')} without an area left out")
-        say(f"  {next_step(self.format, self.save_labels, [file.labels])}")
+        say(f"  {how_to_import(self.format, self.save_labels, [file.labels])}")
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def plan_labels(
     return paths
 
 
-def next_step(label_format: LabelFormat, folder: Path, sets: Sequence[LabelSet]) -> str:
+def how_to_import(label_format: LabelFormat, folder: Path, sets: Sequence[LabelSet]) -> str:
     """What to do with the files that were written, as sentences."""
     roots = {part.split: part.root for part in sets}
     if label_format in {"yolo", "voc"}:

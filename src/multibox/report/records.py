@@ -38,7 +38,7 @@ class OriginFacts(Struct, frozen=True):
     licence: str = ""
 
 
-class RunFacts(Struct, frozen=True):
+class RecordedRunFacts(Struct, frozen=True):
     """A run.json."""
 
     train_data: DataFacts | None

@@ -126,7 +126,7 @@ def gather(folder: Path) -> WorkDir:
         if content is None:
             continue
         if path.name == "run.json" and "train_data" in content:
-            if _fits(path, content, records.RunFacts, problems):
+            if _fits(path, content, records.RecordedRunFacts, problems):
                 runs.append(RecordedRun(path.parent, content, _epochs(path.with_name("metrics.jsonl"), problems)))
             continue
         for results, keys, facts in (

@@ -19,7 +19,6 @@ from multibox.config import AnchorSizes, Side
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path, check_regular
 from multibox.model.anchors import LevelSizes
-from multibox.weights.checked import check_tensors
 from multibox.wording import LONGEST_NAME, shortened
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def read_bundled(path: str | os.PathLike[str]) -> StartingWeights:
         CheckpointError: the file cannot be read, or holds something else.
     """
     from safetensors import SafetensorError, safe_open
+
+    from multibox.weights.checked import check_tensors
 
     try:
         check_regular(path)

@@ -15,7 +15,7 @@ from multibox.commands.options import OutputFormat
 from multibox.data import coco
 from multibox.data.convert import convert
 from multibox.data.label_formats import WRITERS, LabelFormat
-from multibox.data.labels_out import label_set, next_step, write_labels
+from multibox.data.labels_out import how_to_import, label_set, write_labels
 from multibox.data.layouts import find_layout
 from multibox.errors import DataError
 from tests.conftest import ShapesData, set_orientation
@@ -131,5 +131,5 @@ def test_a_photograph_annotated_as_it_is_stored_is_refused_if_it_is_shown_turned
 def test_the_options_are_the_formats_and_each_has_a_next_step(tmp_path):
     assert get_args(OutputFormat) == get_args(LabelFormat) == tuple(WRITERS)
     data = one_image(tmp_path)
-    steps = {name: next_step(name, tmp_path, [label_set("", tmp_path, data)]) for name in WRITERS}
+    steps = {name: how_to_import(name, tmp_path, [label_set("", tmp_path, data)]) for name in WRITERS}
     assert all(str(tmp_path) in step or str(tmp_path.parent) in step for step in steps.values())
