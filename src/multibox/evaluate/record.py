@@ -33,7 +33,7 @@ DECIMALS = 8
 """Number of decimals of fractions and scores: no float32 from 0.1 to 1 changes on the way."""
 
 Measure = Annotated[float, Meta(ge=-1e9, le=1e9)]
-Area = Annotated[float, Meta(ge=0, le=1e12)]
+Area = Annotated[float, Meta(ge=0)]  # as the annotations have it, which may be anything above 0
 Share = Annotated[float, Meta(ge=-100, le=100)]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Label = Annotated[int, Meta(ge=0)]
