@@ -47,7 +47,7 @@ class BasicHyperParameters(Strict, frozen=True):
     """Defaults of the options of the same names."""
 
     batch_size: Count
-    base_learning_rate: Positive
+    base_learning_rate: Annotated[float, Meta(gt=0, le=1e30)]
     epochs: Count
 
 

@@ -22,6 +22,7 @@ REMEDIES = {
     "images-with-the-id-of-another": "Give each image an id of its own.",
     "label-files-without-an-image": "Put the images back, or remove the files.",
     "label-lines-that-cannot-be-read": "Correct these lines: class, x and y of the centre, width, height.",
+    "annotated-images-that-are-missing": "Put the images back, or take them out of the annotations.",
     "listed-images-that-are-missing": "Put the images back, or take them out of the list.",
     "missing-images": "Put the images back or correct their names in the file; --fix leaves them out.",
     "objects-that-cannot-be-read": "Draw them again in your labelling tool.",

@@ -79,7 +79,7 @@ def compare_speed(
     Raises:
         CheckpointError: a file cannot be read or is no detector.
         OptionError: there is no such device; nothing to measure; a file that takes several images at a time only.
-        DataError: a image cannot be read.
+        DataError: an image cannot be read.
     """
     if not (paths and precisions and image_files):
         raise OptionError("There is nothing to measure: name at least one model, one precision and one image.")

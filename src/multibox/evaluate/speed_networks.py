@@ -159,5 +159,5 @@ def _computes_in(compiled: Any) -> str:
 
 
 def _planar(square: Image) -> FloatArray:
-    """(1, 3, S, S), values from 0 to 255, of a image (S, S, 3)."""
+    """(1, 3, S, S), values from 0 to 255, of an image (S, S, 3)."""
     return np.ascontiguousarray(square.transpose(2, 0, 1)[None], dtype=np.float32)

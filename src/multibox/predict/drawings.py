@@ -38,7 +38,7 @@ def plan(sources: Sequence[Source], save_to: Path) -> dict[str, Path]:
         raise OptionError(f"--save-to {save_to}: one file cannot take {len(sources)} sources. Name a folder.")
     (source,) = sources
     if is_image != (source.kind == "image"):
-        wanted = "a image, .jpg or .png" if source.kind == "image" else f"a video, {VIDEO_ENDING}"
+        wanted = "an image, .jpg or .png" if source.kind == "image" else f"a video, {VIDEO_ENDING}"
         raise OptionError(f"--save-to {save_to}: {source.title} is written as {wanted}, or name a folder.")
     return {source.name: save_to}
 

@@ -277,11 +277,18 @@ def test_a_file_name_that_leads_outside_its_folder_is_an_error(tmp_path: Path, n
     )
 
 
-@pytest.mark.parametrize("name", ["gone.jpg", "", ".", "x\0y.jpg", "n" * 5000, "two\nlines.jpg"])
+@pytest.mark.parametrize("name", ["gone.jpg", "", ".", "x\0y.jpg", "two\nlines.jpg"])
 def test_a_missing_image_is_an_error_in_one_line(tmp_path: Path, name: str) -> None:
     content = changed(lambda c: c["images"][1].update(file_name=name))
 
     assert fault_of(tmp_path, content) == f"image {json.dumps(name)} is missing from {tmp_path}.{LEAVE_OUT}"
+
+
+def test_an_endless_name_of_a_missing_image_is_shortened(tmp_path: Path) -> None:
+    fault = fault_of(tmp_path, changed(lambda c: c["images"][1].update(file_name="n" * 5000)))
+
+    assert len(fault) < 2000 and "\n" not in fault
+    assert fault.startswith('image "nnn') and fault.endswith(f'nnn" is missing from {tmp_path}.{LEAVE_OUT}')
 
 
 def test_of_many_problems_the_first_three_of_the_first_kind_are_named_and_all_counted(tmp_path: Path) -> None:

@@ -40,8 +40,12 @@ def test_images(tmp_path):
     file = pipe(tmp_path / "a.png")
     assert images.find_fault(file) == f"cannot be read ({WHAT})"
     assert images.read_header(file) is None
-    for read in (images.read_image, images.read_size, images.used_bits):
-        with pytest.raises(DataError, match=WHAT):
+    for read, error in (
+        (images.read_image, DataError),
+        (images.read_size, DataError),
+        (images.inspect, images.UnusableError),
+    ):
+        with pytest.raises(error, match=WHAT):
             read(file)
 
 

@@ -48,7 +48,7 @@ def test_a_folder_that_is_there_is_a_folder_whatever_its_name(tmp_path: Path) ->
     ("sources", "save_to", "message"),
     [
         ([IMAGE, VIDEO], "found.jpg", "one file cannot take 2 sources. Name a folder."),
-        ([IMAGE], "found.mp4", "is written as a picture, .jpg or .png, or name a folder."),
+        ([IMAGE], "found.mp4", "is written as an image, .jpg or .png, or name a folder."),
         ([VIDEO], "found.jpg", "is written as a video, .mp4, or name a folder."),
     ],
 )
