@@ -202,9 +202,9 @@ def _free_place(
     return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
 
 
-def _overlap(one: Rectangle, other: Rectangle) -> int:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def _overlap(first: Rectangle, second: Rectangle) -> int:
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
     return max(width, 0) * max(height, 0)
 
 

@@ -198,10 +198,10 @@ class _Walk(GraphReader):
         if not unit.has_residual:
             return self.chain(name, unit, output)
         addition = self.expect(output, "Add")
-        one, other = addition.input_values()
+        first, second = addition.input_values()
         # Both sides may end in a convolution; the branch is the one that starts from the other.
-        branch = one if self.leads_to(one, other, num_convolutions=3) else other
-        shortcut = other if branch is one else one
+        branch = first if self.leads_to(first, second, num_convolutions=3) else second
+        shortcut = second if branch is first else first
         x = self.chain(name, unit, branch)
         is_around = key_of(_behind(x, ROUNDING)) == key_of(_behind(shortcut, ROUNDING))
         self.check(is_around, f"an addition around {name}", _describe(shortcut.get_node()))

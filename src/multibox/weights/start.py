@@ -73,15 +73,15 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
     if Path(path).suffix.lower() == from_classifier.SUFFIX:
         weights = from_classifier.read_classifier(path)
         return StartingPoint(weights, None, template.model.anchors_px, True, str(path), origin_of(path))
-    found = checkpoint.load(path, template=template)
-    if type(found.template.model) is not type(template.model):
+    saved = checkpoint.load(path, template=template)
+    if type(saved.template.model) is not type(template.model):
         raise OptionError(
-            f"{path}: these are weights of {found.template.name}, which is of another family than {template.name}. "
+            f"{path}: these are weights of {saved.template.name}, which is of another family than {template.name}. "
             "Train with a template of that family, or leave --load-weights out."
         )
-    anchors_px = _scaled(found.template.model.anchors_px, template.input.size / found.template.input.size)
-    origin = origin_of(path, recorded=found.meta.get("start_origin"))
-    return StartingPoint(found.state_dict, found.classes, anchors_px, found.quantization is not None, str(path), origin)
+    anchors_px = _scaled(saved.template.model.anchors_px, template.input.size / saved.template.input.size)
+    origin = origin_of(path, recorded=saved.meta.get("start_origin"))
+    return StartingPoint(saved.state_dict, saved.classes, anchors_px, saved.quantization is not None, str(path), origin)
 
 
 def _suits_yolox(path: str | os.PathLike[str]) -> bool:
@@ -104,12 +104,12 @@ def _of_starting_weights(path: str | os.PathLike[str], template: Template) -> St
         kind = BUNDLED_KINDS[name]
         path = bundled.bundled_file(kind, size)
         name = f"bundled-{kind} ({path.name})"
-    found = bundled.read_bundled(path)
-    anchors_px = _scaled(found.anchors_px, size / found.input_size)
+    packaged = bundled.read_bundled(path)
+    anchors_px = _scaled(packaged.anchors_px, size / packaged.input_size)
     ours = [file for kind in bundled.KINDS for file in bundled.bundled_files(kind).values()]
     is_ours = Path(path).resolve() in {file.resolve() for file in ours}
-    origin = origin_of_packaged(path, source=found.origin, is_ours=is_ours)
-    return StartingPoint(found.weights, None, anchors_px, False, f"{name}: {found.origin}", origin)
+    origin = origin_of_packaged(path, source=packaged.origin, is_ours=is_ours)
+    return StartingPoint(packaged.weights, None, anchors_px, False, f"{name}: {packaged.origin}", origin)
 
 
 def knows_all_objects(classes: Sequence[str] | None, data: CocoData) -> bool:
