@@ -24,7 +24,7 @@ def tiles(work: WorkDir, figures: Figures | None) -> list[dict[str, str]]:
         hits, shown = counts.hits[:, column].sum(), counts.shown[:, column].sum()
         total = counts.num_objects.sum()
         right = f"{share(hits / shown)} of the boxes are right" if shown else "no box shown"
-        tiles.append(_tile("ResultFile", f"{100 * hits / total:.0f}", "%", f"{right}, from {figures.threshold:.2f} on"))
+        tiles.append(_tile("Found", f"{100 * hits / total:.0f}", "%", f"{right}, from {figures.threshold:.2f} on"))
     tiles += _size_tile(work) + _speed_tile(work) + _int8_tile(work)
     if figures is not None and figures.worst_kind is not None:
         worst = figures.worst_kind

@@ -57,6 +57,14 @@ def test_every_section_that_has_something_to_say_is_there(page):
     assert re.findall(r'<a href="#(\w+)"', page) == sections
 
 
+def test_tiles_are_named_in_words(page):
+    names = re.findall(r'<dt[^>]*>([^<]+)</dt>|class="tile"[^>]*>\s*<\w+[^>]*>([^<]+)<', page)
+    words = {name.strip() for pair in names for name in pair if name.strip()}
+    assert {"AP50", "AP", "Found"} <= words
+    # No name of the code: "ResultFile" once stood there.
+    assert not [word for word in words if re.search("[a-z][A-Z]", word)]
+
+
 def test_what_is_missing_is_named_with_its_command(page):
     assert "multibox export --load-weights outputs/best.pth --save-model-to export" in page
     assert "multibox compress --load-weights outputs/best.pth" in page
