@@ -87,7 +87,7 @@ def train(
     from multibox.data.reading import DataFiles
     from multibox.train import distributed
     from multibox.train.devices import processes_wanted
-    from multibox.train.request import TrainingRequest, train_as_requested
+    from multibox.train.request import TrainingRequest, prepare_training
 
     device, num_processes, remark = processes_wanted(device, gpu_num, template.gpu_num)
     if remark:
@@ -115,7 +115,8 @@ def train(
         command=shlex.join(["multibox", *command_line]),
     )
     with TrainingDisplay() as display:
-        result = train_as_requested(request, display, check=_warn)
+        train_now = prepare_training(request, display, check=_warn)
+        result = train_now()
     if distributed.is_main_process():
         _report(result, time.monotonic() - started_at)
     return 130 if result.is_interrupted else 0

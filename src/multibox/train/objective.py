@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -56,23 +57,19 @@ def make_objective(model: Detector, template: Template, device: torch.device) ->
         assert isinstance(model, SSD)
         head = model.bbox_head
         head.loss_weights.requires_grad_(settings.learn_balance)
-        return lambda raw, targets, *, average_over_processes: multibox_loss(
-            raw,
-            targets,
-            anchors,
-            head.loss_weights,
+        return partial(
+            multibox_loss,
+            anchors=anchors,
+            loss_weights=head.loss_weights,
             config=settings,
             variances=model_settings.box_variances,
-            average_over_processes=average_over_processes,
         )
     middles = torch.from_numpy(detector.cell_middles(model, template)).to(device)
-    return lambda raw, targets, *, average_over_processes: task_aligned_loss(
-        raw,
-        targets,
-        anchors,
-        middles,
+    return partial(
+        task_aligned_loss,
+        anchors=anchors,
+        points=middles,
         config=settings,
         variances=model_settings.box_variances,
         input_size=template.input.size,
-        average_over_processes=average_over_processes,
     )

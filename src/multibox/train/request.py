@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from multibox import config
@@ -53,10 +54,10 @@ class TrainingRequest:
     command: str = ""
 
 
-def train_as_requested(
+def prepare_training(
     request: TrainingRequest, display: Display, *, check: Callable[[Mapping[str, CocoData]], None]
-) -> TrainingResult:
-    """Read the data, find what to start from, and train; everything worth knowing is a line on the display.
+) -> Callable[[], TrainingResult]:
+    """Read the data and find what to start from; what is returned trains. All worth knowing is a line on the display.
 
     `check` is called with the data of each split ("train", "val") before anything slow begins.
 
@@ -87,7 +88,8 @@ def train_as_requested(
     check({"train": train_data} | ({"val": val_data} if val_data else {}))
     make_folder(request.output)
     _list_skipped([train_data, val_data], request.output / SKIPPED, say)
-    return train(
+    return partial(
+        train,
         template,
         train_data,
         request.output,
