@@ -39,6 +39,7 @@ from multibox.train.step import make_learner
 from multibox.train.validation import Validator
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.start import StartingPoint
+from multibox.wording import counted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -324,7 +325,8 @@ def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> 
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
     say(
-        f"{len(data.records)} training images, {len(all_boxes(data))} objects of {len(data.classes)} classes; "
+        f"{counted(len(data.records), 'training image')}, {counted(len(all_boxes(data)), 'object')} of "
+        f"{counted(len(data.classes), 'class', 'classes')}; "
         f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory."
     )
     return Dataset(
