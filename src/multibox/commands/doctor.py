@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +71,7 @@ def doctor(
             say(str(error))
             _say_next(step_after_fix(fix, num_lost=_fix(named, fix, ())))
             return 2
-        _refuse_overwriting(named.splits, data, json, save_mosaic)
+        _refuse_overwriting(named, data, json, save_mosaic)
         with console.status("Examining", spinner="line") as status:
             display = ConsoleDisplay(console, status.update)
             examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, listener=display)
@@ -91,14 +90,13 @@ def doctor(
     return examination.exit_code
 
 
-def _refuse_overwriting(
-    splits: Mapping[str, Sequence[Split]], data: Mapping[str, CocoData], json: Path | None, mosaic: Path | None
-) -> None:
+def _refuse_overwriting(named: Named, data: Mapping[str, CocoData], json: Path | None, mosaic: Path | None) -> None:
     """Fail before the work where an output would replace what is read."""
     from multibox.predict.drawings import refuse_overwriting
 
     outputs = [(option, path) for option, path in (("--json", json), ("--save-mosaic", mosaic)) if path is not None]
-    inputs = [part.annotation_file for parts in splits.values() for part in parts]
+    inputs = [part.annotation_file for parts in named.splits.values() for part in parts]
+    inputs += [named.source] if named.source is not None and named.source.is_file() else []  # a .zip
     inputs += [record.path for of_split in data.values() for record in of_split.records]
     refuse_overwriting(outputs, inputs)
 
@@ -113,7 +111,6 @@ def _named_data(
     stack: ExitStack,
 ) -> Named:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
-    from multibox.data.archives import is_archive
     from multibox.doctor.next_step import Named
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
@@ -126,36 +123,24 @@ def _named_data(
         return Named(None, splits, "COCO", classes)
     layout, of_source = _read_layout(source, stack)
     splits = {name: [split] for name, split in of_source.items()}
-    return Named(source, splits, layout.format, classes, is_archive=is_archive(source))
+    return Named(source, splits, layout.format, classes)
 
 
 def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Split]]:
     """What a folder, file or archive is, which is said, and its splits as COCO files."""
-    from multibox.data.archives import is_archive, unpack
     from multibox.data.convert import convert
     from multibox.data.layouts import find_layout
 
-    place = source
-    if is_archive(source):
-        place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    try:
-        layout = find_layout(place)
-        splits = layout.splits
-        if layout.format != "COCO":
-            splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
-    except DataError as error:  # where an archive was unpacked to is nobody's business
-        raise DataError(str(error).replace(str(place), str(source))) from error
-    if place != source:
-        titles = {name: split.title or str(split.annotation_file) for name, split in splits.items()}
-        splits = {
-            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in splits.items()
-        }
+    layout = find_layout(source)
+    splits = layout.splits
+    if layout.format != "COCO":
+        splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
     say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
     for line in layout.passed_over:
-        say(f"{line}.".replace(str(place), str(source)))
+        say(f"{line}.")
     for split in splits.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
+        say(f"{split.annotation_file}, images in {split.root}")
     return layout, splits
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from multibox.data import cvat, labelme, open_images, voc, yolo
+from multibox.data.coco_format import IMAGE_FOLDER
 from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
 from multibox.data.layouts import Format, Layout, Split
@@ -30,6 +32,8 @@ OTHER_MEANING = "parts whose boxes mean something else"
 def convert(layout: Layout, output: Path, *, guess: bool = False) -> dict[str, Split]:
     """Write a COCO file for each split of a set of another format into the folder `output`; images are not copied.
 
+    Each file says where its images are, so that the folder is read like any set.
+
     Images without objects stay in. YOLO counts in fractions of the image as it is shown, so the sizes written are those
     of the image turned as its EXIF data say. Pascal VOC counts pixels from 1, so a box x1..x2 covers x1 - 1 to x2 here,
     unless a box of the set begins at 0 or between pixels: then whoever wrote it counted from 0, and x1 is x1. Boxes
@@ -47,10 +51,19 @@ def convert(layout: Layout, output: Path, *, guess: bool = False) -> dict[str, S
     output.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         file = output / f"annotations_{name}.json"
-        write_atomically(file, msgspec.json.encode(coco_content(part.images, names)))
+        content = {"info": {IMAGE_FOLDER: _from_there(part.root, output)}} | coco_content(part.images, names)
+        write_atomically(file, msgspec.json.encode(content))
         title = f"{layout.folder} ({name})"
         splits[name] = Split(file, part.root, part.problems, part.doubts, part.remarks, title)
     return splits
+
+
+def _from_there(root: Path, folder: Path) -> str:
+    """The path of the images from the folder of the annotations, or from the top where they are on different drives."""
+    try:
+        return os.path.relpath(root.resolve(), folder.resolve()).replace(os.sep, "/")
+    except ValueError:
+        return str(root.resolve())
 
 
 def _check(layout: Layout, name: str, part: Labels, *, guess: bool) -> None:

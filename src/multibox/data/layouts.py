@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from multibox.data.archives import archived
 from multibox.data.coco_folders import find_folder, is_annotation_folder
 from multibox.data.image_files import image_names
 from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, kinds_of, words_of
@@ -69,12 +70,13 @@ def find_layout(source: Path) -> Layout:
     A COCO set is a .json with its images beside it or in a folder of the set; a YOLO set has a data.yaml, an obj.data
     or a list of classes beside its labels; a Pascal VOC set has a folder Annotations of .xml files, or .xml files
     beside the images; labelme writes a .json beside each image, CVAT an annotations.xml. A folder that has nothing but
-    a folder with one of these will do.
+    a folder with one of these will do; so will a .zip of any of them.
 
     Raises:
         DataError: there is nothing of the kind, several files could be the same part of it, or images could lie in
             several folders.
     """
+    source = archived(source)
     if source.is_file() and source.suffix.lower() == ".json":
         return Layout("COCO", source.parent, {"train": Split(source, find_folder(source, _top_of(source)))})
     if source.is_file() and source.suffix.lower() in {".yaml", ".yml"}:

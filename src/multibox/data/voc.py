@@ -173,7 +173,7 @@ def _keys(line: str) -> Iterator[str]:
 def _read_document(stem: str, file: Path, stems: dict[str, list[str]], part: Labels) -> _Document | None:
     try:
         check_regular(file)
-        tree = ElementTree.parse(file).getroot()
+        tree = ElementTree.fromstring(file.read_bytes())
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         part.lose("annotation files that cannot be read", [f"{file.name} is no XML: {error}"])
         return None
