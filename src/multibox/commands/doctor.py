@@ -42,8 +42,8 @@ def doctor(
     Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
 
     Args:
-        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC or labelme. Instead, COCO
-            files can be named:
+        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC, CVAT, Label Studio, VIA or
+            labelme. Instead, COCO files can be named:
         train_ann_files: Annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from multibox.data import cvat, labelme, open_images, voc, yolo
+from multibox.data import cvat, label_studio, labelme, open_images, via, voc, yolo
 from multibox.data.coco_format import IMAGE_FOLDER
 from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
@@ -22,6 +22,8 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "labelme": labelme.read_labelme,
     "Open Images": open_images.read_open_images,
     "CVAT": cvat.read_cvat,
+    "Label Studio": label_studio.read_label_studio,
+    "VIA": via.read_via,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 
