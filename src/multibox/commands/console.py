@@ -34,6 +34,11 @@ console = Console(
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def complain(text: str) -> None:
+    """One line about what went wrong, beside the output proper."""
+    errors.print(visible(text), markup=False)
+
+
 class TrainingDisplay:
     """Shows a training on the console: its lines, and below them a bar with the time that is left."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import errors, tracking
+from multibox.commands.console import complain, tracking
 from multibox.commands.options import OutputFormat, Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
@@ -110,7 +110,7 @@ def predict(
     with interruption() as stop:
         tally = _run(runtime, all_sources, run, outputs, stop)
         if stop.is_set():
-            errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
+            complain("Interrupted: the results are of what was looked at until then.")
         if stop.exit_code:
             return stop.exit_code
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
@@ -241,7 +241,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
                 tracker.advance()
                 if isinstance(result, Failure):
                     if len(sources) > 1:  # the reason why the only source fails is the error of the command
-                        errors.print(result.reason, markup=False)
+                        complain(result.reason)
                 elif prints and result.frame.index is None:
                     _print(result, runtime.classes)
 
@@ -257,7 +257,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
             )
         if tally.num_read == 0:  # inside, so that files with nothing in them replace none
             if stop.is_set():
-                errors.print("Interrupted before anything was seen; no file is written.", markup=False)
+                complain("Interrupted before anything was seen; no file is written.")
                 raise KeyboardInterrupt
             raise DataError(
                 tally.failures[0].reason if len(sources) == 1 else f"None of the {len(sources)} sources can be read."
@@ -270,7 +270,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
 def _report(problems: Sequence[str], *, is_all: bool) -> None:
     """Say which words name no source. If none does, that is the error of the command."""
     for problem in problems[: -1 if is_all else None]:
-        errors.print(problem, markup=False)
+        complain(problem)
     if is_all:
         raise DataError(problems[-1] if problems else "There is no source to look at.")
 

@@ -71,8 +71,10 @@ def _newest(task: Value, title: str, part: Labels) -> Value | None:
     given = [item for item in task.get("annotations") or [] if isinstance(item, dict)]
     done = [item for item in given if not item.get("was_cancelled")]
     if not done:
-        kind = "tasks that were skipped, left out" if given else "tasks without an annotation, left out"
-        part.remark(kind, [title])
+        if given:
+            part.remark("tasks that were skipped, left out", [title])
+        else:
+            part.remark("tasks without an annotation, left out", [title])
         return None
     if len(done) > 1:
         part.remark("images annotated several times, of which the newest counts", [title])

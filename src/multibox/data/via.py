@@ -38,7 +38,7 @@ def read_via(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     parts = {split: Labels(layout.folder) for split in layout.words}
     if not attribute:
         words = ", ".join(layout.words.values())
-        next(iter(parts.values())).remark(f"set whose objects have no attribute, all called {ONLY_CLASS}", [words])
+        next(iter(parts.values())).remark("sets whose objects have no attribute, all called object", [words])
     entries = {
         split: [Entry([name], None, None, [_region(region, attribute) for region in regions]) for name, regions in rows]
         for split, rows in images.items()
