@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from multibox.commands.console import console, counting
 from multibox.commands.options import Positive, PositiveFloat, find_template, say
 from multibox.files import write_atomically
+from multibox.overwriting import Output, check_outputs, is_benchmark
 
 
 def bench(
@@ -48,6 +49,8 @@ def bench(
     from multibox.evaluate import speed as benchmark
     from multibox.evaluate import speed_table
 
+    if json is not None:
+        check_outputs([Output("--json", json, is_benchmark)], models, say=say)
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
         result = benchmark.compare_speed(
             models,

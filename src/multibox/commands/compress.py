@@ -24,7 +24,7 @@ from multibox.commands.options import (
     say,
 )
 from multibox.errors import CheckpointError, OptionError
-from multibox.files import kind_of, make_folder
+from multibox.files import kind_of, make_folder, model_files
 
 if TYPE_CHECKING:
     from multibox.compress.ladder import Plan
@@ -83,7 +83,7 @@ def compress(
     started_at = time.monotonic()
     require_together(train_ann_files, train_data_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
-    _check_output(load_weights, save_checkpoints_to)
+    _check_outputs(load_weights, save_checkpoints_to)
 
     from multibox.compress.ladder import Plan
 
@@ -210,11 +210,17 @@ def _read(files: DataFiles, classes: Sequence[str] | None, skip_bad: bool) -> Co
     return read_named_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
 
 
-def _check_output(weights: Path, output: Path) -> None:
-    """Refuse to write over what is being compressed."""
-    result = output / ("model.xml" if kind_of(weights) == "openvino" else "latest.pth")
-    if result.resolve() == weights.with_suffix(result.suffix).resolve():
-        raise OptionError(f"{weights}: the result would take its place. Name another folder in --save-checkpoints-to.")
+def _check_outputs(weights: Path, output: Path) -> None:
+    """Refuse to write over what is being compressed, or anything but an earlier compression."""
+    from multibox.compress.result import NAME
+    from multibox.overwriting import Output, check_outputs, is_compress_json
+
+    def is_ours(_: Path) -> bool:
+        return (output / NAME).is_file() and is_compress_json(output / NAME)
+
+    made = model_files(output / ("model.xml" if kind_of(weights) == "openvino" else "latest.pth"))
+    outputs = [Output("--save-checkpoints-to", path, is_ours) for path in (*made, output / NAME)]
+    check_outputs(outputs, model_files(weights), say=say)
 
 
 def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:

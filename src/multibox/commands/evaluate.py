@@ -16,6 +16,7 @@ from multibox.commands.options import (
     say,
     with_tiles,
 )
+from multibox.files import model_files
 
 if TYPE_CHECKING:
     from multibox.config import Template
@@ -75,7 +76,7 @@ def evaluate(
     data = read_named_data(test_ann_files, test_data_roots, names, skip_bad, allow_missing_classes=True)
 
     drawn_from, reason = shown_from(threshold, runtime.threshold)
-    _refuse_overwriting(data, load_weights, save_metrics_to, save_output_to, save_detections_to)
+    _check_outputs(data, load_weights, save_metrics_to, save_output_to, save_detections_to)
 
     def save_image(record: Record, image: Image, detections: Detections) -> None:
         if save_output_to is not None:
@@ -119,26 +120,29 @@ def evaluate(
     return 0
 
 
-def _refuse_overwriting(
+def _check_outputs(
     data: CocoData, model: Path, metrics: Path | None, drawings: Path | None, detections: Path | None
 ) -> None:
-    """Fail before the work where an output would replace what is read."""
+    """Fail before the work where an output would replace anything but an earlier one of its kind."""
+    from multibox import overwriting
     from multibox.drawing import drawing_path
     from multibox.evaluate.record import NAME
-    from multibox.predict.drawings import refuse_overwriting
+    from multibox.overwriting import Output
 
-    outputs: dict[Path, str] = {}
+    outputs = []
     if metrics is not None:
-        outputs |= dict.fromkeys(
-            (metrics, metrics.with_suffix(".json"), metrics.with_suffix(f".{NAME}")), "--save-metrics-to"
-        )
+        outputs += [
+            Output("--save-metrics-to", metrics, overwriting.is_metrics_yaml),
+            Output("--save-metrics-to", metrics.with_suffix(".json"), overwriting.is_metrics_json),
+            Output("--save-metrics-to", metrics.with_suffix(f".{NAME}"), overwriting.is_evaluation),
+        ]
     if detections is not None:
-        outputs[detections] = "--save-detections-to"
+        outputs.append(Output("--save-detections-to", detections, overwriting.is_coco_results))
     if drawings is not None:
-        outputs |= {drawing_path(drawings, record.file_name): "--save-output-to" for record in data.records}
-    inputs = [model, model.with_suffix(".bin"), *(file for file, _ in data.sources)]
-    inputs += [record.path for record in data.records]
-    refuse_overwriting([(option, path) for path, option in outputs.items()], inputs)
+        paths = dict.fromkeys(drawing_path(drawings, record.file_name) for record in data.records)
+        outputs += [Output("--save-output-to", path, overwriting.is_drawing) for path in paths]
+    inputs = [*model_files(model), *(file for file, _ in data.sources), *(record.path for record in data.records)]
+    overwriting.check_outputs(outputs, inputs, say=say)
 
 
 def _size_and_complexity(runtime: Runtime) -> tuple[float, float] | tuple[None, None]:

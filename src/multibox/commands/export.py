@@ -19,6 +19,7 @@ from multibox.commands.options import (
 )
 from multibox.errors import OptionError, ParityError
 from multibox.files import make_folder
+from multibox.overwriting import check_outputs
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -74,7 +75,7 @@ def export(
     from multibox.data.pictures import builtin_images
     from multibox.evaluate.run import check_classes
     from multibox.export import parity_report
-    from multibox.export.run import Request
+    from multibox.export.run import Request, outputs_of_export
     from multibox.export.run import export as run
     from multibox.runtime.opening import load_checkpoint
 
@@ -99,6 +100,7 @@ def export(
         )
     else:
         data = recorded_data(checkpoint, "val_data")
+    check_outputs(outputs_of_export(save_model_to, request), [load_weights], say=say)
     make_folder(save_model_to)
     if data is None:
         say("There is no validation set: the files are compared on images that come with multibox, without AP.")

@@ -95,7 +95,7 @@ def predict(
         save_labels=save_labels,
         format=format or "coco",
     )
-    outputs.refuse_overwriting(load_weights)
+    outputs.check(load_weights)
 
     runtime = with_tiles(
         open_runtime(load_weights, template=find_template(config), classes=split_list(classes) or None, device=device),
@@ -129,20 +129,27 @@ class _Outputs:
     save_labels: Path | None
     format: OutputFormat
 
-    def refuse_overwriting(self, model: Path) -> None:
-        """Fail early where a file would replace one that is read, or another one."""
-        from multibox.predict import drawings as saved_drawings
+    def check(self, model: Path) -> None:
+        """Fail early where a file would replace anything but an earlier one of its kind."""
+        from multibox import overwriting
+        from multibox.overwriting import Output
         from multibox.predict.result_files import images_path
 
-        named = {"--json": self.json, "--csv": self.csv, "--coco": self.coco}
-        written = [(option, path) for option, path in named.items() if path is not None]
-        if self.coco is not None and self.ann_file is None:
-            written.append(("--coco", images_path(self.coco)))
-        written += [("--save-to", path) for path in self.drawings().values()]
-        written += [("--save-labels", path) for path in self.label_paths()]
+        is_lines = self.json is not None and self.json.suffix.lower() == ".jsonl"
+        is_json = overwriting.is_prediction_lines if is_lines else overwriting.is_predictions
+        images = None if self.coco is None or self.ann_file is not None else images_path(self.coco)
+        kinds = [
+            ("--json", self.json, is_json),
+            ("--csv", self.csv, overwriting.is_prediction_table),
+            ("--coco", self.coco, overwriting.is_coco_results),
+            ("--coco", images, overwriting.is_coco_images),
+            *(("--save-to", path, overwriting.is_drawing) for path in self.drawings().values()),
+            *(("--save-labels", path, overwriting.is_nobodys) for path in self.label_paths()),
+        ]
         read = [str(source.address) for source in self.sources if not source.is_live]
         others = [path for path in (*model_files(model), self.ann_file) if path is not None]
-        saved_drawings.refuse_overwriting(written, [*read, *others])
+        written = [Output(option, path, is_ours) for option, path, is_ours in kinds if path is not None]
+        overwriting.check_outputs(written, [*read, *others], say=say)
 
     def drawings(self) -> dict[str, Path]:
         """The drawing of each source, by its name."""

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from multibox.commands.console import TrainingDisplay, duration
 from multibox.commands.options import (
+    TEMPLATE_NAME,
     Flag,
     Positive,
     PositiveFloat,
@@ -113,6 +114,7 @@ def train(
         skip_bad=skip_bad,
         started_at=started_at,
         command=shlex.join(["multibox", *command_line]),
+        template_file=config or TEMPLATE_NAME,
     )
     with TrainingDisplay() as display:
         train_now = prepare_training(request, display, check=_warn)
