@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.data.layouts import Layout, Split
+    from multibox.data.layouts import Split
     from multibox.doctor.duplicates import Twins
     from multibox.doctor.next_step import Named, NextStep
     from multibox.doctor.run import Examination
@@ -114,6 +113,7 @@ def _named_data(
 ) -> Named:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
     from multibox.data.archives import is_archive
+    from multibox.data.sets import open_set
     from multibox.doctor.next_step import Named
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
@@ -124,39 +124,11 @@ def _named_data(
         options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
         return Named(None, splits, "COCO", classes)
-    layout, of_source = _read_layout(source, stack)
-    splits = {name: [split] for name, split in of_source.items()}
-    return Named(source, splits, layout.format, classes, is_archive=is_archive(source))
-
-
-def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Split]]:
-    """What a folder, file or archive is, which is said, and its splits as COCO files."""
-    from multibox.data.archives import is_archive, unpack
-    from multibox.data.convert import convert
-    from multibox.data.layouts import find_layout
-
-    place = source
-    if is_archive(source):
-        place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    try:
-        layout = find_layout(place)
-        splits = layout.splits
-        if layout.format != "COCO":
-            splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
-    except DataError as error:  # where an archive was unpacked to is nobody's business
-        raise DataError(str(error).replace(str(place), str(source))) from error
-    if place != source:
-        titles = {name: split.title or str(split.annotation_file) for name, split in splits.items()}
-        splits = {
-            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in splits.items()
-        }
-    without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
-    for line in layout.passed_over:
-        say(f"{line}.".replace(str(place), str(source)))
-    for split in splits.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
-    return layout, splits
+    opened = open_set(source, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    for line in opened.lines:
+        say(line)
+    splits = {name: [split] for name, split in opened.splits.items()}
+    return Named(source, splits, opened.layout.format, classes, is_archive=is_archive(source))
 
 
 def _parts(files: str, roots: str) -> list[Split]:

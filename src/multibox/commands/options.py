@@ -10,18 +10,23 @@ from cyclopts import Parameter
 
 from multibox.commands.console import console
 from multibox.errors import DataError, OptionError
-from multibox.wording import visible
+from multibox.wording import counted, visible
 
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
+    from multibox.data.reading import DataFiles
+    from multibox.runs.finding import FoundModel
+    from multibox.runs.run import Run
     from multibox.runtime.protocol import Runtime
-    from multibox.weights.checkpoint import Checkpoint
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+ModelName = Annotated[Path | None, Parameter(name=["--model", "--load-weights"])]
+"""A run, or a file in it, or any other model; of none, the run is found."""
+
 Threshold = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
 ]
@@ -36,6 +41,9 @@ TileOverlap = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 0.9, "from 0 to 0.9"))
 ]
 
+COMPRESSED = "compressed"
+"""Folder in a run for the model that computes in 8 bits."""
+
 OutputFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio"]
 """The formats of `data.label_formats.WRITERS`, which would take a heavy import here."""
 
@@ -44,17 +52,6 @@ MIN_TILE_PX = 32
 
 command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
-
-
-def work_template(name: str) -> Template:
-    """The template that `--config` names, or that of the folder the command runs in."""
-    template = find_template(name)
-    if template is None:
-        raise OptionError(
-            f"There is no {TEMPLATE_NAME} in this folder. Make a work directory with `multibox new`, "
-            "or name a model or a template with --config."
-        )
-    return template
 
 
 def find_template(name: str) -> Template | None:
@@ -90,21 +87,18 @@ def read_named_data(
     )
 
 
-def work_directory(config: str) -> Path:
-    """The folder of the template that `--config` names, or the folder the command runs in."""
-    return Path(config or TEMPLATE_NAME).resolve().parent
+def data_of_record(
+    recorded: Mapping[str, Any], classes: Sequence[str] | None, *, run: Run | None = None
+) -> CocoData | None:
+    """The data set that `data.description.describe` describes, read again; None, and a word why, if it is gone.
 
-
-def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
-    """The data set that a training recorded as `train_data` or `val_data`; None, and a word why, if it is gone."""
-    return data_of_record(checkpoint.meta.get(key) or {}, checkpoint.classes)
-
-
-def data_of_record(recorded: Mapping[str, Any], classes: Sequence[str] | None) -> CocoData | None:
-    """The data set that `data.summary.describe` describes, read again; None, and a word why, if it is gone."""
+    Files that lie in the `run` are found there when it has moved.
+    """
     from multibox.data import coco
 
     files, roots = recorded.get("annotation_files"), recorded.get("data_roots")
+    if run is not None:
+        files, roots = run.places(recorded)
     if not files or not roots:
         return None
     try:
@@ -113,8 +107,71 @@ def data_of_record(recorded: Mapping[str, Any], classes: Sequence[str] | None) -
         say(f"The data of the training cannot be read again: {error}")
         return None
     if data.fingerprint != recorded.get("fingerprint"):
-        say(f"{', '.join(files)}: this data set has changed since the training.")
+        say(f"{', '.join(map(str, files))}: this data set has changed since the training.")
     return data
+
+
+def found_model(named: Path | None) -> FoundModel:
+    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named."""
+    from multibox.runs.finding import find_model
+
+    found = find_model(named)
+    if found.account:
+        say(f"Model: {found.path}, {found.account}.")
+    if found.run is not None and found.run.is_brief:
+        from multibox.runs.next_command import BRIEF
+
+        say(BRIEF)
+    return found
+
+
+def measured_data(
+    found: FoundModel, named: Path | None, files: DataFiles, classes: Sequence[str], skip_bad: bool
+) -> CocoData | None:
+    """The images to measure a model on: those of a data set that is named, of files, or of its run; None if unknown.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if named is not None and files.annotations:
+        raise OptionError(f"--data {named} and the annotation files each say what to measure on. Leave one out.")
+    if files.annotations:
+        return read_named_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=True)
+    if named is not None:
+        from multibox.runs.measuring import open_to_measure
+
+        return open_to_measure(named, found.run, classes, say=say, skip_bad=skip_bad)
+    data = None if found.run is None else found.run.val_data(classes)
+    if data is not None:
+        say(f"Measured on the {counted(len(data.records), 'image')} that the training validated on.")
+    return data
+
+
+def known_data(
+    found: FoundModel,
+    named: Path | None,
+    files: DataFiles,
+    classes: Sequence[str],
+    recorded: Mapping[str, Any] | None,
+    *,
+    skip_bad: bool = False,
+) -> CocoData | None:
+    """The images to compare a model on: those that are named, else those of its record, if they are still there."""
+    if named is not None or files.annotations:
+        return measured_data(found, named, files, classes, skip_bad)
+    return data_of_record(recorded or {}, classes, run=found.run)
+
+
+def place_in_run(found: FoundModel, name: str) -> Path:
+    """The folder in a run for what is made of its model; `_int8` is added for a compressed one.
+
+    Raises:
+        OptionError: the model belongs to no run.
+    """
+    if found.run is None:
+        raise OptionError(f"{found.path}: this model belongs to no run. Name a folder for the result by --out.")
+    is_compressed = found.path.parent.name == COMPRESSED
+    return found.run.home / (f"{name}_int8" if is_compressed else name)
 
 
 def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: float | None) -> Runtime:
@@ -142,6 +199,15 @@ def require_together(first: str, second: str, first_name: str, second_name: str)
 def say(text: str) -> None:
     """One line to the user; no part of it is markup."""
     console.print("\n".join(map(visible, text.split("\n"))), markup=False)
+
+
+def say_next(run: Run, command: str) -> None:
+    """The command that follows, on a line of its own."""
+    from multibox.runs.next_command import next_step_of
+
+    words, line = next_step_of(run, command)
+    say(words)
+    say(f"  {line}")
 
 
 def require(is_met: bool, what: str) -> None:
