@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from multibox.commands.console import console, counting
-from multibox.commands.options import COMPRESSED, Positive, PositiveFloat, find_template, found_model, say
+from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say
 from multibox.files import write_atomically
 
 
@@ -78,5 +78,5 @@ def _of_run() -> tuple[list[Path], Path]:
     found = found_model(None)
     assert found.run is not None
     folder = found.run.home
-    names = ("export/model.xml", "export_int8/model.xml", f"{COMPRESSED}/model.xml", "export/model.onnx")
+    names = ("export/model.xml", "export_int8/model.xml", "compressed/model.xml", "export/model.onnx")
     return [*(folder / name for name in names if (folder / name).exists()), found.path], folder

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import TrainingDisplay, console, duration
+from multibox.commands.console import console
 from multibox.commands.options import (
-    COMPRESSED,
     Flag,
     ModelName,
     Positive,
     PositiveFloat,
     command_line,
-    data_of_record,
     find_template,
     found_model,
-    place_in_run,
-    read_named_data,
     require,
     require_together,
     say,
 )
-from multibox.errors import CheckpointError, OptionError
-from multibox.files import kind_of, make_folder
+from multibox.errors import OptionError
+from multibox.runs.display import TrainingDisplay, duration
 
 if TYPE_CHECKING:
-    from multibox.compress.ladder import Plan
     from multibox.compress.result import CompressResult
-    from multibox.data.coco import CocoData
-    from multibox.data.reading import DataFiles
-    from multibox.runs.finding import FoundModel
-    from multibox.weights.checkpoint import Checkpoint
 
 
 def compress(
@@ -96,183 +86,35 @@ def compress(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
     from multibox.compress.ladder import Plan
+    from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
+    from multibox.runs.actions import COMPRESSED, CompressionPlan, compress_model, place_in_run
+    from multibox.runs.measuring import NamedData
     from multibox.runs.next_command import next_command
 
     found = found_model(model)
     output = out or (Path(COMPRESSED) if found.run is None else place_in_run(found, COMPRESSED))
-    _check_output(found.path, output)
     deadline = None if minutes is None else started_at + 60 * minutes
-    plan = Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed)
-    train_files, val_files = DataFiles(train_ann_files, train_data_roots), DataFiles(val_ann_files, val_data_roots)
-    if data is not None:
-        train_files, val_files = _files_of(data, found, train_files, val_files)
-    if kind_of(found.path) == "openvino":
-        if resume_from:
-            raise OptionError(f"{found.path}: a file is not trained. --resume-from needs a checkpoint (.pth).")
-        result = _compress_file(found, train_files, val_files, output, plan, classes=classes, skip_bad=skip_bad)
-    else:
-        result = _compress_checkpoint(
-            found,
-            train_files,
-            val_files,
-            output,
-            plan,
-            classes=classes,
-            config=config,
-            skip_bad=skip_bad,
-            batch_size=batch_size,
-            device=_device(gpu_num),
-            resume_from=resume_from,
-        )
+    plan = CompressionPlan(
+        out=output,
+        ladder=Plan(method=method, max_drop=max_drop, deadline=deadline, seed=seed),
+        train_files=DataFiles(train_ann_files, train_data_roots),
+        val_files=DataFiles(val_ann_files, val_data_roots),
+        classes=tuple(split_list(classes)),
+        template=find_template(config),
+        batch_size=batch_size,
+        device=_device(gpu_num),
+        resume_from=resume_from,
+        command=shlex.join(["multibox", *command_line]),
+    )
+    with TrainingDisplay(console) as display:
+        result = compress_model(found, NamedData(data, skip_bad=skip_bad), plan, display=display)
     code = _report(result, output, time.monotonic() - started_at)
     if found.run is not None and not code:
         say("Next, write its files to deploy, and then have a page that explains it:")
         say(f"  {next_command('export', found.run, named=output)}")
         say(f"  {next_command('report', found.run)}")
     return code
-
-
-def _files_of(data: Path, found: FoundModel, *others: DataFiles) -> tuple[DataFiles, DataFiles]:
-    """The parts of a data set to compress by; of one that has no part to validate on, nothing is measured."""
-    from multibox.data.reading import DataFiles
-    from multibox.data.sets import open_set
-    from multibox.runs.run import DATA
-
-    if any(files.annotations for files in others):
-        raise OptionError(f"--data {data} and the annotation files each say what to compress by. Leave one out.")
-    if found.run is None:
-        raise OptionError(f"{found.path}: this model belongs to no run. Name annotation files instead of --data.")
-    workplace = found.run.folder / DATA / data.resolve().stem
-    make_folder(workplace)
-    opened = open_set(data, workplace, guess=False)
-    say(opened.lines[0])
-    parts = opened.splits
-    return DataFiles.of(parts.get("train") or parts["val"]), DataFiles.of(*([parts["val"]] if "val" in parts else []))
-
-
-def _compress_checkpoint(
-    found: FoundModel,
-    train_files: DataFiles,
-    val_files: DataFiles,
-    output: Path,
-    plan: Plan,
-    *,
-    classes: str,
-    config: str,
-    skip_bad: bool,
-    batch_size: int | None,
-    device: str,
-    resume_from: str,
-) -> CompressResult:
-    from multibox.config import require_ssd
-    from multibox.data import coco
-    from multibox.evaluate import run as evaluate
-    from multibox.runtime.opening import load_checkpoint
-
-    path = found.path
-    checkpoint = load_checkpoint(path, template=find_template(config))
-    require_ssd(checkpoint.template, purpose="compressed")
-    names = evaluate.check_classes(checkpoint.classes, coco.split_list(classes))
-    if checkpoint.quantization is not None:
-        raise CheckpointError(
-            f"{path}: this checkpoint is compressed already. Name the one that it was made from; "
-            "a training in 8 bits that was stopped goes on with --resume-from."
-        )
-    resume = _resumed(Path(resume_from), checkpoint, output) if resume_from else None
-    train_data, val_data = (
-        _read(files, names, skip_bad) or data_of_record(checkpoint.meta.get(key) or {}, names, run=found.run)
-        for files, key in ((train_files, "train_data"), (val_files, "val_data"))
-    )
-    if train_data is None:
-        raise OptionError(
-            f"{path}: it is not known where the training images are. Name them with --train-ann-files "
-            "and --train-data-roots."
-        )
-    make_folder(output)
-
-    from multibox.compress.run import compress as run
-
-    with TrainingDisplay() as display:
-        return run(
-            checkpoint,
-            path,
-            train_data,
-            val_data,
-            output,
-            plan=plan,
-            display=display,
-            batch_size=batch_size,
-            device=device,
-            resume=resume,
-            command=shlex.join(["multibox", *command_line]),
-        )
-
-
-def _compress_file(
-    found: FoundModel,
-    train_files: DataFiles,
-    val_files: DataFiles,
-    output: Path,
-    plan: Plan,
-    *,
-    classes: str,
-    skip_bad: bool,
-) -> CompressResult:
-    from multibox.data import coco
-    from multibox.evaluate import run as evaluate
-    from multibox.runtime.openvino_runtime import OpenVINORuntime
-
-    path = found.path
-    wanted = coco.split_list(classes)
-    names = OpenVINORuntime(path, classes=wanted or None).classes
-    evaluate.check_classes(names, wanted)
-    # Nothing is learnt from them: of which classes the objects are does not matter.
-    train_data = _read(train_files, None, skip_bad)
-    if train_data is None and found.run is not None:
-        train_data = found.run.train_data(None)
-    if train_data is None:
-        raise OptionError(
-            f"{path}: a file does not know its training images. Name them with --train-ann-files and "
-            "--train-data-roots."
-        )
-    val_data = _read(val_files, names, skip_bad)
-    if val_data is None and found.run is not None:
-        val_data = found.run.val_data(names)
-    make_folder(output)
-
-    from multibox.compress.run import compress_file as run
-
-    with TrainingDisplay() as display:
-        return run(path, train_data, val_data, output, plan=plan, display=display, classes=names)
-
-
-def _read(files: DataFiles, classes: Sequence[str] | None, skip_bad: bool) -> CocoData | None:
-    """The data of these files, with these classes or, if None, with all that occur; None where no file is named."""
-    if not files.annotations:
-        return None
-    return read_named_data(files.annotations, files.roots, classes, skip_bad, allow_missing_classes=classes is not None)
-
-
-def _check_output(weights: Path, output: Path) -> None:
-    """Refuse to write over what is being compressed."""
-    result = output / ("model.xml" if kind_of(weights) == "openvino" else "latest.pth")
-    if result.resolve() == weights.with_suffix(result.suffix).resolve():
-        raise OptionError(f"{weights}: the result would take its place. Name another folder in --save-checkpoints-to.")
-
-
-def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:
-    from multibox.weights import checkpoint as checkpoints
-
-    resume = checkpoints.load(path)
-    if resume.training is None or resume.quantization is None:
-        raise CheckpointError(f"{path}: this is no run in 8 bits to go on with. It lies in qat/latest.pth.")
-    if resume.classes != checkpoint.classes or resume.template.model != checkpoint.template.model:
-        raise CheckpointError(f"{path}: this run is not one of the model in --load-weights.")
-    # Its best weights so far lie beside it.
-    if path.resolve().parent != (output / "qat").resolve():
-        raise OptionError(f"{path}: this run goes on in its own folder: --save-checkpoints-to {path.parent.parent}.")
-    return resume
 
 
 def _device(gpu_num: int | None) -> str:

@@ -13,15 +13,11 @@ from multibox.commands.options import (
     ModelName,
     find_template,
     found_model,
-    known_data,
-    place_in_run,
     require,
     require_together,
     say,
     say_next,
 )
-from multibox.errors import OptionError, ParityError
-from multibox.files import make_folder
 
 if TYPE_CHECKING:
     from multibox.export.run import Export
@@ -76,55 +72,40 @@ def export(
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
-    from multibox.config import require_ssd
-    from multibox.data import coco
-    from multibox.data.pictures import builtin_images
+    from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
-    from multibox.evaluate.run import check_classes
     from multibox.export import parity_report
-    from multibox.export.run import Request
-    from multibox.export.run import export as run
-    from multibox.runtime.opening import load_checkpoint
+    from multibox.runs.actions import COMPRESSED, ExportPlan, export_model
+    from multibox.runs.display import Audience
+    from multibox.runs.measuring import NamedData
 
     found = found_model(model)
-    load_weights = found.path
-    save_model_to = out or place_in_run(found, "export")
-    checkpoint = load_checkpoint(load_weights, template=find_template(config))
-    require_ssd(checkpoint.template, purpose="exported")
-    names = check_classes(checkpoint.classes, coco.split_list(classes))
-
-    formats = checkpoint.template.output_format
-    request = Request(
-        openvino=formats.openvino.default if openvino is None else openvino,
-        onnx=formats.onnx.default if onnx is None else onnx,
+    plan = ExportPlan(
+        out=out,
+        openvino=openvino,
+        onnx=onnx,
         raw=raw,
-        channel_order=openvino_input_format or formats.openvino.input_format,
         precision=precision,
         batch=0 if batch == "dynamic" else int(batch),
+        channel_order=openvino_input_format,
+        classes=tuple(split_list(classes)),
+        template=find_template(config),
     )
-    if not (request.openvino or request.onnx):
-        raise OptionError("Nothing is left to export. Leave out --no-openvino or --no-onnx.")
-    measured = known_data(found, data, DataFiles(val_ann_files, val_data_roots), names, checkpoint.meta.get("val_data"))
-    make_folder(save_model_to)
-    if measured is None:
-        say("There is no validation set: the files are compared on images that come with multibox, without AP.")
-    with counting("Comparing", len(builtin_images() if measured is None else measured.records)) as progress:
-        result = run(checkpoint, load_weights, save_model_to, request, data=measured, progress=progress)
+    named = NamedData(data, DataFiles(val_ann_files, val_data_roots))
+    result = export_model(found, named, plan, audience=Audience(say, counting))
     console.print(parity_report.parity_table(result.parity, width=console.width))
-    _report(result, save_model_to)
+    _report(result)
     if found.run is not None:
-        say_next(found.run, "export" if checkpoint.quantization is None else "compress")
+        say_next(found.run, "export" if found.path.parent.name != COMPRESSED else "compress")
     return 0
 
 
-def _report(result: Export, folder: Path) -> None:
-    names = ", ".join(str(path) for path in result.paths)
-    if not result.parity.passed:
-        raise ParityError(
-            f"{folder}: the export is rejected. {' '.join(result.parity.reasons)} Its files are kept as {names}; "
-            "please report this."
-        )
+def _report(result: Export) -> None:
+    from multibox.runs.actions import require_parity
+
+    require_parity(result)
     if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
+    names = ", ".join(str(path) for path in result.paths)
     say(f"Exported: {names}. The table above is also in export.md, export.json.")
     say(f"Recommended score threshold: {result.threshold:g}.")

@@ -21,7 +21,6 @@ from multibox.commands.options import (
     found_model,
     say,
     say_next,
-    with_tiles,
 )
 from multibox.errors import DataError, MultiboxError, OptionError
 from multibox.files import model_files
@@ -106,6 +105,7 @@ def predict(
     from multibox.predict.sources import find_sources
     from multibox.runs.training import next_free
     from multibox.runtime.choosing_runtime import chosen_only
+    from multibox.runtime.tiling_runtime import with_tiles
     from multibox.signals import interruption
     from multibox.structures import shown_from
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from multibox.commands.console import counting
-from multibox.commands.options import data_of_record, found_model, read_named_data, require_together, say
-from multibox.errors import DependencyError, OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from multibox.data.coco import CocoData
-
-LIBRARIES = ("matplotlib", "jinja2")
-"""Libraries that a report needs and an installation may lack."""
+from multibox.commands.options import found_model, require_together, say
+from multibox.errors import OptionError
 
 
 def report(
@@ -46,18 +37,16 @@ def report(
         val_data_roots: The folder of images of each of these.
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise DependencyError(f'A report needs {", ".join(missing)}. Install with: pip install "multibox[report]"')
 
-    from multibox.report import run
+    from multibox.data.reading import DataFiles
+    from multibox.runs.actions import report_on
+    from multibox.runs.display import Audience
+    from multibox.runs.measuring import NamedData
 
-    def named(classes: Sequence[str]) -> CocoData:
-        return read_named_data(val_ann_files, val_data_roots, classes, skip_bad=True, allow_missing_classes=True)
-
-    sources = run.DataSources(named if val_ann_files else None, data_of_record)
     folders = [_folder(named) for named in work_dirs] if work_dirs else [_folder(None)]
-    page = run.report(folders, save_to=save_to, sources=sources, say=say, count=counting)
+    files = DataFiles(val_ann_files, val_data_roots)
+    named = NamedData(files=files, skip_bad=True)
+    page = report_on(folders, out=save_to, named=named, audience=Audience(say, counting))
     say(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
     return 0
 

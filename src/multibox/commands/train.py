@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import TrainingDisplay, duration
+from multibox.commands.console import console
 from multibox.commands.options import (
     Flag,
     Positive,
@@ -21,6 +21,7 @@ from multibox.commands.options import (
     say_next,
 )
 from multibox.errors import OptionError
+from multibox.runs.display import TrainingDisplay, duration
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def train(
         started_at=started_at,
         command=shlex.join(["multibox", *command_line]),
     )
-    with TrainingDisplay() as display:
+    with TrainingDisplay(console) as display:
         if is_by_files:
             run = train_by_files(
                 DataFiles(train_ann_files, train_data_roots),

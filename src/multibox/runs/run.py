@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +18,15 @@ from multibox.files import read_limited
 from multibox.weights.resolve import model_in
 
 if TYPE_CHECKING:
+    from multibox.compress.ladder import Method
+    from multibox.compress.result import CompressResult
     from multibox.data.coco import CocoData
     from multibox.data.reading import DataFiles
     from multibox.evaluate.average_precision import Metrics
-    from multibox.train.loop import TrainingResult
+    from multibox.export.run import Export
+    from multibox.runs.actions import MeasuredModel
+    from multibox.runs.finding import FoundModel
+    from multibox.train.loop import Display, TrainingResult
 
 RECORD, LOG, TEMPLATE = "run.json", "metrics.jsonl", "template.yaml"
 """What every run has: what it is made of, a line for each epoch, and the template."""
@@ -121,6 +127,144 @@ class Run:
             DataError: they are not where they were.
         """
         return self._data("val_data", classes)
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        drawings_to: str | os.PathLike[str] | None = None,
+        skip_bad: bool = False,
+    ) -> MeasuredModel:
+        """Measure the best weights, on another data set or on the run's own validation images, as `multibox eval` does.
+
+            run.evaluate("more_photos").metrics.ap50
+
+        The run gets metrics.yaml and what a report needs.
+
+        Raises:
+            MultiboxError: there is nothing to measure on, or it cannot be read.
+        """
+        from multibox.runs.actions import EvaluationPlan, evaluate_model
+        from multibox.runs.measuring import NamedData
+
+        named = NamedData(None if data is None else Path(data), skip_bad=skip_bad)
+        drawings = None if drawings_to is None else Path(drawings_to)
+        return evaluate_model(self._model, named, EvaluationPlan(device=device, drawings_to=drawings))
+
+    def export(
+        self,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        openvino: bool | None = None,
+        onnx: bool | None = None,
+        raw: bool = False,
+        precision: Literal["FP32", "FP16"] = "FP32",
+        batch: int = 1,
+    ) -> Export:
+        """Write the best weights as OpenVINO and ONNX files that are compared with them, as `multibox export` does.
+
+            run.export().paths
+
+        They lie in the folder `export` of the run unless `out` names another. `batch` is the number of images per call,
+        0 for any number.
+
+        Raises:
+            ParityError: a file finds something else than the weights do; it is kept under another name.
+            MultiboxError: something cannot be read or written.
+        """
+        from multibox.runs.actions import ExportPlan, export_model, require_parity
+        from multibox.runs.measuring import NamedData
+
+        plan = ExportPlan(
+            out=None if out is None else Path(out),
+            openvino=openvino,
+            onnx=onnx,
+            raw=raw,
+            precision=precision,
+            batch=batch,
+        )
+        result = export_model(self._model, NamedData(), plan)
+        require_parity(result)
+        return result
+
+    def compress(
+        self,
+        out: str | os.PathLike[str] | None = None,
+        *,
+        max_drop: float = 0.5,
+        minutes: float | None = None,
+        method: Method = "auto",
+        display: Display | None = None,
+    ) -> CompressResult:
+        """Make the best weights compute in 8 bits at a loss of at most `max_drop` AP points, as `multibox compress`.
+
+            run.compress(max_drop=1).path
+
+        The result lies in the folder `compressed` of the run unless `out` names another; `multibox.load` opens it.
+
+        Raises:
+            MultiboxError: the images of the training are gone, or something cannot be read or written.
+        """
+        from multibox.compress.ladder import Plan
+        from multibox.runs.actions import COMPRESSED, CompressionPlan, compress_model, place_in_run
+        from multibox.runs.display import display_here
+        from multibox.runs.measuring import NamedData
+
+        deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        plan = CompressionPlan(
+            out=place_in_run(self._model, COMPRESSED) if out is None else Path(out),
+            ladder=Plan(method=method, max_drop=max_drop, deadline=deadline, seed=0),
+            command="multibox.load(run).compress(...)",
+        )
+        if display is not None:
+            return compress_model(self._model, NamedData(), plan, display=display)
+        with display_here() as shown:
+            return compress_model(self._model, NamedData(), plan, display=shown)
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Write all that is known about the run as one HTML page, as `multibox report` does; where it lies.
+
+            run.report()
+
+        Raises:
+            MultiboxError: a library for pages is not installed, or the page cannot be written.
+        """
+        from multibox.runs.actions import report_on
+
+        return report_on([self.home], out=None if out is None else Path(out))
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] = (),
+        agnostic_nms: bool = False,
+        device: str = "auto",
+    ) -> Any:
+        """Find objects with the best weights, from the recommended score on unless `threshold` says otherwise.
+
+            run.predict("photo.jpg")
+
+        `images` is whatever `multibox.load(run)` takes; so is the result.
+
+        Raises:
+            MultiboxError: an image cannot be read, or there is no such class.
+        """
+        from multibox.runtime.choosing_runtime import chosen_only
+        from multibox.runtime.opening import open_runtime
+
+        detector = chosen_only(open_runtime(self, device=device), classes, is_agnostic=agnostic_nms)
+        least = detector.threshold if threshold is None else threshold
+        found = detector(images)
+        return [each.above(least) for each in found] if isinstance(found, list) else found.above(least)
+
+    @property
+    def _model(self) -> FoundModel:
+        from multibox.runs.finding import FoundModel
+
+        return FoundModel(self.weights, self, "")
 
     def files(self, key: Literal["train_data", "val_data"]) -> DataFiles:
         """The annotation files that the run was trained (`train_data`) or validates on, with their folders."""

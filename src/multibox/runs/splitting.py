@@ -83,14 +83,14 @@ def divide(data: CocoData, *, wanted: int, seed: int = SEED) -> Division:
     looks = {look.name: look for look in seen.looks}
     groups = _groups(data, looks)
     labels = [np.unique(record.targets.labels).tolist() for record in data.records]
-    held_out = choose(labels, groups, num_classes=len(data.classes), wanted=wanted, seed=seed)
+    held_out = choose_groups(labels, groups, num_classes=len(data.classes), wanted=wanted, seed=seed)
     if len(held_out) >= min(wanted, LEAST_IMAGES):
         return Division(held_out)
     cut = _cut(data, groups, longest=max(1, wanted // 2))
-    return Division(choose(labels, cut, num_classes=len(data.classes), wanted=wanted, seed=seed), is_cut=True)
+    return Division(choose_groups(labels, cut, num_classes=len(data.classes), wanted=wanted, seed=seed), is_cut=True)
 
 
-def choose(
+def choose_groups(
     labels: Sequence[Sequence[int]], groups: Sequence[int], *, num_classes: int, wanted: int, seed: int
 ) -> tuple[int, ...]:
     """Positions of about `wanted` images, whole groups of them, by the classes (`labels`) in each image.
