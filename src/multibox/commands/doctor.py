@@ -15,7 +15,7 @@ from multibox.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.data.layouts import Layout, Split
+    from multibox.data.layouts import Split
     from multibox.doctor.duplicates import Twins
     from multibox.doctor.next_step import Named, NextStep
     from multibox.doctor.run import Examination
@@ -113,6 +113,7 @@ def _named_data(
     stack: ExitStack,
 ) -> Named:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
+    from multibox.data.sets import open_set
     from multibox.doctor.next_step import Named
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
@@ -123,27 +124,11 @@ def _named_data(
         options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
         return Named(None, splits, "COCO", classes)
-    layout, of_source = _read_layout(source, stack)
-    splits = {name: [split] for name, split in of_source.items()}
-    return Named(source, splits, layout.format, classes)
-
-
-def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Split]]:
-    """What a folder, file or archive is, which is said, and its splits as COCO files."""
-    from multibox.data.convert import convert
-    from multibox.data.layouts import find_layout
-
-    layout = find_layout(source)
-    splits = layout.splits
-    if layout.format != "COCO":
-        splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
-    without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
-    for line in layout.passed_over:
-        say(f"{line}.")
-    for split in splits.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}")
-    return layout, splits
+    opened = open_set(source, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    for line in opened.lines:
+        say(line)
+    splits = {name: [split] for name, split in opened.splits.items()}
+    return Named(source, splits, opened.layout.format, classes)
 
 
 def _parts(files: str, roots: str) -> list[Split]:

@@ -149,8 +149,7 @@ def _train_data(
         keep_images_without_objects=template.train.keep_images_without_objects,
     )
     if not sum(data.objects_per_class):
-        files = request.train_files.annotations
-        raise DataError(f"{files}: there is no object of {', '.join(data.classes)} to learn from.")
+        raise DataError(f"{request.train_files.name}: there is no object of {', '.join(data.classes)} to learn from.")
     return data
 
 
