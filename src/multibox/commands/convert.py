@@ -65,7 +65,7 @@ def _as_coco(source: Path, layout: Layout, folder: Path, *, shows_files: bool = 
     from multibox.data import coco
     from multibox.data.convert import convert as write_coco
 
-    splits = layout.splits if layout.format == "COCO" else write_coco(layout, folder)
+    splits = layout.splits if layout.format == "COCO" else write_coco(layout, folder, say=say)
     sets = {}
     for name, split in splits.items():
         # Read as training reads it: what is wrong is told now, not after a night.

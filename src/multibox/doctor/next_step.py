@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multibox.data.layouts import Format, Split
+from multibox.data.reading import as_item
 from multibox.doctor.run import EXIT_ERRORS, EXIT_WARNINGS, Examination
 
 
@@ -64,8 +65,8 @@ def train_words(splits: Mapping[str, Sequence[Split]], template: str, classes: s
     """The words of a command that trains on the splits, with a template unless its name is empty."""
     words = ["multibox", "train", *(["--config", template] if template else [])]
     for name, parts in splits.items():
-        words += [f"--{name}-ann-files", ",".join(_item(part.annotation_file) for part in parts)]
-        words += [f"--{name}-data-roots", ",".join(_item(part.root) for part in parts)]
+        words += [f"--{name}-ann-files", ",".join(as_item(part.annotation_file) for part in parts)]
+        words += [f"--{name}-data-roots", ",".join(as_item(part.root) for part in parts)]
     return [*words, *(["--classes", classes] if classes else [])]
 
 
@@ -87,12 +88,6 @@ def _doctor_words(named: Named) -> list[str]:
         return ["multibox", "doctor", str(named.source), *classes]
     words = train_words(named.splits, "", named.classes)
     return ["multibox", "doctor", *words[2:]]
-
-
-def _item(path: Path) -> str:
-    """A path as an item of an option whose items are separated by commas."""
-    text = str(path)
-    return '"' + text.replace('"', '""') + '"' if "," in text or text.startswith('"') else text
 
 
 def _new_folder(named: Named, ending: str) -> Path:
