@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
 AIRPORT := data/airport
+SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test check format bench clean
+.PHONY: help install quickstart test check format docs bench clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
+	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
 	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -56,6 +58,13 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/ruff check --select D1 src
+	$(BIN)/python -m tools.site $(SITE)
+	cd $(SITE) && "$(CURDIR)/$(BIN)/zensical" build --strict -f mkdocs.yml
+	@echo "Open $(SITE)/html/index.html; to search as well: $(BIN)/python -m http.server -d $(SITE)/html"
 
 format: install
 	$(BIN)/ruff format .
