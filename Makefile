@@ -8,13 +8,16 @@ AIRPORT := data/airport
 SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test check format docs bench clean
+.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
+	@echo "make coverage     run all tests, and show which lines no test runs"
+	@echo "make test-lowest  run the tests with the oldest libraries that pyproject.toml lets in; test-newest: the newest"
+	@echo "make release-check  version, changelog, packages, and a try of the built wheel"
 	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -53,6 +56,21 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# In environments of their own, below runs.
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv runs/venv-$*
+	runs/venv-$*/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) -m tools.lowest_versions > runs/lowest.txt
+	runs/venv-$*/bin/python -m pip install --quiet $(if $(filter lowest,$*),-c runs/lowest.txt) -e ".[dev]"
+	runs/venv-$*/bin/python -m pytest -n 2 --dist worksteal
+
+# Processes that tests start count too; see [tool.coverage] in pyproject.toml.
+coverage: install
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -69,6 +87,9 @@ docs: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: install
+	$(BIN)/python -m tools.release_check $(if $(MODEL),--model $(MODEL))
 
 bench: install
 	$(BIN)/multibox train --config mobilenet_v2-2s_ssd-256x256 --load-weights bundled --time-budget 1 \
