@@ -44,7 +44,8 @@ app.command(report)
 EXTRA_OF = {
     "torch": "train",
     "lightning_fabric": "train",
-    "tensorboard": "train",
+    "tensorboard": "tensorboard",
+    "nncf": "int8",
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
