@@ -43,6 +43,8 @@ def export(
     precision: Literal["FP32", "FP16"] = "FP32",
     batch: Batch = "1",
     raw: Flag = False,
+    web: Path | None = None,
+    serve: Path | None = None,
     val_ann_files: str = "",
     val_data_roots: str = "",
     config: str = "",
@@ -62,6 +64,8 @@ def export(
         precision: Of the weights in OpenVINO files. ONNX files are always FP32.
         batch: Images per call, or `dynamic`.
         raw: Also write raw/model.xml and raw/model.onnx, which end before non-maximum suppression.
+        web: Folder for a page that detects in the browser, with the model in it; implies --raw. See docs/demo.md.
+        serve: Folder for what OpenVINO Model Server and Triton want: folders and configurations. See docs/deploy.md.
         val_ann_files: Annotation files (COCO json) of the images to compare on. Default: those that the training
             validated on, if they are still there; else some images that come with multibox.
         val_data_roots: The folder of images of each of these.
@@ -86,13 +90,15 @@ def export(
     request = Request(
         openvino=formats.openvino.default if openvino is None else openvino,
         onnx=formats.onnx.default if onnx is None else onnx,
-        raw=raw,
+        raw=raw or web is not None,
         channel_order=openvino_input_format or formats.openvino.input_format,
         precision=precision,
         batch=0 if batch == "dynamic" else int(batch),
     )
     if not (request.openvino or request.onnx):
         raise OptionError("Nothing is left to export. Leave out --no-openvino or --no-onnx.")
+    if web is not None and not request.onnx:
+        raise OptionError("--web needs the ONNX file: browsers run no other. Give --onnx, or leave --no-onnx out.")
     if val_ann_files:
         data: CocoData | None = read_named_data(
             val_ann_files, val_data_roots, names, skip_bad=False, allow_missing_classes=True
@@ -105,10 +111,12 @@ def export(
     with counting("Comparing", len(builtin_images() if data is None else data.records)) as progress:
         result = run(checkpoint, load_weights, save_model_to, request, data=data, progress=progress)
     console.print(parity_report.parity_table(result.parity, width=console.width))
-    return _report(result, save_model_to)
+    _report(result, save_model_to)
+    _write_bridges(result, web=web, serve=serve, name=load_weights.stem)
+    return 0
 
 
-def _report(result: Export, folder: Path) -> int:
+def _report(result: Export, folder: Path) -> None:
     names = ", ".join(str(path) for path in result.paths)
     if not result.parity.passed:
         raise ParityError(
@@ -119,4 +127,18 @@ def _report(result: Export, folder: Path) -> int:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
     say(f"The files suggest to show detections from a score of {result.threshold:g} on.")
     say(f"Exported: {names}. The table above is also in export.md, export.json.")
-    return 0
+
+
+def _write_bridges(result: Export, *, web: Path | None, serve: Path | None, name: str) -> None:
+    """Write the folders that other programs take, of files that have passed."""
+    from multibox.demo.web_page import write_web_page
+    from multibox.export.serving import write_serving_folders
+
+    exported = dict(zip(result.paths, result.infos, strict=True))
+    if web is not None:
+        (model,) = (path for path, info in exported.items() if path.suffix == ".onnx" and info.form == "raw")
+        write_web_page(web, model, name=name)
+        say(f"Page: {web}. Its README.md says how to fetch ONNX Runtime Web and to publish it.")
+    if serve is not None:
+        folders = write_serving_folders(serve, exported)
+        say(f"For model servers: {', '.join(map(str, folders))}.")

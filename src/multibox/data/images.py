@@ -57,6 +57,17 @@ def read_image(
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
 
 
+def decode_image(data: bytes) -> Image:
+    """The image in the bytes of a file, as `read_image` gives it.
+
+    Raises:
+        UnusableError: the bytes are broken off or no image; its text is the end of a sentence ("is truncated").
+    """
+    if not data:
+        raise UnusableError("is an empty file")
+    return _decode(data, None, None)
+
+
 def read_size(path: str | os.PathLike[str]) -> Size:
     """Width and height of the image that `read` gives; of JPEG and PNG only the header is looked at.
 

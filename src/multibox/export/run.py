@@ -95,10 +95,11 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing.
+    detection is worth showing, `infos` what each file says of itself.
     """
 
     paths: tuple[Path, ...]
+    infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
 
@@ -132,7 +133,7 @@ def export(
         paths = publish(files, output, is_rejected=not compared.passed)
     threshold = files[0].info.suggested_threshold
     parity_report.write_report(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
-    return Export(paths, compared, threshold)
+    return Export(paths, tuple(file.info for file in files), compared, threshold)
 
 
 def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
