@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from multibox.demo.server import Shown, build_app
+from multibox.demo.server import NamedDetector, build_app
 from multibox.errors import OptionError
 from multibox.runtime.protocol import Runtime
 from multibox.signals import interruption
@@ -42,14 +42,14 @@ def demo(
     Raises:
         OptionError: another program uses the port.
     """
-    server = build_server(Shown(runtime, name, shown_from(threshold, runtime.threshold)[0]))
+    server = build_server(NamedDetector(runtime, name, shown_from(threshold, runtime.threshold)[0]))
     with listening(port) as place, interruption():
         on_ready(f"http://{ADDRESS}:{place.getsockname()[1]}/")
         # It takes the signals while it runs, ends in good order, and hands the signal on to `interruption`.
         server.run(sockets=[place])
 
 
-def build_server(shown: Shown) -> uvicorn.Server:
+def build_server(shown: NamedDetector) -> uvicorn.Server:
     """The server of a detector's page, which runs when it is given a socket."""
     config = uvicorn.Config(
         build_app(shown),

@@ -70,7 +70,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class NamedDetector:
     """A detector and how the page shows it: its name, and the score from which a detection is worth showing."""
 
     runtime: Runtime
@@ -78,7 +78,7 @@ class Shown:
     threshold: float
 
 
-def build_app(shown: Shown) -> Starlette:
+def build_app(shown: NamedDetector) -> Starlette:
     """The web application that serves the page, `POST /detect` and `POST /labels` of one detector."""
     detecting = _Detecting(shown)
     pages = [Route(path, _asset(name, kind)) for path, (name, kind) in ASSETS.items()]
@@ -113,7 +113,7 @@ def build_app(shown: Shown) -> Starlette:
 class _Detecting:
     """Answers requests for detections, in the order in which they came, a few at a time."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: NamedDetector) -> None:
         self._shown = shown
         self._reading = asyncio.Semaphore(NUM_READING)
         self._running = asyncio.Semaphore(NUM_RUNNING)
@@ -190,7 +190,7 @@ def _asset(name: str, kind: str) -> Any:
     return answer
 
 
-def _description(shown: Shown) -> dict[str, Any]:
+def _description(shown: NamedDetector) -> dict[str, Any]:
     classes = shown.runtime.classes
     return {
         "name": shown.name,

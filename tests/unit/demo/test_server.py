@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn")
 
 from multibox.demo import server as server_module
 from multibox.demo.run import build_server, listening
-from multibox.demo.server import MAX_WAITING, Shown
+from multibox.demo.server import MAX_WAITING, NamedDetector
 from multibox.demo.uploads import MAX_BYTES
 from multibox.errors import OptionError
 from multibox.runtime.protocol import CheckedRuntime
@@ -85,7 +85,7 @@ class Site:
 def site() -> Iterator[Site]:
     runtime = Watcher()
     with listening(None) as place:
-        server = build_server(Shown(runtime, "model.xml", 0.1))
+        server = build_server(NamedDetector(runtime, "model.xml", 0.1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         thread.start()
         try:

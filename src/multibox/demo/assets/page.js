@@ -37,7 +37,11 @@ byId("theme").addEventListener("click", () => {
 // --- words
 
 const counted = (number, noun) => `${number} ${number === 1 ? noun : noun.endsWith("s") ? noun + "es" : noun + "s"}`;
-const inMs = (value) => (value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+function duration(milliseconds) {
+  if (milliseconds === undefined) return "–";
+  if (milliseconds >= 1000) return `${(milliseconds / 1000).toFixed(1)} s`;
+  return `${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
+}
 
 function say(text) {
   byId("message").textContent = text;
@@ -145,8 +149,8 @@ function refreshStatus(numbers) {
 }
 
 function showTimes(milliseconds, total, rate) {
-  byId("detector-ms").textContent = inMs(milliseconds?.detect);
-  byId("total-ms").textContent = inMs(total);
+  byId("detector-ms").textContent = duration(milliseconds?.detect);
+  byId("total-ms").textContent = duration(total);
   byId("rate").textContent = rate === undefined ? "–" : rate.toFixed(rate < 10 ? 1 : 0);
 }
 
