@@ -22,10 +22,12 @@ import numpy as np
 import pytest
 
 from multibox import config
-from multibox.demo.web_page import ASSETS, OTHERS, write_web_page
+from multibox.demo.web_page import ASSETS, OTHERS, outputs_of_page, write_web_page
+from multibox.errors import OptionError
 from multibox.export.run import Request, write_files
 from multibox.model.anchors import make_anchors
 from multibox.model.postprocess import select
+from multibox.overwriting import check_outputs
 from multibox.runtime.contract import ExportInfo
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from tests.e2e.conftest import ENVIRONMENT
@@ -75,8 +77,7 @@ def address(folder: Path) -> Iterator[str]:
         command, env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
-        assert found is not None
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in process.stdout)))
         yield found[0]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
@@ -187,6 +188,14 @@ def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         yield web, f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+def test_a_page_of_somebody_else_is_not_replaced(site, tmp_path):
+    web, _ = site
+    check_outputs(outputs_of_page(web), [], say=str)
+    (tmp_path / "index.html").write_text("<title>mine</title>")
+    with pytest.raises(OptionError, match=r"index\.html is there, and not from this command"):
+        check_outputs(outputs_of_page(tmp_path), [], say=str)
 
 
 def test_the_folder_of_the_page_is_complete_and_needs_nothing_else(site):

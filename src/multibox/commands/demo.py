@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, Threshold, find_template, require, say
+from multibox.commands.options import Flag, ModelName, Threshold, find_template, found_model, require, say
 
 Port = Annotated[
     int | None, Parameter(validator=lambda _, value: require(value is None or 0 < value < 65536, "from 1 to 65535"))
@@ -15,8 +14,7 @@ Port = Annotated[
 
 
 def demo(
-    model: Path,
-    /,
+    model: ModelName = None,
     *,
     threshold: Threshold = None,
     port: Port = None,
@@ -27,11 +25,13 @@ def demo(
 ) -> int:
     """Try a detector in the browser: on images, videos, and what a webcam shows.
 
+    Example: multibox demo
+
     The page is served on this machine and to this machine only. No image leaves it, and none is kept. Ctrl-C stops it.
     Scripts can use it as well: POST an image to /detect, and the detections come back as JSON.
 
     Args:
-        model: The model.
+        model: A run, or any model: .xml, .onnx, .pth. Default: the run of this folder, else the newest in runs.
         threshold: Score from which detections are shown at first. Default: what the model's file recommends, else 0.3.
         port: Port of the page. Default: 8765, or any free one if that is in use.
         no_browser: Only say the address; do not open the browser.
@@ -44,14 +44,15 @@ def demo(
     from multibox.demo.run import open_browser
     from multibox.runtime.opening import open_runtime
 
-    runtime = open_runtime(model, template=find_template(config), classes=split_list(classes) or None, device=device)
+    file = found_model(model).path
+    runtime = open_runtime(file, template=find_template(config), classes=split_list(classes) or None, device=device)
 
     def on_ready(address: str) -> None:
-        say(f"{model} is served at {address}")
+        say(f"{file} is served at {address}")
         say("It can be reached from this machine only. Stop it with Ctrl-C.")
         if not no_browser:
             open_browser(address)
 
-    run(runtime, name="/".join(model.parts[-2:]), threshold=threshold, port=port, on_ready=on_ready)
+    run(runtime, name="/".join(file.parts[-2:]), threshold=threshold, port=port, on_ready=on_ready)
     say("Stopped.")
     return 0

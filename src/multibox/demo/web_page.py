@@ -12,6 +12,7 @@ from pathlib import Path
 from multibox.drawing import PALETTE
 from multibox.errors import OptionError
 from multibox.files import write_atomically
+from multibox.overwriting import Output, is_onnx, is_page, is_part_of_page
 
 ASSETS = {
     "index.html": "page.html",
@@ -29,13 +30,19 @@ ORT_WEB = "^1.30.0"
 """The versions of ONNX Runtime Web that npm takes; the first of them is the one that the page is tested with."""
 
 
+def outputs_of_page(folder: Path) -> list[Output]:
+    """The files that `write_web_page` writes into a folder."""
+    kinds = {"index.html": is_page, "model.onnx": is_onnx}
+    return [Output("--web", folder / name, kinds.get(name, is_part_of_page)) for name in (*ASSETS, *OTHERS)]
+
+
 def write_web_page(folder: Path, model: Path, *, name: str) -> None:
     """Write the page of a detector to a folder. `model`: its ONNX file without suppression; `name`: what to call it.
 
     Raises:
         OptionError: the folder cannot be written to.
     """
-    package = {"private": True, "dependencies": {"onnxruntime-web": ORT_WEB}}
+    package = {"name": "multibox-page", "private": True, "dependencies": {"onnxruntime-web": ORT_WEB}}
     contents = {target: (files("multibox.demo") / "assets" / asset).read_bytes() for target, asset in ASSETS.items()}
     contents |= {
         "model.js": _model_script(name).encode(),

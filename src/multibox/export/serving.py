@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multibox.errors import OptionError
 from multibox.files import model_files, write_atomically
+from multibox.overwriting import Output, is_onnx, is_openvino_xml, is_ovms_config, is_triton_config
 from multibox.runtime.contract import ExportInfo
 
 NAME = "detector"
@@ -21,6 +22,20 @@ MAX_BATCH = 8
 """Number of images that Triton puts together for a file that takes any number."""
 
 OVMS, TRITON = "openvino_model_server", "triton"
+
+
+def outputs_for_servers(folder: Path) -> list[Output]:
+    """The files that `write_serving_folders` may write."""
+    ovms, triton = folder / OVMS, folder / TRITON / NAME
+    model = ovms / NAME / VERSION / "model.xml"
+    kinds = {
+        ovms / "config.json": is_ovms_config,
+        model: is_openvino_xml,
+        model.with_suffix(".bin"): lambda _: model.is_file() and is_openvino_xml(model),
+        triton / "config.pbtxt": is_triton_config,
+        triton / VERSION / "model.onnx": is_onnx,
+    }
+    return [Output("--serve", path, is_ours) for path, is_ours in kinds.items()]
 
 
 def write_serving_folders(folder: Path, exported: Mapping[Path, ExportInfo]) -> list[Path]:
@@ -40,8 +55,7 @@ def write_serving_folders(folder: Path, exported: Mapping[Path, ExportInfo]) -> 
             written.append(_write(folder / OVMS, path, {"config.json": ovms_config(exported[path])}))
         if ".onnx" in usable:
             path, info = usable[".onnx"], exported[usable[".onnx"]]
-            texts = {f"{NAME}/config.pbtxt": triton_config(info), f"{NAME}/labels.txt": _lines(info.classes)}
-            written.append(_write(folder / TRITON, path, texts))
+            written.append(_write(folder / TRITON, path, {f"{NAME}/config.pbtxt": triton_config(info)}))
     except OSError as error:
         raise OptionError(f"{folder}: cannot write the folders: {error.strerror}.") from error
     return written
@@ -72,6 +86,8 @@ def triton_config(info: ExportInfo) -> str:
     side, batch = info.input_size, [info.batch] if info.batch else []
     return "\n".join(
         [
+            "# Written by multibox. The numbers in `labels`, -1 where there is no further box:",
+            *(f"# {label} {json.dumps(name)}" for label, name in enumerate(info.classes)),
             f'name: "{NAME}"',
             'backend: "onnxruntime"',
             f"max_batch_size: {0 if info.batch else MAX_BATCH}",
@@ -86,10 +102,6 @@ def triton_config(info: ExportInfo) -> str:
 
 def _tensor(kind: str, name: str, data_type: str, dims: list[int]) -> str:
     return f'{kind} [ {{ name: "{name}" data_type: {data_type} dims: {dims} }} ]'
-
-
-def _lines(names: tuple[str, ...]) -> str:
-    return "".join(f"{' '.join(name.split())}\n" for name in names)
 
 
 def _write(folder: Path, model: Path, texts: Mapping[str, str]) -> Path:

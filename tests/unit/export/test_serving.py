@@ -10,7 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from multibox.export.serving import NAME, OVMS, TRITON, ovms_config, triton_config, write_serving_folders
+from multibox.export.serving import (
+    NAME,
+    OVMS,
+    TRITON,
+    outputs_for_servers,
+    ovms_config,
+    triton_config,
+    write_serving_folders,
+)
 from multibox.runtime.contract import ExportInfo, Origin
 
 INFO = ExportInfo(
@@ -121,9 +129,14 @@ def test_each_server_finds_its_files_and_is_given_nothing_else(tmp_path: Path):
     written = {path.relative_to(tmp_path / "serve").as_posix(): path for path in (tmp_path / "serve").rglob("*.*")}
     assert set(written) == {
         *(f"{OVMS}/config.json", f"{OVMS}/{NAME}/1/model.xml", f"{OVMS}/{NAME}/1/model.bin"),
-        *(f"{TRITON}/{NAME}/config.pbtxt", f"{TRITON}/{NAME}/labels.txt", f"{TRITON}/{NAME}/1/model.onnx"),
+        *(f"{TRITON}/{NAME}/config.pbtxt", f"{TRITON}/{NAME}/1/model.onnx"),
     }
     for path in written.values():
         if path.name in contents:
             assert path.read_bytes() == contents[path.name]
-    assert written[f"{TRITON}/{NAME}/labels.txt"].read_text() == "red, tiny triangle\nsquare\n"
+    assert {output.path for output in outputs_for_servers(tmp_path / "serve")} == set(written.values())
+
+
+def test_triton_is_told_nothing_by_a_name_of_a_class():
+    config = triton_config(msgspec.structs.replace(INFO, classes=('a\nname: "evil"',)))
+    assert parsed(config).name == NAME

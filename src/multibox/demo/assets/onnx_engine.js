@@ -1,4 +1,4 @@
-// The detector of a page to publish: the network runs in the browser, by ONNX Runtime Web.
+// The detector of a page of multibox to publish: the network runs in the browser, by ONNX Runtime Web.
 // To take ONNX Runtime from another place, a CDN for instance, put the address of its ort.wasm.min.mjs here:
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
 

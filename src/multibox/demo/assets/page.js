@@ -1,4 +1,4 @@
-// The page: it takes images, a video or a webcam, has `engine` detect in them, and shows what was found.
+// The page of a detector, by multibox: it takes images, a video or a webcam, has `engine` detect in them, and shows what was found.
 // What detects is in engine.js: a server on this machine, or ONNX Runtime in the browser.
 import { openEngine } from "./engine.js";
 
