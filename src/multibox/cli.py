@@ -13,6 +13,7 @@ from multibox.commands.bench import bench
 from multibox.commands.compress import compress
 from multibox.commands.console import complain
 from multibox.commands.convert import convert
+from multibox.commands.demo import demo
 from multibox.commands.doctor import doctor
 from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
@@ -40,6 +41,7 @@ app.command(bench)
 app.command(doctor)
 app.command(convert)
 app.command(report)
+app.command(demo)
 
 EXTRA_OF = {
     "torch": "train",
@@ -49,6 +51,8 @@ EXTRA_OF = {
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
+    "starlette": "demo",
+    "uvicorn": "demo",
 }
 """The extra of this package that brings a library."""
 

@@ -147,6 +147,9 @@ is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
 is_openvino_xml = _has_inside(b"<multibox>")
 is_onnx = _has_inside(b"multibox form")
+is_part_of_page = _has_inside(b"multibox")
+is_ovms_config = _has_inside(b'"/models/detector"')
+is_triton_config = _begins_with(b"#Writtenbymultibox")
 
 
 def _check_ours(output: Output) -> None:

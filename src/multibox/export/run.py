@@ -94,10 +94,11 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing.
+    detection is worth showing, `infos` what each file says of itself.
     """
 
     paths: tuple[Path, ...]
+    infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
 
@@ -133,7 +134,7 @@ def export(
             folder, compared, checkpoint=source.name, images=_described(data), threshold=threshold
         )
         paths = _publish(files, folder, is_rejected=not compared.passed)
-    return Export(paths, compared, threshold)
+    return Export(paths, tuple(file.info for file in files), compared, threshold)
 
 
 def outputs_of_export(output: Path, request: Request) -> list[Output]:
