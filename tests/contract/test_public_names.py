@@ -47,7 +47,8 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
-    "report": {"--save-to", "--val-ann-files", "--val-data-roots"},
+    "report": {"--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
+    "card": {"--save-to", "--name", "--license", "--val-ann-files", "--val-data-roots"},
 }
 
 
