@@ -351,6 +351,21 @@ def ssd_templates() -> dict[str, Path]:
     return {name: path for name, path in bundled_templates().items() if path.parent.name == "templates"}
 
 
+DEFAULT_FAMILY = "ssd"
+"""The family of the models that are trained where nobody names one."""
+
+FAMILIES = ("ssd", "yolox_nano")
+"""What families of models are called."""
+
+
+def templates_of(family: str = DEFAULT_FAMILY) -> dict[str, Path]:
+    """The templates of a family that come with the package, by the names of their models, smallest input first."""
+    ssds = ssd_templates()
+    if family == "ssd":
+        return ssds
+    return {name: path for name, path in bundled_templates().items() if path.parent.name == family}
+
+
 def require_ssd(template: Template, *, purpose: str) -> None:
     """Refuse a template of another family for what only SSDs can be used for yet; `purpose` completes "to be".
 

@@ -229,7 +229,8 @@ def shapes_root(work: Path) -> Path:
 
 
 def test_a_card_is_written_beside_the_report(work: Path) -> None:
-    assert card(work, license="mit") == 0
+    for _ in range(2):  # the second time, it replaces its own
+        assert card(work, license="mit") == 0
     assert (work / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("---\nlicense: mit\n")
 
 

@@ -9,9 +9,7 @@ What counts is the AP of the exported file in OpenVINO, against that of the expo
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from multibox.compress.result import CompressResult, Rung
 from multibox.data.coco import CocoData
 from multibox.data.description import describe
 from multibox.errors import OptionError
+from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display, TrainingResult
@@ -66,7 +65,7 @@ def compress(
     if val_data is not None:  # export compares on what the model was measured on
         checkpoint = replace(checkpoint, meta={**checkpoint.meta, "val_data": describe(val_data)})
     batch_size = batch_size or checkpoint.template.hyper_parameters.basic.batch_size
-    with _workplace(output) as folder:
+    with unfinished_folder(output) as folder:
         model = CheckpointModel(checkpoint, source, folder, device=device)
         ladder = Ladder(model, train_data, val_data, output, display, plan)
 
@@ -117,7 +116,7 @@ def compress_file(
     if plan.method == "qat":
         raise OptionError(f"{path}: training in 8 bits needs a checkpoint (.pth). Leave --method out.")
     output.mkdir(parents=True, exist_ok=True)
-    with _workplace(output) as folder:
+    with unfinished_folder(output) as folder:
         model = FileModel(path, folder, classes=classes)
         ladder = Ladder(model, train_data, val_data, output, display, plan)
         rungs = _first_rungs(ladder)
@@ -130,10 +129,3 @@ def _first_rungs(ladder: Ladder) -> Rungs:
         "ptq": lambda: ladder.quantise(FAST_IMAGES, thorough=False),
         "ptq-thorough": lambda: ladder.quantise(THOROUGH_IMAGES, thorough=True),
     }
-
-
-@contextmanager
-def _workplace(output: Path) -> Iterator[Path]:
-    """A new folder on the disk of the files to be; it is gone in the end, whatever happens."""
-    with tempfile.TemporaryDirectory(dir=output, prefix=".compress-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

@@ -305,17 +305,22 @@ def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
     )
 
 
-def box_fault(box: list[float] | None, image_width: int, image_height: int) -> str | None:
-    """What is wrong with a box [x, y, width, height], as the end of a sentence, or None."""
+def box_fault(box: list[float] | None, image_width: int | None, image_height: int | None) -> str | None:
+    """What is wrong with a box [x, y, width, height], as the end of a sentence, or None.
+
+    Of an image of unknown size, it is not asked whether the box lies inside.
+    """
     if box is None or len(box) != 4:
         return "has no box" if not box else f"has a box of {counted(len(box), 'number')}, not 4"
     if not all(abs(value) < float("inf") for value in box):  # false for NaN, too
         return f"has a box that is not finite: {_numbers(box)}"
     x, y, width, height = box
-    if width <= MIN_BOX_SIDE * image_width:
+    if width <= MIN_BOX_SIDE * (image_width or 1):
         return f"has a box of width {width:g}"
-    if height <= MIN_BOX_SIDE * image_height:
+    if height <= MIN_BOX_SIDE * (image_height or 1):
         return f"has a box of height {height:g}"
+    if image_width is None or image_height is None:
+        return None
     sides_inside = (min(x + width, image_width) - max(x, 0), min(y + height, image_height) - max(y, 0))
     if sides_inside[0] <= MIN_BOX_SIDE * image_width or sides_inside[1] <= MIN_BOX_SIDE * image_height:
         return f"has the box {_numbers(box)} outside its image of {image_width}x{image_height} pixels"

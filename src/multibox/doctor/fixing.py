@@ -227,7 +227,7 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     target.parent.mkdir(parents=True, exist_ok=True)
     header = images.read_header(source)
     if header is None or header.orientation == 1:
-        shutil.copy2(source, target)
+        target.write_bytes(source.read_bytes())  # it may be in a .zip
         return None
     pixels = images.read_image(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -9,11 +9,12 @@ import yaml
 
 from multibox import __version__
 from multibox.evaluate.intervals import Interval
+from multibox.overwriting import sealed_card
 from multibox.report import provenance, sentences
 from multibox.report.figures import Figures
 from multibox.report.page import ReportSubject
 from multibox.report.plots import range_name
-from multibox.wording import NO_VALUE, listed, percent
+from multibox.wording import NO_VALUE, listed, percent, visible
 
 CARD_NAME = "MODEL_CARD.md"
 """Name of the file in the work directory; a hub wants it as README.md beside the model's files."""
@@ -39,12 +40,12 @@ def model_card(subject: ReportSubject, *, name: str, licence: str) -> str:
         "## Limits",
         _limits(subject, licence),
     ]
-    return "\n\n".join(blocks) + "\n"
+    return sealed_card("\n\n".join(blocks) + "\n")
 
 
 def card_header(subject: ReportSubject, *, name: str, licence: str) -> dict[str, Any]:
     """The YAML header of the card, in the keys of the Hugging Face Hub; figures as fractions."""
-    header: dict[str, Any] = {"license": licence} if licence else {}
+    header: dict[str, Any] = {"license": visible(licence)} if licence else {}
     header |= {
         "library_name": "multibox",
         "pipeline_tag": "object-detection",
@@ -59,13 +60,16 @@ def card_header(subject: ReportSubject, *, name: str, licence: str) -> dict[str,
     ]
     data = {"type": "custom", "name": _data_name(subject)}
     task = {"type": "object-detection", "name": "Object detection"}
-    return {**header, "model-index": [{"name": name, "results": [{"task": task, "dataset": data, "metrics": metrics}]}]}
+    return {
+        **header,
+        "model-index": [{"name": visible(name), "results": [{"task": task, "dataset": data, "metrics": metrics}]}],
+    }
 
 
 def _data_name(subject: ReportSubject) -> str:
     assert subject.evaluation is not None
     files = [file.name for file, _ in subject.evaluation.data.sources]
-    return listed(files) if files else "images of its own"
+    return visible(listed(files)) if files else "images of its own"
 
 
 def _accuracy_lines(figures: Figures) -> str:
@@ -135,4 +139,4 @@ def _limits(subject: ReportSubject, licence: str) -> str:
 def _plain(text: str) -> str:
     """A text in which nothing is markup, whatever the names in it hold: on one line, its signs escaped."""
     signs: Mapping[str, str] = {sign: f"\\{sign}" for sign in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;"}
-    return "".join(signs.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(signs.get(letter, letter) for letter in visible(" ".join(text.split())))

@@ -12,6 +12,7 @@ from multibox.errors import OptionError
 from multibox.evaluate import evaluate
 from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.files import sha256, write_atomically
+from multibox.overwriting import Output, check_outputs, is_card, is_page, is_report_json
 from multibox.report import machine_readable, page, several
 from multibox.report.card import CARD_NAME, model_card
 from multibox.report.data_view import NOT_EXAMINED, DataExamination, findings_of_file
@@ -65,21 +66,22 @@ def report(
         OptionError: a folder is not there or has nothing of multibox in it, or the page cannot be written.
         DependencyError: matplotlib or Jinja2 is not installed.
     """
+    target = save_to or (Path("comparison.html") if len(work_dirs) > 1 else work_dirs[0] / "report.html")
+    figures = target.with_suffix(".json")
+    check_outputs([Output("--out", target, is_page), Output("--out", figures, is_report_json)], [], say=say)
     works = [_gathered(folder, say) for folder in work_dirs]
     judged = [_evaluation(work, sources, say=say, count=count) for work in works]
     _warn_of_patience([evaluation for evaluation, _ in judged], say)
     if len(works) > 1:
-        target = save_to or Path("comparison.html")
         runs = several.contenders([(work, evaluation) for work, (evaluation, _) in zip(works, judged, strict=True)])
         answers = several.compare_with_first(runs)
         html = several.comparison_page(runs, answers, has_full_paths=has_full_paths)
         plain = machine_readable.comparison_to_plain(runs[0].name, answers)
     else:
-        target = save_to or work_dirs[0] / "report.html"
         subject = _subject(works[0], *judged[0], sources=sources, has_full_paths=has_full_paths, is_examined=True)
         html = page.report_page(subject)
         plain = machine_readable.report_to_plain(subject)
-    _write(target.with_suffix(".json"), machine_readable.as_text(plain))
+    _write(figures, machine_readable.as_text(plain))
     _write(target, html)
     return target
 
@@ -99,11 +101,12 @@ def card(
     Raises:
         OptionError: the folder is not there or has nothing of multibox in it, or the card cannot be written.
     """
+    target = save_to or work_dir / CARD_NAME
+    check_outputs([Output("--out", target, is_card)], [], say=say)
     work = _gathered(work_dir, say)
     judged = _evaluation(work, sources, say=say, count=count)
     _warn_of_patience([judged[0]], say)
     subject = _subject(work, *judged, sources=sources, has_full_paths=False, is_examined=False)
-    target = save_to or work_dir / CARD_NAME
     _write(target, model_card(subject, name=name or work.path.resolve().name, licence=licence))
     return target
 

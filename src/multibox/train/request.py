@@ -13,8 +13,9 @@ from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.reading import DataFiles, read_data
 from multibox.errors import DataError, OptionError
-from multibox.files import make_folder, write_atomically
+from multibox.files import make_folder
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
+from multibox.train.folder import BOARD, check_folder
 from multibox.train.loop import Display, TrainingResult
 from multibox.train.run import train
 from multibox.train.trial import choose_start
@@ -22,16 +23,14 @@ from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
 
-SKIPPED = "skipped.txt"
-"""Name of the file that lists what was left out of the data."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
     """What a user asks of a training. Options that are None are left to the template.
 
     `work_directory` is the folder of the template, whose weights serve if `load_weights` names none. `started_at` is
-    the time of `time.monotonic` from which `time_budget_minutes` counts. `command` is what was typed, for the record.
+    the time of `time.monotonic` from which `time_budget_minutes` counts. `command` is what was typed, for the record;
+    `template_file` the file of the template, if it is one.
     """
 
     template: Template
@@ -52,6 +51,7 @@ class TrainingRequest:
     skip_bad: bool = False
     started_at: float | None = None
     command: str = ""
+    template_file: str = ""
 
 
 def prepare_training(
@@ -86,8 +86,12 @@ def prepare_training(
     template = _with_options(template, request, refine=refine)
     val_data = _val_data(request, train_data, say)
     check({"train": train_data} | ({"val": val_data} if val_data else {}))
-    make_folder(request.output)
-    _list_skipped([train_data, val_data], request.output / SKIPPED, say)
+    resumed_from = Path(resume_from) if named.resume is not None else None
+    if is_main_process():
+        read = [name for name in (request.load_weights, resume_from, request.template_file) if name]
+        files = [file for part in (train_data, val_data) if part is not None for file, _ in part.sources]
+        check_folder(request.output, read=[*read, *files], resumed_from=resumed_from)
+        make_folder(request.output)
     return partial(
         train,
         template,
@@ -98,11 +102,12 @@ def prepare_training(
         start=_chosen(starts, template, train_data, val_data, request, say),
         refine=refine,
         resume=named.resume,
+        resumed_from=resumed_from,
         seed=request.seed,
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=request.tensorboard_dir or (request.output / "tf_logs" if template.tensorboard else None),
+        tensorboard_dir=request.tensorboard_dir or (request.output / BOARD if template.tensorboard else None),
         command=request.command,
     )
 
@@ -144,8 +149,7 @@ def _train_data(
         keep_images_without_objects=template.train.keep_images_without_objects,
     )
     if not sum(data.objects_per_class):
-        files = request.train_files.annotations
-        raise DataError(f"{files}: there is no object of {', '.join(data.classes)} to learn from.")
+        raise DataError(f"{request.train_files.name}: there is no object of {', '.join(data.classes)} to learn from.")
     return data
 
 
@@ -164,13 +168,6 @@ def _with_options(template: Template, request: TrainingRequest, *, refine: bool)
     options = {"epochs": request.epochs, "batch_size": request.batch_size, "base_learning_rate": rate}
     changes = {f"hyper_parameters.basic.{name}": value for name, value in options.items() if value is not None}
     return config.changed(template, changes)
-
-
-def _list_skipped(data: Sequence[CocoData | None], file: Path, say: Callable[[str], None]) -> None:
-    lines = [line for part in data if part is not None for line in part.skipped]
-    if lines:
-        write_atomically(file, "".join(f"{line}\n" for line in lines))
-        say(f"{len(lines)} bad images or annotations left out; they are listed in {file}.")
 
 
 def _chosen(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import yaml
 
+from multibox.overwriting import is_card
 from multibox.report.card import model_card
 from multibox.report.figures import figures_of
 from multibox.report.page import ReportSubject
@@ -52,10 +53,22 @@ def test_the_card_has_a_row_for_each_class_and_the_alarm(tmp_path):
 def test_names_are_text_whatever_they_hold_and_no_folder_is_named(tmp_path):
     work_dir(tmp_path, ("<b>|`x`", "a\n# b"))
     card, _ = card_of(tmp_path, name="x: [y]\n---", licence="")
-    assert header_of(card)["model-index"][0]["name"] == "x: [y]\n---" and "license" not in header_of(card)
+    assert header_of(card)["model-index"][0]["name"] == "x: [y]\\n---" and "license" not in header_of(card)
     assert "<b>" not in card.split("---\n", 2)[2] and "\n# b" not in card
     assert "no licence" in card
     assert str(tmp_path) not in card
+
+
+def test_a_card_is_known_until_somebody_edits_it(tmp_path):
+    work_dir(tmp_path / "w", ("cät",))
+    path = tmp_path / "MODEL_CARD.md"
+    text, _ = card_of(tmp_path / "w")
+    path.write_text(text, encoding="utf-8", newline="")
+    assert is_card(path)
+    path.write_text(text.replace("## Limits", "## Limits\n\nNot for medical use."), encoding="utf-8", newline="")
+    assert not is_card(path)
+    path.write_text("# My own notes\n")
+    assert not is_card(path)
 
 
 def test_without_an_evaluation_the_card_says_so(tmp_path):
