@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 from multibox import __version__
 from multibox.commands.bench import bench
+from multibox.commands.card import card
 from multibox.commands.compress import compress
 from multibox.commands.console import complain
 from multibox.commands.convert import convert
@@ -42,6 +43,7 @@ app.command(doctor)
 app.command(convert)
 app.command(report)
 app.command(demo)
+app.command(card)
 
 EXTRA_OF = {
     "torch": "train",

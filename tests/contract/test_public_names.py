@@ -52,7 +52,8 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
-    "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots"},
+    "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
+    "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
 }
 
 
