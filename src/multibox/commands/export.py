@@ -69,7 +69,6 @@ def export(
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
-    from multibox.config import require_ssd
     from multibox.data import coco
     from multibox.data.pictures import builtin_images
     from multibox.evaluate.run import check_classes
@@ -79,7 +78,6 @@ def export(
     from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(load_weights, template=find_template(config))
-    require_ssd(checkpoint.template, purpose="exported")
     names = check_classes(checkpoint.classes, coco.split_list(classes))
 
     formats = checkpoint.template.output_format

@@ -28,8 +28,8 @@ from multibox.structures import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from multibox.model.detector import Detector
     from multibox.model.quantized import Place, Quantization, Scale
-    from multibox.model.ssd import SSD
 
 CONVOLUTIONS = {"Convolution", "GroupConvolution"}
 
@@ -72,7 +72,7 @@ def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thoro
     return result
 
 
-def read_scales(quantized: Any, folded: SSD, info: ExportInfo) -> tuple[SSD, Quantization]:
+def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Detector, Quantization]:
     """What `quantize` decided: a copy of the folded network with rounded weights and corrected biases, and the scales.
 
     `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights are

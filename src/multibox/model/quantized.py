@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from multibox.model.ssd import SSD
+from multibox.model.detector import Detector
 
 Place = Literal["input", "output", "weight", "summand"]
 """Value of a module that is rounded: its input, its output, its weights, or a summand.
@@ -104,7 +104,7 @@ class QuantizedConv2d(nn.Conv2d):
         return y
 
 
-def apply(folded: SSD, quantization: Quantization) -> SSD:
+def apply(folded: Detector, quantization: Quantization) -> Detector:
     """A copy of a folded network that computes in 8 bits (simulated in floating point), and can be trained on so.
 
     Raises:
@@ -133,7 +133,7 @@ def apply(folded: SSD, quantization: Quantization) -> SSD:
     return network
 
 
-def activate_all(network: SSD) -> None:
+def activate_all(network: Detector) -> None:
     """Round summands too, in place, as an exported file does."""
     for module in network.modules():
         if isinstance(module, Quantizer):
@@ -185,7 +185,7 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def _module(network: SSD, name: str) -> nn.Module:
+def _module(network: Detector, name: str) -> nn.Module:
     try:
         return network.get_submodule(name)
     except AttributeError as error:
