@@ -129,13 +129,11 @@ def _compress_checkpoint(
     device: str,
     resume_from: str,
 ) -> CompressResult:
-    from multibox.config import require_ssd
     from multibox.data import coco
     from multibox.evaluate import run as evaluate
     from multibox.runtime.opening import load_checkpoint
 
     checkpoint = load_checkpoint(path, template=find_template(config))
-    require_ssd(checkpoint.template, purpose="compressed")
     names = evaluate.check_classes(checkpoint.classes, coco.split_list(classes))
     if checkpoint.quantization is not None:
         raise CheckpointError(

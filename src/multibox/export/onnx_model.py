@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import fx, nn
 
@@ -201,8 +200,8 @@ def _quantized_convolution(graph: _Graph, name: str, layer: QuantizedConv2d, x: 
 
 def _quantizer(graph: _Graph, name: str, layer: Quantizer, x: str) -> str:
     assert (layer.low, layer.high) in {(0, 255), (-128, 127)}, f"{name}: integers {layer.low}..{layer.high}"
-    step = (layer.step if len(layer.step) > 1 else layer.step[0]).cpu().numpy()
-    zero = np.zeros(step.shape, dtype=np.int8 if layer.low else np.uint8)
+    step, zero = ((values if len(values) > 1 else values[0]).cpu().numpy() for values in (layer.step, layer.zero))
+    zero = zero.astype(np.int8 if layer.low else np.uint8)
     axis = {"axis": layer.axis} if step.ndim else {}
     integers = graph.add("QuantizeLinear", x, step, zero, name=f"{name}.quantized", **axis)
     return graph.add("DequantizeLinear", integers, step, zero, name=name, **axis)
@@ -230,28 +229,24 @@ def _flatten_level(graph: _Graph, level: str, last: int) -> str:
     return graph.add("Reshape", graph.add("Transpose", level, perm=[0, 2, 3, 1]), [0, -1, last])
 
 
-def _enlarge(
-    graph: _Graph, x: str, *, size: None, scale_factor: float, mode: str, align_corners: None, **_: Any
-) -> str:
-    assert mode == "nearest" and size is None and align_corners is None, f"no ONNX is known here for {mode}"
+def _upsample(graph: _Graph, name: str, layer: nn.Upsample, x: str) -> str:
+    assert layer.mode == "nearest" and layer.size is None, f"{name}: no ONNX is known here for {layer}"
     return graph.add(
         "Resize",
         x,
         "",
-        [1.0, 1.0, scale_factor, scale_factor],
+        np.array([1, 1, layer.scale_factor, layer.scale_factor], dtype=np.float32),
+        name=name,
         mode="nearest",
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
 
 
-def _largest(graph: _Graph, name: str, layer: nn.MaxPool2d, x: str) -> str:
-    (side, _), (stride, _), (padding, _) = (
-        (value, value) if isinstance(value, int) else value
-        for value in (layer.kernel_size, layer.stride, layer.padding)
-    )
-    sides, strides, pads = [side] * 2, [stride] * 2, [padding] * 4
-    return graph.add("MaxPool", x, name=name, kernel_shape=sides, strides=strides, pads=pads)
+def _max_pool(graph: _Graph, name: str, layer: nn.MaxPool2d, x: str) -> str:
+    side, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    assert isinstance(side, int) and isinstance(stride, int) and isinstance(padding, int), f"{name}: {layer}"
+    return graph.add("MaxPool", x, name=name, kernel_shape=[side] * 2, strides=[stride] * 2, pads=[padding] * 4)
 
 
 LAYERS: dict[type[nn.Module], Callable[..., str]] = {
@@ -262,14 +257,14 @@ LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.ReLU: lambda graph, name, _, x: graph.add("Relu", x, name=name),
     nn.ReLU6: lambda graph, name, _, x: graph.add("Clip", x, 0.0, 6.0, name=name),
     nn.SiLU: lambda graph, name, _, x: graph.add("Mul", x, graph.add("Sigmoid", x), name=name),
-    nn.MaxPool2d: _largest,
+    nn.MaxPool2d: _max_pool,
+    nn.Upsample: _upsample,
     nn.Identity: lambda graph, name, _, x: x,
 }
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.add: lambda graph, a, b: graph.add("Add", a, b),
     torch.cat: lambda graph, values, dim: graph.add("Concat", *values, axis=dim),
-    F.interpolate: _enlarge,
     flatten_level: _flatten_level,
     RawOutput: lambda graph, deltas, logits: RawOutput(deltas, logits),
 }
