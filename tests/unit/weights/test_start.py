@@ -119,7 +119,7 @@ def test_bundled_means_the_coco_weights_for_yolox_nano(yolox):
 
 
 @pytest.mark.parametrize(
-    "name", ["bundled-classifier", "bundled-detector", "a.xml", "a.bin", "a.tflite", "a.safetensors"]
+    "name", ["bundled-classifier", "bundled-detector", "a.tflite", "a.safetensors"]
 )
 def test_what_an_ssd_may_start_from_is_refused_to_yolox_nano(yolox, name):
     with pytest.raises(OptionError, match=f"^{name}: yolox_nano-384x384 cannot start from this"):
