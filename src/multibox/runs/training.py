@@ -219,14 +219,15 @@ def _check(data: Path, wish: Wish) -> Template | None:
             raise DataError(f"{place}: there is no such folder or file. Correct {option}.")
     if wish.val is not None and wish.val_share is not None:
         raise OptionError("--val-share has no effect beside --val. Leave one out.")
-    words = {"", RANDOM, BUNDLED, CLASSIFIER, DETECTOR}
+    template = named_template(wish.model, wish.size)
+    words = {"", RANDOM, BUNDLED, CLASSIFIER, DETECTOR, template.initial_weights if template is not None else ""}
     if wish.load_weights not in words and not Path(wish.load_weights).exists():
         raise CheckpointError(f"{wish.load_weights}: there are no such weights. Correct --load-weights.")
     if wish.out is not None and is_run(wish.out):
         raise OptionError(f"{wish.out}: there is a run in this folder already. Name another, or leave --out out.")
     if wish.name and Path(wish.name).name != wish.name:
         raise OptionError(f"--name {wish.name}: this is no name for a folder. Give the whole path by --out.")
-    return named_template(wish.model, wish.size)
+    return template
 
 
 @contextmanager
