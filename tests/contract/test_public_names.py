@@ -52,6 +52,7 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
+    "info": set(),
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots"},
 }
 
