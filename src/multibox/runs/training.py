@@ -22,7 +22,7 @@ from multibox.files import make_folder, write_atomically
 from multibox.runs import splitting
 from multibox.runs.choosing import named_template, suitable_template
 from multibox.runs.finding import RUNS, run_of
-from multibox.runs.run import DATA, OUTPUTS, TEMPLATE, Run, is_run
+from multibox.runs.run import DATA, OUTPUTS, TEMPLATE, Run, is_run, next_free
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.resolve import RANDOM
 
@@ -254,26 +254,6 @@ def _new_folder(data: Path, wish: Wish) -> Iterator[tuple[Path, Callable[[], Non
             with suppress(OSError):
                 RUNS.rmdir()
         raise
-
-
-def next_free(parent: Path, name: str) -> Path:
-    """Make the folder `name` in `parent`, or `name-2` and so on if it is there; which one it became.
-
-    Raises:
-        OptionError: it cannot be made.
-    """
-    make_folder(parent)
-    number = 1
-    while True:
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()  # which is one step: of two commands at the same time, one goes on to the next name
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise OptionError(f"{folder}: cannot make this folder: {error.strerror}.") from error
-        else:
-            return folder
 
 
 def _parts(data: Path, wish: Wish, folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Split], CocoData]:

@@ -10,7 +10,8 @@ import pytest
 from multibox.errors import CheckpointError, DataError, OptionError, TemplateError
 from multibox.runs.choosing import named_template
 from multibox.runs.display import SilentDisplay
-from multibox.runs.training import Wish, next_free, train_on
+from multibox.runs.run import next_free
+from multibox.runs.training import Wish, train_on
 from tests.unit.runs.conftest import blots, make_run, write_set
 
 
