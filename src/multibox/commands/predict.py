@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import errors, tracking
+from multibox.commands.console import console, errors, tracking
 from multibox.commands.options import OutputFormat, Threshold, Tile, TileOverlap, find_template, say, with_tiles
 from multibox.errors import DataError, OptionError
 from multibox.files import model_files
@@ -108,7 +108,12 @@ def predict(
     outputs.label_paths(runtime.classes)  # which refuses names of classes that the format cannot have
     run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, all_sources, run, outputs, stop)
+        try:
+            tally = _run(runtime, all_sources, run, outputs, stop)
+        except KeyboardInterrupt:
+            if stop.exit_code:
+                return stop.exit_code
+            raise
         if stop.is_set():
             errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
         if stop.exit_code:
@@ -241,7 +246,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
 
     with ExitStack() as context:
         opened = outputs.open(context, run, stop)
-        prints = not (opened.files or opened.save_drawing)
+        prints = console.is_all = not (opened.files or opened.save_drawing)
         with tracking("Predicting", len(sources)) as tracker:
 
             def on_result(result: FrameResult | Failure) -> None:
