@@ -12,9 +12,8 @@ def run() -> int:
         from multibox.cli import main
 
         code = main()
-        from multibox.threads import do_threads_hang
-
-        if do_threads_hang():
+        threads = sys.modules.get("multibox.threads")
+        if threads is not None and threads.do_threads_hang():
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
