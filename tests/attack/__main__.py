@@ -67,7 +67,7 @@ class Outcome:
             return "traceback"
         if self.code not in allowed:
             return f"exit code {self.code}"
-        if self.code == 2 and not self.errors.strip():
+        if self.code == 2 and not (self.errors + self.said).strip():
             return "says nothing"
         return "control characters" if CONTROL.search(self.errors) else ""
 
