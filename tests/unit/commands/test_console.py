@@ -9,8 +9,9 @@ import sys
 import pytest
 
 TRAIN = """
-from multibox.commands.console import TrainingDisplay
-with TrainingDisplay() as display:
+from multibox.commands.console import console
+from multibox.runs.display import TrainingDisplay
+with TrainingDisplay(console) as display:
     for epoch in range(2000):
         display.line(f"epoch {epoch} " + "." * 200)
 open(2, "w").write("done")
