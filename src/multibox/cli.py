@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from multibox import __version__
 from multibox.commands.bench import bench
 from multibox.commands.compress import compress
-from multibox.commands.console import errors
+from multibox.commands.console import complain
 from multibox.commands.convert import convert
 from multibox.commands.doctor import doctor
 from multibox.commands.evaluate import evaluate
@@ -44,7 +44,8 @@ app.command(report)
 EXTRA_OF = {
     "torch": "train",
     "lightning_fabric": "train",
-    "tensorboard": "train",
+    "tensorboard": "tensorboard",
+    "nncf": "int8",
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
@@ -67,23 +68,23 @@ def main(arguments: Sequence[str] | None = None, *, template: Path | None = None
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"multibox: {' '.join(str(error).split())}", markup=False)
+        complain(f"multibox: {' '.join(str(error).split())}")
         return 2
     except MultiboxError as error:
-        errors.print(str(error), markup=False)
+        complain(str(error))
         return error.exit_code
     except ModuleNotFoundError as error:
         name = (error.name or "").split(".")[0]
         if name not in EXTRA_OF:
             raise
-        errors.print(f'This needs {name}. Install it with: pip install "multibox[{EXTRA_OF[name]}]"', markup=False)
+        complain(f'This needs {name}. Install it with: pip install "multibox[{EXTRA_OF[name]}]"')
         return 2
     except KeyboardInterrupt:
-        errors.print("Interrupted.")
+        complain("Interrupted.")
         return 130
     except OSError as error:
         # The ways of a file system are endless: full, read-only, gone. The system's own words say which.
         where = f"{error.filename}: " if error.filename else ""
-        errors.print(f"{where}{error.strerror or error}.", markup=False)
+        complain(f"{where}{error.strerror or error}.")
         return 2
     return code if isinstance(code, int) else 0

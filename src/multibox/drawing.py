@@ -13,6 +13,7 @@ import numpy as np
 
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
+from multibox.overwriting import marked
 from multibox.structures import Detections, Image
 
 Colour = tuple[int, int, int]  # blue, green, red
@@ -96,7 +97,7 @@ def save_drawing(folder: str | os.PathLike[str], file_name: str, image: Image) -
     _, encoded = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encoded.tobytes())
+        write_atomically(path, marked(encoded.tobytes()))
     except OSError as error:
         raise OptionError(f"{path}: cannot write the drawing: {error.strerror}. Name another output folder.") from error
     return path

@@ -8,6 +8,7 @@ no PyTorch.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import logging
 import os
@@ -126,17 +127,24 @@ def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough:
     return result
 
 
+def require_nncf() -> None:
+    """Say at once that NNCF is missing, not after minutes of measuring.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    if importlib.util.find_spec("nncf") is None:
+        raise DependencyError('INT8 needs NNCF. Install it with: pip install "multibox[int8]"')
+
+
 def _import_nncf() -> Any:
     # At its first import NNCF decides whether to report its use to its makers, and by default it does. Running our
     # commands is no consent to that; this is NNCF's own switch.
     os.environ.setdefault("NNCF_CI", "1")
-    try:
-        import nncf
-        import nncf.quantization.range_estimator
-    except ModuleNotFoundError as error:
-        if error.name != "nncf":
-            raise
-        raise DependencyError('Compressing needs NNCF. Install it with: pip install "multibox[train]"') from error
+    require_nncf()
+    import nncf
+    import nncf.quantization.range_estimator
+
     return nncf
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents
 from multibox.doctor.model_fit import SMALL_PX, Advice, TemplateFit
-from multibox.wording import NO_VALUE, counted, listed
+from multibox.wording import NO_VALUE, cell, counted, listed, visible
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -56,7 +55,7 @@ class ConsoleDisplay:
     def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
         """A table of all input sizes, and the advice."""
         self._console.print(Group(Text(), _fit_table(list(fits.values())), Text(FITS, style="dim")))
-        self._console.print(Group(Text(), Text(f"Take {advice.template}: {advice.reason}.")))
+        self._console.print(Group(Text(), Text(visible(f"Take {advice.template}: {advice.reason}."))))
 
     def times(self, fits: Mapping[int, TemplateFit]) -> None:
         """The rough times of a training, in a sentence."""
@@ -93,7 +92,7 @@ def _contents_table(split: str, contents: Contents) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in contents.classes:
         sides = (NO_VALUE,) * 3 if row.sides is None else tuple(f"{value:.1f}" for value in row.sides)
-        table.add_row(escape(row.name), str(row.num_objects), str(row.num_images), *sides)
+        table.add_row(cell(row.name), str(row.num_objects), str(row.num_images), *sides)
     return table
 
 
@@ -101,13 +100,13 @@ def _finding_lines(findings: Sequence[Finding]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for finding in findings:
         line = Text(f"{finding.severity:8}", style=STYLES[finding.severity])
-        line.append(f"{finding.split + ': ' if finding.split else ''}{finding.text}", style="default")
+        line.append(visible(f"{finding.split + ': ' if finding.split else ''}{finding.text}"), style="default")
         lines.append(line)
-        lines += [Text(f"{INDENT}{example}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
+        lines += [Text(f"{INDENT}{visible(example)}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
         num_others = len(finding.examples) - NUM_EXAMPLES
         if num_others > 0:
             lines.append(Text(f"{INDENT}and {num_others} more", style="dim"))
-        lines.append(Text(f"{INDENT}-> {finding.remedy}"))
+        lines.append(Text(f"{INDENT}-> {visible(finding.remedy)}"))
     return lines
 
 
@@ -124,7 +123,7 @@ def _fit_table(fits: Sequence[TemplateFit]) -> Table:
             *(f"{share:.1%}" for share in fit.small),
             f"{fit.recall_given:.1%}",
             f"{fit.recall_fitted:.1%}",
-            f"{escape(fit.worst_class)} {fit.worst_recall:.1%}",
+            f"{cell(fit.worst_class)} {fit.worst_recall:.1%}",
         ]
         table.add_row(*row)
     return table

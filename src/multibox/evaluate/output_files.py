@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
-from rich.markup import escape
 from rich.table import Table
 
 from multibox.data.coco_categories import comparable_name
@@ -19,7 +18,7 @@ from multibox.evaluate.average_precision import Metrics
 from multibox.files import read_limited, sha256, write_atomically
 from multibox.plain_yaml import MAX_CHARACTERS, read_yaml
 from multibox.structures import Detections
-from multibox.wording import counted, listed, shortened
+from multibox.wording import cell, counted, listed, shortened
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -164,7 +163,7 @@ def metrics_table(metrics: Metrics) -> Table:
             str(of_class.num_objects),
         )
         # The name may hold square brackets, which rich would read as markup.
-        result.add_row(escape(shortened(name)), *numbers)
+        result.add_row(cell(shortened(name)), *numbers)
     return result
 
 

@@ -12,6 +12,7 @@ from multibox.errors import OptionError
 from multibox.evaluate import evaluate
 from multibox.evaluate.record import RecordedEvaluation, RecordedModel
 from multibox.files import sha256, write_atomically
+from multibox.overwriting import Output, check_outputs, is_page
 from multibox.report import page, several
 from multibox.report.figures import MANY_DETECTIONS, figures_of
 from multibox.report.work_dir import RecordedRun, WorkDir, gather
@@ -52,6 +53,8 @@ def report(
         OptionError: a folder is not there or has nothing of multibox in it, or the page cannot be written.
         DependencyError: matplotlib or Jinja2 is not installed.
     """
+    target = save_to or (Path("comparison.html") if len(work_dirs) > 1 else work_dirs[0] / "report.html")
+    check_outputs([Output("--save-to", target, is_page)], [], say=say)
     works = [_gathered(folder, say) for folder in work_dirs]
     judged = [_evaluation(work, sources, say=say, count=count) for work in works]
     num_detections = sum(
@@ -60,12 +63,10 @@ def report(
     if num_detections >= MANY_DETECTIONS:
         say(f"Looking into {num_detections:,} detections; this takes a minute.")
     if len(works) > 1:
-        target = save_to or Path("comparison.html")
         html = several.comparison_page(
             [(work, evaluation) for work, (evaluation, _) in zip(works, judged, strict=True)]
         )
     else:
-        target = save_to or work_dirs[0] / "report.html"
         evaluation, how = judged[0]
         html = page.report_page(
             works[0], evaluation, figures_of(evaluation) if evaluation is not None else None, how=how

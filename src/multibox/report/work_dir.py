@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ MAX_BYTES = 4 << 20
 
 MAX_LOG_BYTES = 64 << 20
 """Largest size of a metrics.jsonl: a hundred thousand epochs."""
+
+PASSED_BY = re.compile(r"\.|earlier-\d+(\.moving)?$")
+"""Names of folders that are not looked into: hidden ones, and runs that made room for a later one."""
 
 Plain = Mapping[str, Any]
 
@@ -154,7 +158,7 @@ def _json_files(folder: Path) -> Iterator[Path]:
     for name, folders, files in os.walk(folder):
         here = Path(name)
         is_deepest = len(here.parts) - start >= MAX_DEPTH
-        folders[:] = [] if is_deepest else sorted(inner for inner in folders if not inner.startswith("."))
+        folders[:] = [] if is_deepest else sorted(inner for inner in folders if not PASSED_BY.match(inner))
         for file in files:
             path = here / file
             if not file.endswith(".json") or file.startswith(".") or not path.is_file():

@@ -273,7 +273,7 @@ def _result(run: TrainingRun, validation: Validation | None, *, is_interrupted: 
     counters, pace = run.counters, run.length.pace
     return TrainingResult(
         latest=run.folder.latest,
-        best=None if counters.best_ap is None else run.folder.best,
+        best=run.folder.best if counters.best_ap is not None and run.folder.best.exists() else None,
         metrics=validation.metrics if validation else None,
         best_ap=counters.best_ap,
         best_epoch=counters.best_epoch,

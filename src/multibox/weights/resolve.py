@@ -40,6 +40,16 @@ class NamedStart:
     remark: str | None = None
 
 
+MODEL_NAMES = ("best.pth", "latest.pth", "model.xml", "model.onnx")
+"""Names of the files of a folder's model, the one to take first."""
+
+
+def model_in(folder: str | os.PathLike[str]) -> Path | None:
+    """The file of the model that a folder holds: the best weights of a run, else its last, else an exported model."""
+    files = (Path(folder) / name for name in MODEL_NAMES)
+    return next((file for file in files if file.is_file()), None)
+
+
 def model_file(path: str | os.PathLike[str]) -> Path:
     """The file of the model that a user names, which is there.
 

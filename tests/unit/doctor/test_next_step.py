@@ -84,7 +84,7 @@ def test_the_copy_has_a_name_that_is_free(here: Path) -> None:
         ("my set/train", "..", "..", "../../my set-fixed"),
         (".", "my set/a.json", "my set", "my set-fixed"),
         (".", "my set/a.json", "my set/train", "my set/a-fixed"),
-        (".", "set.zip", "/tmp/unpacked", "set-fixed"),
+        (".", "set.zip", "set.zip/images", "set-fixed"),
     ],
 )
 def test_the_copy_lies_outside_of_the_set(
@@ -93,15 +93,9 @@ def test_the_copy_lies_outside_of_the_set(
     (here / "my set" / "a.json").touch()
     (here / "set.zip").touch()
     monkeypatch.chdir(here / where)
-    named = Named(Path(source), {"train": [Split(Path(source), Path(root))]}, "COCO", is_archive="zip" in source)
+    named = Named(Path(source), {"train": [Split(Path(source), Path(root))]}, "COCO")
 
     assert command(named, "error")[-1] == target
-
-
-def test_an_archive_becomes_a_folder_first() -> None:
-    named = Named(Path("set.zip"), PARTS, "COCO", is_archive=True)
-
-    assert command(named) == ["multibox", "doctor", "set.zip", "--no-timing", "--fix", "set-fixed"]
 
 
 def test_errors_of_several_files_are_for_a_person() -> None:

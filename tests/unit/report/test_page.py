@@ -16,10 +16,11 @@ from multibox.report.figures import figures_of
 from multibox.report.gallery import MAX_BYTES, galleries
 from multibox.report.page import _images, report_page
 from multibox.report.work_dir import gather
+from multibox.wording import UNSEEN
 from tests.report_case import dataset, found, record, work_dir
 
 HOSTILE = "<script>alert(1)</script>"
-QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }}'
+QUOTES = 'it\'s "$x$" & 漢字 {{ 7 * 7 }} \x1b[2J\u202e'
 
 
 def page_of(folder):
@@ -39,7 +40,7 @@ def test_names_are_text_whatever_they_hold(page):
     assert HOSTILE not in page
     assert "<b>0" not in page and "<i>.json" not in page
     assert html.escape(HOSTILE) in page
-    assert "{{ 7 * 7 }}" in page
+    assert "{{ 7 * 7 }} \\x1b[2J\\u202e" in page and set(UNSEEN.findall(page)) == {"\n"}
     assert len(re.findall("<script", page)) == 2  # ours, and the figures that it reads
 
 
