@@ -145,8 +145,8 @@ is_drawing = _has_inside(MARK)
 is_export_json = _begins_with(b'{"checkpoint":', inside=b'"rows":')
 is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
-is_openvino_xml = _has_inside(b"<multibox>")
-is_onnx = _has_inside(b"multibox form")
+is_openvino_xml = _has_inside(b"</multibox>")
+is_onnx = _has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
 
 
 def _check_ours(output: Output) -> None:

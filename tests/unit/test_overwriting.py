@@ -88,7 +88,7 @@ OURS = {
     "is_export_page": b"# Export of best.pth: PASSED\n",
     "is_compress_json": b'{\n  "source": "best.pth",\n  "rungs": []\n}\n',
     "is_openvino_xml": b"<net>\n<rt_info>\n<multibox>\n</multibox>\n</rt_info>\n</net>\n",
-    "is_onnx": b"\x08\x07multibox form\x12\x0cboxes_labels",
+    "is_onnx": b"\x08\x0a\x12\x08multibox\x1a\x050.1.0",
 }
 
 OF_USERS = {

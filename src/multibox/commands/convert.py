@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") ->
         sets = _as_coco(source, layout, save_to)
         how_to_import = f"Train with: multibox train {shlex.join(_train_options(sets))}"
     else:
-        with TemporaryDirectory() as folder:
-            sets = _as_coco(source, layout, Path(folder), shows_files=False)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            sets = _as_coco(source, layout, folder, shows_files=False)
         how_to_import = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from multibox.commands.console import console
 from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
 from multibox.errors import DataError, OptionError
+from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -139,12 +140,13 @@ def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Spli
 
     place = source
     if is_archive(source):
-        place = unpack(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        place = unpack(source, stack.enter_context(unfinished_folder(Path(tempfile.gettempdir()))))
     try:
         layout = find_layout(place)
         splits = layout.splits
         if layout.format != "COCO":
-            splits = convert(layout, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+            folder = stack.enter_context(unfinished_folder(Path(tempfile.gettempdir())))
+            splits = convert(layout, folder, guess=True)
     except DataError as error:  # where an archive was unpacked to is nobody's business
         raise DataError(str(error).replace(str(place), str(source))) from error
     if place != source:
