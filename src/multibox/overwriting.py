@@ -126,6 +126,11 @@ def is_nobodys(_: Path) -> bool:
     return False
 
 
+def is_coco_results(path: Path) -> bool:
+    """Whether a file has detections as we write them: other programs put blanks behind colons."""
+    return re.match(rb'\[\n?(\]|\{"image_id":[^ ]+,"category_id":[0-9])', _ends(path)) is not None
+
+
 def is_anybodys(_: Path) -> bool:
     """Any file may be replaced: the command sees to it that nothing is lost."""
     return True
@@ -133,7 +138,6 @@ def is_anybodys(_: Path) -> bool:
 
 is_metrics_json = _begins_with(b'{"files":', inside=b'"metrics":')
 is_evaluation = _begins_with(b'{"format":"multiboxevaluation')
-is_coco_results = _begins_with(b'[{"image_id":', b"[]")
 is_coco_images = _begins_with(b'{"images":[', inside=b'],"annotations":[],"categories":[')
 is_predictions = _begins_with(b'{"model":', inside=b'"sources":[')
 is_prediction_lines = _begins_with(b'{"source":', inside=b'"kind":')
