@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def convert(
             f"`multibox train` reads the set as it is. Train with: multibox train {shlex.quote(str(source))}"
         )
     else:
-        with TemporaryDirectory() as folder:
-            sets = _as_coco(source, layout, Path(folder), shows_files=False)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            sets = _as_coco(source, layout, folder, shows_files=False)
         how_to_import = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")
