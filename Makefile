@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
 AIRPORT := data/airport
+SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test check format bench clean
+.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make check        format, lint, types, import layers"
+	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
+	@echo "make coverage     run all tests, and show which lines no test runs"
+	@echo "make test-lowest  run the tests with the oldest libraries that pyproject.toml lets in; test-newest: the newest"
+	@echo "make release-check  version, changelog, packages, and a try of the built wheel"
 	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -51,15 +56,40 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# In environments of their own, below runs.
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv runs/venv-$*
+	runs/venv-$*/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) -m tools.lowest_versions > runs/lowest.txt
+	runs/venv-$*/bin/python -m pip install --quiet $(if $(filter lowest,$*),-c runs/lowest.txt) -e ".[dev]"
+	runs/venv-$*/bin/python -m pytest -n 2 --dist worksteal
+
+# Processes that tests start count too; see [tool.coverage] in pyproject.toml.
+coverage: install
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/ruff check --select D1 src
+	$(BIN)/python -m tools.site $(SITE)
+	cd $(SITE) && "$(CURDIR)/$(BIN)/zensical" build --strict -f mkdocs.yml
+	@echo "Open $(SITE)/html/index.html; to search as well: $(BIN)/python -m http.server -d $(SITE)/html"
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: install
+	$(BIN)/python -m tools.release_check $(if $(MODEL),--model $(MODEL))
 
 bench: install
 	$(BIN)/multibox train --config mobilenet_v2-2s_ssd-256x256 --load-weights bundled --time-budget 1 \

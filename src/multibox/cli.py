@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 from multibox import __version__
 from multibox.commands.bench import bench
+from multibox.commands.card import card
 from multibox.commands.compress import compress
 from multibox.commands.console import complain
 from multibox.commands.convert import convert
@@ -29,6 +30,7 @@ app = App(
     help="Train a lightweight detector on your own objects and deploy it to OpenVINO.",
     version=__version__,
     help_flags=["--help", "-h"],
+    help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `main` says a word, and gives the shell the exit code that it expects
 )
 app.command(new)
@@ -42,11 +44,16 @@ app.command(doctor)
 app.command(convert)
 app.command(report)
 app.command(demo)
+app.command(card)
+for name in app:
+    # To load what reads Markdown takes a third of the time of the program's own help, which has none.
+    app[name].help_format = "markdown"
 
 EXTRA_OF = {
     "torch": "train",
     "lightning_fabric": "train",
-    "tensorboard": "train",
+    "tensorboard": "tensorboard",
+    "nncf": "int8",
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from multibox import config
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Results must not depend on how many processors a machine has.
@@ -76,6 +78,22 @@ def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest
         *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
     ]
     subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
+    return output / "latest.pth"
+
+
+@pytest.fixture(scope="session")
+def trained_yolox(shapes_data: Any, tiny_yolox_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `trained`, of YOLOX-Nano, from the COCO weights that come with the package."""
+    output = tmp_path_factory.mktemp("trained YOLOX")
+    template = config.changed(config.load_template(tiny_yolox_file), {"train.schedule.min_steps_per_epoch": 60})
+    (output / "work.yaml").write_text(config.dump(template), encoding="utf-8")
+    done = run_here(
+        *("train", "--config", output / "work.yaml", "--device", "cpu", "--save-checkpoints-to", output),
+        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bundled (yolox_nano-coco.safetensors)" in done.stdout
     return output / "latest.pth"
 
 

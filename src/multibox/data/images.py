@@ -68,6 +68,11 @@ def decode_image(data: bytes) -> Image:
     return _decode(data, None, None)
 
 
+def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The highest 8 bits that are in use of an image of 16 (H, W) or (H, W, 3), see `read_image`."""
+    return _to_8_bits(image)[0]
+
+
 def read_size(path: str | os.PathLike[str]) -> Size:
     """Width and height of the image that `read` gives; of JPEG and PNG only the header is looked at.
 
@@ -270,7 +275,12 @@ def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
         raise UnusableError(
             f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
         )
-    brightest = int(image.max())
+    return _to_8_bits(image)
+
+
+def _to_8_bits(image: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """The image with 8 bits, and how many of 16 are in use."""
+    brightest = int(image.max(initial=0))
     bits = next(bits for bits in DEPTHS if brightest < 1 << bits)
     return np.right_shift(image, bits - 8).astype(np.uint8), bits
 
