@@ -52,6 +52,7 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
+    "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
     "demo": {

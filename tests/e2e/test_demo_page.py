@@ -172,6 +172,25 @@ def test_nothing_sticks_out_sideways_in_light_and_dark(opened, address, folder):
             assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
+def test_the_programs_of_the_docs_print_what_the_detector_finds(address, folder):
+    text = (
+        (Path(__file__).parents[2] / "docs/demo.md")
+        .read_text(encoding="utf-8")
+        .replace("http://127.0.0.1:8765/", address)
+    )
+    shutil.copy(folder / "image 0.png", folder / "picture.jpg")
+    ours = expected(folder, 0, 0.3)
+    (program,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.rsplit(maxsplit=5)[0] for line in printed.splitlines()] == [name for name, _, _ in ours]
+    if shutil.which("curl"):
+        (command,) = re.findall(r"^curl .*$", text, re.MULTILINE)
+        answer = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert [found["class"] for found in json.loads(answer)["detections"]] == [name for name, _, _ in ours]
+
+
 @pytest.fixture(scope="module")
 def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """The folder of the page to publish, and its address."""
