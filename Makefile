@@ -31,27 +31,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/multibox new mobilenet_v2-2s_ssd-384x384 $(RUN) --offline
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
-	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
-	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
-	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-checkpoints-to outputs --time-budget 4
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-metrics-to metrics.yaml --save-output-to output_images
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights outputs/best.pth --save-model-to export
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights export/model.bin \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" --save-metrics-to export/metrics.yaml
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" compress.py --load-weights outputs/best.pth --nncf-quantization \
-	  --method ptq --save-checkpoints-to compressed
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights compressed/latest.pth --save-model-to export_int8
+	rm -rf $(RUN)
+	$(BIN)/multibox train $(AIRPORT) --minutes 4 --size 384 --name quickstart
+	$(BIN)/multibox eval quickstart --save-output-to $(RUN)/output_images
+	$(BIN)/multibox export quickstart
+	$(BIN)/multibox eval $(RUN)/export
+	$(BIN)/multibox compress quickstart --method ptq
+	$(BIN)/multibox export $(RUN)/compressed
 	$(BIN)/python tools/compare_exports.py $(RUN)/export $(RUN)/export_int8
-	$(BIN)/multibox report $(RUN)
-	@echo "Open $(RUN)/report.html, and look at the pictures in $(RUN)/output_images"
+	$(BIN)/multibox report quickstart
+	@echo "Open $(RUN)/report.html, and look at the images in $(RUN)/output_images"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal

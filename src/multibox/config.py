@@ -18,7 +18,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from multibox import files, plain_yaml
-from multibox.errors import OptionError, TemplateError
+from multibox.errors import TemplateError
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
@@ -432,19 +432,6 @@ def templates_of(family: str = DEFAULT_FAMILY) -> dict[str, Path]:
     if family == "ssd":
         return ssds
     return {name: path for name, path in bundled_templates().items() if path.parent.name == family}
-
-
-def require_ssd(template: Template, *, purpose: str) -> None:
-    """Refuse a template of another family for what only SSDs can be used for yet; `purpose` completes "to be".
-
-    Raises:
-        OptionError: it is no SSD's.
-    """
-    if not isinstance(template.model, SSDConfig):
-        raise OptionError(
-            f"{template.name}: a model of this family cannot be {purpose} yet, only trained, evaluated and used by "
-            f"predict. To have one {purpose}, train one of the templates {', '.join(ssd_templates())}."
-        )
 
 
 def load_template(path: str | os.PathLike[str]) -> Template:
