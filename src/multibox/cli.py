@@ -24,6 +24,7 @@ from multibox.commands.predict import predict
 from multibox.commands.report import report
 from multibox.commands.train import train
 from multibox.errors import MultiboxError
+from multibox.runs.display import print_line
 
 app = App(
     name="multibox",
@@ -87,10 +88,10 @@ def main(arguments: Sequence[str] | None = None, *, template: Path | None = None
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"multibox: {_reason(error, tokens)}", markup=False)
+        print_line(errors, f"multibox: {_reason(error, tokens)}")
         return 2
     except MultiboxError as error:
-        errors.print(str(error), markup=False)
+        print_line(errors, str(error))
         return error.exit_code
     except ModuleNotFoundError as error:
         name = (error.name or "").split(".")[0]
