@@ -90,9 +90,9 @@ def found_model(named: Path | None) -> FoundModel:
     if found.account:
         say(f"Model: {found.path}, {found.account}.")
         if found.run is not None and found.run.is_brief:
-            from multibox.runs.next_command import BRIEF
+            from multibox.train.progress import TOO_BRIEF
 
-            say(BRIEF)
+            say(TOO_BRIEF)
     return found
 
 

@@ -38,7 +38,7 @@ def report_page(work: WorkDir, evaluation: RecordedEvaluation | None, figures: F
         "title": f"Detector of {listed(classes)}" if classes else "Detector",
         "subtitle": _subtitle(work, evaluation),
         "summary": sentences.summary(figures) if figures is not None else [_no_figures(evaluation)],
-        "alarms": sentences.alarms(figures, facts),
+        "alarms": sentences.alarms(figures, facts, run.epochs if run is not None else ()),
         "warnings": sentences.data_warnings(figures, facts),
         "tiles": deployment.tiles(work, figures),
         "missing": sentences.missing(work, evaluation is not None),

@@ -12,6 +12,7 @@ from multibox.data.description import FEW_OBJECTS
 from multibox.evaluate.intervals import Interval
 from multibox.report.figures import Figures
 from multibox.report.work_dir import WorkDir
+from multibox.train.progress import TOO_BRIEF, is_too_brief
 from multibox.wording import NO_VALUE, counted, listed, percent
 
 FEW_SHARE = 0.1
@@ -101,12 +102,17 @@ def summary(figures: Figures) -> list[str]:
     return lines
 
 
-def alarms(figures: Figures | None, run_facts: Mapping[str, Any] | None) -> list[str]:
-    """What makes the figures worthless."""
+def alarms(
+    figures: Figures | None, run_facts: Mapping[str, Any] | None, epochs: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
+    """What makes the figures worthless, or all that follows from them."""
+    lines = [TOO_BRIEF] if epochs and is_too_brief(epochs) else []
     train = (run_facts or {}).get("train_data") or {}
     if figures is not None and train.get("fingerprint") == figures.evaluation.data.fingerprint:
-        return ["This was measured on the very images of the training: the figures say nothing about other images."]
-    return []
+        lines.append(
+            "This was measured on the very images of the training: the figures say nothing about other images."
+        )
+    return lines
 
 
 def data_warnings(figures: Figures | None, run_facts: Mapping[str, Any] | None) -> list[str]:
@@ -182,30 +188,31 @@ def threshold_sentence(figures: Figures, exports: Sequence[Mapping[str, Any]]) -
 
 def missing(work: WorkDir, has_evaluation: bool) -> list[Missing]:
     """What the report lacks, with the command that leaves it."""
-    weights = work.run.weights if work.run is not None else None
-    name = shlex.quote(_shown(weights, work.path)) if weights is not None else "CHECKPOINT.pth"
+    name = _named(work)
+    has_val_data = work.run is not None and bool(work.run.facts.get("val_data"))
     lacking: list[Missing] = []
     if work.run is None:
-        lacking.append(Missing("training curves", "multibox train ..."))
+        lacking.append(Missing("training curves", "multibox train DATA"))
     if not has_evaluation:
-        lacking.append(
-            Missing(
-                "accuracy, errors, thresholds and galleries",
-                f"multibox eval --load-weights {name} --save-metrics-to metrics.yaml "
-                "--test-ann-files VAL.json --test-data-roots VAL_IMAGES",
-            )
-        )
+        data = "" if has_val_data else " --data LABELLED_IMAGES"
+        lacking.append(Missing("accuracy, errors, thresholds and galleries", f"multibox eval{name}{data}"))
     if not work.exports:
-        lacking.append(
-            Missing("exported files and their parity", f"multibox export --load-weights {name} --save-model-to export")
-        )
+        lacking.append(Missing("exported files and their parity", f"multibox export{name}"))
     if not work.compressions:
-        lacking.append(Missing("what INT8 costs", f"multibox compress --load-weights {name}"))
+        lacking.append(Missing("what INT8 costs", f"multibox compress{name}"))
     if not work.benches:
         files = [shlex.quote(_shown(file.folder / "model.xml", work.path)) for file in reversed(work.exports)]
         models = " ".join(files) or "export/model.xml"
         lacking.append(Missing("latency and throughput", f"multibox bench {models} --json bench.json"))
     return lacking
+
+
+def _named(work: WorkDir) -> str:
+    """How the run is named to a command that is typed in the work directory, with a blank before it."""
+    if work.run is None:
+        return " CHECKPOINT.pth"
+    is_found = work.run.folder in {work.path, work.path / "outputs"}  # by `multibox.runs.finding`
+    return "" if is_found else f" {shlex.quote(_shown(work.run.folder, work.path))}"
 
 
 def column_of(threshold: float) -> int:
