@@ -55,9 +55,6 @@ OPTIONS = {
     "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
-    "demo": {
-        *("--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"),
-    },
     "info": set(),
 }
 

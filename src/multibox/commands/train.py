@@ -156,8 +156,9 @@ def train(
 
 def _report(run: Run, seconds: float, minutes: float | None) -> int:
     """Say how the training ended and what to do next; the exit code."""
-    from multibox.runs.next_command import BRIEF, next_command
+    from multibox.runs.next_command import next_command
     from multibox.train import distributed
+    from multibox.train.progress import TOO_BRIEF
 
     result = run.training
     if result is None or not distributed.is_main_process():
@@ -168,7 +169,7 @@ def _report(run: Run, seconds: float, minutes: float | None) -> int:
         say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
         return 130
     if run.is_brief:
-        say(BRIEF)
+        say(TOO_BRIEF)
     best = ""
     if result.best is not None and result.best_ap is not None:
         when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"

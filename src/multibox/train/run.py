@@ -355,11 +355,8 @@ def _record(
 def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> Dataset:
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
-    say(
-        f"{counted(len(data.records), 'training image')}, {counted(len(all_boxes(data)), 'object')} of "
-        f"{counted(len(data.classes), 'class', 'classes')}; "
-        f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory."
-    )
+    objects = f"{counted(len(all_boxes(data)), 'object')} of {counted(len(data.classes), 'class', 'classes')}"
+    say(f"{counted(len(data.records), 'training image')}, {objects}.")
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )
