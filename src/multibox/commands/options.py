@@ -89,10 +89,10 @@ def found_model(named: Path | None) -> FoundModel:
     found = find_model(named)
     if found.account:
         say(f"Model: {found.path}, {found.account}.")
-    if found.run is not None and found.run.is_brief:
-        from multibox.runs.next_command import BRIEF
+        if found.run is not None and found.run.is_brief:
+            from multibox.runs.next_command import BRIEF
 
-        say(BRIEF)
+            say(BRIEF)
     return found
 
 

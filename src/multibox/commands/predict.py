@@ -103,7 +103,7 @@ def predict(
     from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
-    from multibox.runs.training import next_free
+    from multibox.runs.run import next_free
     from multibox.runtime.choosing_runtime import chosen_only
     from multibox.runtime.tiling_runtime import with_tiles
     from multibox.signals import interruption

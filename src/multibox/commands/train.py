@@ -151,10 +151,10 @@ def train(
             run = train_on(data, wish, display=display)
         else:
             run = resume_run(wish, display=display)
-    return _report(run, time.monotonic() - started_at)
+    return _report(run, time.monotonic() - started_at, minutes)
 
 
-def _report(run: Run, seconds: float) -> int:
+def _report(run: Run, seconds: float, minutes: float | None) -> int:
     """Say how the training ended and what to do next; the exit code."""
     from multibox.runs.next_command import BRIEF, next_command
     from multibox.train import distributed
@@ -164,7 +164,8 @@ def _report(run: Run, seconds: float) -> int:
         return 0
     took = f"{duration(seconds)} ({counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')})"
     if result.is_interrupted:
-        say(f"Stopped after {took}. Go on with: {next_command('train', run, option='--resume-from')}")
+        left = [] if minutes is None else ["--minutes", f"{max(1, round(minutes - seconds / 60))}"]
+        say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
         return 130
     if run.is_brief:
         say(BRIEF)

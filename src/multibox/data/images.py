@@ -57,16 +57,15 @@ def read_image(
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
 
 
-def decode_image(data: bytes, title: str) -> Image:
-    """The image in the bytes of a file, as `read_image` gives it; `title` is what messages call it.
+def decode_image(data: bytes) -> Image:
+    """The image in the bytes of a file, as `read_image` gives it.
 
     Raises:
-        DataError: they are broken off, or no image.
+        UnusableError: the bytes are broken off or no image; its text is the end of a sentence ("is truncated").
     """
-    try:
-        return _decode(data, None, None)
-    except UnusableError as error:
-        raise DataError(f"{title}: the image {error}. Replace or remove it.") from error
+    if not data:
+        raise UnusableError("is an empty file")
+    return _decode(data, None, None)
 
 
 def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:

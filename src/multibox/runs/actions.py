@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from multibox.errors import CheckpointError, DependencyError, OptionError, ParityError
 from multibox.files import kind_of, make_folder, model_files
@@ -241,7 +241,6 @@ def export_model(found: FoundModel, named: NamedData, plan: ExportPlan, *, audie
         CheckpointError: the checkpoint cannot be read.
         DependencyError: a library is not installed.
     """
-    from multibox.config import require_ssd
     from multibox.data.pictures import builtin_images
     from multibox.evaluate.run import check_classes
     from multibox.export.run import Request, export, outputs_of_export
@@ -250,7 +249,6 @@ def export_model(found: FoundModel, named: NamedData, plan: ExportPlan, *, audie
 
     output = plan.out or place_in_run(found, EXPORT)
     checkpoint = load_checkpoint(found.path, template=plan.template)
-    require_ssd(checkpoint.template, purpose="exported")
     names = check_classes(checkpoint.classes, plan.classes)
     formats = checkpoint.template.output_format
     request = Request(
@@ -342,13 +340,11 @@ def _compress_checkpoint(
     val_files: DataFiles,
     display: Display,
 ) -> CompressResult:
-    from multibox.config import require_ssd
     from multibox.evaluate.run import check_classes
     from multibox.runtime.opening import load_checkpoint
 
     path = found.path
     checkpoint = load_checkpoint(path, template=plan.template)
-    require_ssd(checkpoint.template, purpose="compressed")
     names = check_classes(checkpoint.classes, plan.classes)
     if checkpoint.quantization is not None:
         raise CheckpointError(
@@ -453,11 +449,16 @@ def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:
 
 
 def report_on(
-    folders: Sequence[Path], *, out: Path | None = None, named: NamedData = NO_DATA, audience: Audience = SILENT
+    folders: Sequence[Path],
+    *,
+    out: Path | None = None,
+    named: NamedData = NO_DATA,
+    has_full_paths: bool = False,
+    audience: Audience = SILENT,
 ) -> Path:
     """Write a page about a run or work directory, or about several that are compared with the first; where it lies.
 
-    `named` is what to measure on, if not what is recorded.
+    `named` is what to measure on, if not what is recorded. Paths on the page are relative, unless `has_full_paths`.
 
     Raises:
         DependencyError: a library for pages is not installed.
@@ -467,15 +468,14 @@ def report_on(
     if missing:
         raise DependencyError(f'A report needs {", ".join(missing)}. Install with: pip install "multibox[report]"')
 
-    from multibox.report.run import DataSources, report
+    from multibox.report.run import report
+    from multibox.runs.explaining import report_sources
 
-    def read_named(classes: Sequence[str]) -> CocoData:
-        data = named_images(named, None, classes, say=audience.say)
-        assert data is not None
-        return data
-
-    def recorded(facts: Mapping[str, Any], classes: Sequence[str]) -> CocoData | None:
-        return recorded_images(facts, None, classes, say=audience.say)
-
-    sources = DataSources(None if named.is_empty else read_named, recorded)
-    return report(folders, save_to=out, sources=sources, say=audience.say, count=audience.count)
+    return report(
+        folders,
+        save_to=out,
+        sources=report_sources(named, audience),
+        has_full_paths=has_full_paths,
+        say=audience.say,
+        count=audience.count,
+    )

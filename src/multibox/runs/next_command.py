@@ -55,10 +55,10 @@ def next_command(command: str, run: Run, *words: str, option: str = "", named: P
 
 
 def shown(path: Path) -> str:
-    """A path as it is typed from here: relative if it lies below this folder or beside it."""
+    """A path as it is typed from here: relative if it lies below this folder or near it."""
     relative = os.path.relpath(path)
-    is_far = Path(relative).parts[:3] == ("..", "..", "..")
-    return str(path) if is_far else relative
+    is_far = Path(os.path.commonpath([Path.cwd(), path.absolute()])) == Path(path.anchor or "/")
+    return str(path) if is_far or Path(relative).parts[:3] == ("..", "..", "..") else relative
 
 
 def _images(run: Run) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.reading import DataFiles, read_data
-from multibox.errors import DataError, OptionError
+from multibox.errors import DataError, DependencyError, OptionError
 from multibox.files import make_folder
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
 from multibox.train.folder import BOARD, check_folder
@@ -62,6 +63,7 @@ def prepare_training(
     `check` is called with the data of each split ("train", "val") before anything slow begins.
 
     Raises:
+        DependencyError: a folder for TensorBoard is named and TensorBoard is not installed.
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
@@ -69,6 +71,7 @@ def prepare_training(
     """
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
+    tensorboard_dir = _tensorboard_dir(request, say)
     resume_from = _restarted_from(request.output, say) or request.resume_from
     named = named_start(request.load_weights, resume_from, request.template, request.work_directory)
     if named.remark:
@@ -107,9 +110,22 @@ def prepare_training(
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=request.tensorboard_dir or (request.output / BOARD if template.tensorboard else None),
+        tensorboard_dir=tensorboard_dir,
         command=request.command,
     )
+
+
+def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
+    """The folder for TensorBoard: the one that is named, or the usual one if the template wants records."""
+    if request.tensorboard_dir is None and not request.template.tensorboard:
+        return None
+    if importlib.util.find_spec("tensorboard") is not None:
+        return request.tensorboard_dir or request.output / BOARD
+    words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
+    if request.tensorboard_dir is not None:
+        raise DependencyError(words)
+    say(f"No records for TensorBoard: {words}")
+    return None
 
 
 def _restarted_from(output: Path, say: Callable[[str], None]) -> str:

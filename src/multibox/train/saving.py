@@ -22,7 +22,6 @@ from multibox.errors import CheckpointError, OptionError, TrainingError
 from multibox.evaluate import record, thresholds
 from multibox.files import check_regular, write_atomically
 from multibox.model.folding import unfold
-from multibox.model.ssd import SSD
 from multibox.train.progress import Counters
 from multibox.train.step import Learner
 from multibox.train.validation import Validation, Validator
@@ -109,11 +108,7 @@ class RunFolder:
     def _weights(self) -> dict[str, Tensor]:
         """The averaged weights, under the names that every checkpoint has."""
         model = self.learner.average.model
-        if self.quantization is None:
-            weights = model.state_dict()
-        else:
-            assert isinstance(model, SSD), "only SSDs are compressed"
-            weights = unfold(model, self.learner.template)
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.learner.template)
         return {key: value.cpu() for key, value in weights.items()}
 
     def _checkpoint(

@@ -43,6 +43,13 @@ def test_steps_until_a_near_deadline_leave_room_for_the_last_validation():
     assert pace.steps_until_deadline() == pytest.approx(180, abs=1)
 
 
+def test_saving_at_the_end_has_its_room_too():
+    # (100 - 10 - 5) / 0.5
+    pace = with_deadline(100, validation_seconds=10, step_seconds=0.5)
+    pace.count_saving(5)
+    assert pace.steps_until_deadline() == pytest.approx(170, abs=1)
+
+
 def test_steps_until_a_far_deadline_leave_room_for_validations_between():
     # (1010 - 10) * 0.9 / 0.5
     pace = with_deadline(1010, validation_seconds=10, step_seconds=0.5)
