@@ -67,7 +67,7 @@ def train(
 
     Args:
         data: A labelled data set: a folder, annotation file (.json), data.yaml or .zip of COCO, YOLO, Pascal VOC,
-            labelme, CVAT or Open Images.
+            labelme, CVAT, Label Studio, VIA or Open Images.
         minutes: Train for about this many minutes; the number of epochs is set to fit. Default: the epochs of the
             model.
         size: Side of the network's input in pixels: 256, 384, 512, or auto for what suits the objects and the time.
