@@ -30,7 +30,7 @@ OPTIONS = {
         *("--model", "--data", "--out"),
         *("--load-weights", "--save-model-to", "--classes", "--openvino", "--no-openvino", "--onnx", "--no-onnx"),
         *("--openvino-input-format", "--precision", "--batch", "--raw", "--val-ann-files", "--val-data-roots"),
-        "--config",
+        *("--config", "--web", "--serve"),
     },
     "compress": {
         *("--model", "--data", "--out", "--minutes"),
@@ -54,6 +54,9 @@ OPTIONS = {
     },
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
+    "demo": {
+        *("--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"),
+    },
     "info": set(),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 COMMANDS = {
     **dict.fromkeys(("val", "validate", "validation", "test", "evaluate"), "multibox eval"),
-    **dict.fromkeys(("detect", "infer", "inference", "track", "demo"), "multibox predict IMAGES"),
+    **dict.fromkeys(("detect", "infer", "inference", "track"), "multibox predict IMAGES"),
     **dict.fromkeys(("fit", "finetune"), "multibox train DATA"),
     **dict.fromkeys(("quantize", "quantise", "optimize"), "multibox compress"),
     **dict.fromkeys(("benchmark", "speed"), "multibox bench"),
