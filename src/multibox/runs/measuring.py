@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multibox.data import coco, reading
+from multibox.data.archives import archived
 from multibox.data.reading import DataFiles
 from multibox.data.sets import open_set
 from multibox.errors import DataError, OptionError
@@ -41,7 +42,7 @@ class NamedData:
     def __post_init__(self) -> None:
         if self.data is not None and self.files.annotations:
             raise OptionError(f"--data {self.data} and the annotation files each name images. Leave one out.")
-        if self.data is not None and not self.data.exists():
+        if self.data is not None and not archived(self.data).exists():
             raise DataError(f"{self.data}: there is no such folder or file. Correct --data.")
 
     @property

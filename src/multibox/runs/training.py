@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from multibox import config
 from multibox.data import coco
+from multibox.data.archives import archived
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
 from multibox.data.reading import DataFiles, as_item
@@ -215,7 +216,7 @@ def _check(data: Path, wish: Wish) -> Template | None:
     if wish.minutes is not None and wish.epochs is not None:
         raise OptionError("--minutes and --epochs each set the length of the run. Leave one out.")
     for place, option in ((data, "the data"), (wish.val, "--val")):
-        if place is not None and not place.exists():
+        if place is not None and not archived(place).exists():
             raise DataError(f"{place}: there is no such folder or file. Correct {option}.")
     if wish.val is not None and wish.val_share is not None:
         raise OptionError("--val-share has no effect beside --val. Leave one out.")
