@@ -17,10 +17,8 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
-from msgspec import Struct
 
 from multibox.locks import Lock, acquire
 
@@ -99,6 +97,8 @@ def publish(staging: Path, files: Sequence[tuple[Path, Path]], *, outdated: Iter
     Raises:
         OSError: a file cannot be moved.
     """
+    import msgspec
+
     home = staging.parent
     plan = _Plan(
         [(new.relative_to(staging).as_posix(), place.relative_to(home).as_posix()) for new, place in files],
@@ -132,7 +132,8 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-class _Plan(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Plan:
     """Files below the folder that is not finished, each with its place beside or below that folder; what goes."""
 
     files: list[tuple[str, str]]
@@ -160,7 +161,7 @@ def _move(path: Path, place: Path, done: list[tuple[Path, Path]]) -> None:
 def _clear(folder: Path, name: str, lock: Lock) -> None:
     try:
         for path in folder.glob(f".{name}.tmp*") if lock.is_known else ():
-            with contextlib.suppress(OSError, ValueError, msgspec.DecodeError, RecursionError):
+            with contextlib.suppress(OSError, ValueError):
                 _finish(path)
             _remove(path)
     finally:
@@ -171,7 +172,12 @@ def _finish(staging: Path) -> None:
     """Carry out the plan in a folder, if there is one and it keeps to its place: a folder may be from anybody."""
     if staging.is_symlink() or not (staging / PLAN).is_file():
         return
-    plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    import msgspec
+
+    try:
+        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    except (msgspec.DecodeError, RecursionError):
+        return
     home = staging.parent.resolve()
     for base, name in [
         *((home, name) for name in plan.outdated),

@@ -40,9 +40,9 @@ OPTIONS = {
     },
     "doctor": {
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots", "--classes"),
-        *("--json", "--save-mosaic", "--fix", "--no-timing"),
+        *("--data", "--json", "--save-mosaic", "--fix", "--no-timing"),
     },
-    "convert": {"--save-to", "--format"},
+    "convert": {"--out", "--save-to", "--format"},
     "predict": {
         *("--model", "--out", "--agnostic-nms"),
         *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
@@ -55,6 +55,7 @@ OPTIONS = {
     "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
+    "info": set(),
 }
 
 

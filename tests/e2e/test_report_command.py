@@ -241,7 +241,10 @@ def test_two_runs_are_compared(work, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
-    for folder, words in ((tmp_path, "no multibox command left anything here"), (tmp_path / "x", "no such folder")):
+    for folder, words in (
+        (tmp_path, "no multibox command left anything here"),
+        (tmp_path / "x", "no such file, folder or run"),
+    ):
         done = multibox("report", folder)
         assert done.returncode == 2
         assert words in done.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import complain, tracking
+from multibox.commands.console import complain, console, tracking
 from multibox.commands.options import (
     Flag,
     ModelName,
@@ -103,7 +103,7 @@ def predict(
     from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
-    from multibox.runs.training import next_free
+    from multibox.runs.run import next_free
     from multibox.runtime.choosing_runtime import chosen_only
     from multibox.runtime.tiling_runtime import with_tiles
     from multibox.signals import interruption
@@ -145,7 +145,12 @@ def predict(
     name = COCO_DETECTOR if found is None else str(found.path)
     run = RunFacts(model=name, classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, all_sources, run, outputs, stop)
+        try:
+            tally = _run(runtime, all_sources, run, outputs, stop)
+        except KeyboardInterrupt:
+            if stop.exit_code:
+                return stop.exit_code
+            raise
         if stop.is_set():
             complain("Interrupted: the results are of what was looked at until then.")
         if stop.exit_code:
@@ -323,6 +328,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
     with ExitStack() as context:
         opened = outputs.open(context, run, stop)
         prints = outputs.prints and not opened.files
+        console.is_all = prints and opened.save_drawing is None
         with tracking("Predicting", len(sources)) as tracker:
 
             def on_result(result: FrameResult | Failure) -> None:

@@ -32,6 +32,9 @@ PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check s
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a grey value that cameras use of the 16 that a file has room for."""
 
+MOST_PIXELS = 1 << 30
+"""Largest number of pixels that OpenCV decodes."""
+
 SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
@@ -250,6 +253,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
     if data.rfind(b"\xff\xd9", header.scan_start) < 0:
         raise UnusableError("is truncated")
     shown, stored = header.shown, header.stored
+    if stored[0] * stored[1] > MOST_PIXELS:  # which OpenCV would say of the image, but not of an eighth of it
+        raise UnusableError(f"has {stored[0]:,} x {stored[1]:,} pixels, more than can be decoded")
     if expected_size is not None and expected_size not in (shown, stored):
         raise _wrong_size(shown, expected_size)
     is_as_shown = expected_size is None or expected_size == shown

@@ -15,6 +15,7 @@ from multibox.data.sets import open_set
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
 from multibox.runs.run import DATA, Run
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ def named_images(
     if named.data is None:
         return None
     with ExitStack() as stack:
-        workplace = Path(stack.enter_context(tempfile.TemporaryDirectory())) if run is None else _workplace(run, named)
+        workplace = (
+            stack.enter_context(unfinished_folder(Path(tempfile.gettempdir())))
+            if run is None
+            else _workplace(run, named)
+        )
         opened = open_set(named.data, workplace, guess=False)
         say(opened.lines[0])
         files = DataFiles.of(opened.splits.get("val") or opened.splits["train"])

@@ -100,8 +100,8 @@ def default_starts(
     name, remark = load_weights, None
     if load_weights != BUNDLED:
         name = initial_weights(work_directory, template, classes)
-        missing = f"{load_weights}: not there" if load_weights else "No --load-weights"
-        remark = f"{missing}{';' if load_weights else ':'} starting from {name}."
+        what = "the pretrained weights that come with multibox" if name == BUNDLED else name
+        remark = f"{load_weights}: not there; starting from {what}." if load_weights else f"Starting from {what}."
     has_two = name == BUNDLED and isinstance(template.model, SSDConfig)
     names = [CLASSIFIER, DETECTOR] if has_two else [name]
     return [open_starting_point(each, template) for each in names], remark
