@@ -72,7 +72,6 @@ def predict(
         classes: Names of the classes of a file that names none, separated by commas.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
-    from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
     from multibox.runtime.opening import open_runtime
@@ -98,7 +97,7 @@ def predict(
     outputs.refuse_overwriting(load_weights)
 
     runtime = with_tiles(
-        open_runtime(load_weights, template=find_template(config), classes=split_list(classes) or None, device=device),
+        open_runtime(load_weights, template=find_template(config), classes=_wanted(classes), device=device),
         tile,
         tile_overlap,
     )
@@ -152,16 +151,17 @@ class _Outputs:
 
     def label_paths(self, classes: Sequence[str] = ()) -> list[Path]:
         """The files of labels."""
-        from multibox.predict.label_files import plan_label_files
-
         if self.save_labels is None:
             return []
+
+        from multibox.predict.label_files import plan_label_files
+
         return plan_label_files(self.save_labels, self.format, self.sources, classes)
 
     def open(self, context: ExitStack, run: RunFacts, stop: Interruption) -> _OpenOutputs:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
-        from multibox.predict import label_files, result_files
+        from multibox.predict import result_files
 
         files: list[PredictionFile] = []
         coco_file = label_file = None
@@ -176,6 +176,8 @@ class _Outputs:
             coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
         if self.save_labels is not None:
+            from multibox.predict import label_files
+
             opened = label_files.open_labels(self.save_labels, self.format, run, self.sources)
             label_file = context.enter_context(opened)
             files.append(label_file)
@@ -216,6 +218,16 @@ class _Outputs:
         if file.num_empty:
             say(f"  {counted(file.num_empty, 'box', 'boxes')} without an area left out")
         say(f"  {how_to_import(self.format, self.save_labels, [file.labels])}")
+
+
+def _wanted(classes: str) -> list[str] | None:
+    """The classes that an option names; None for all."""
+    if not classes:
+        return None
+
+    from multibox.data.coco import split_list
+
+    return split_list(classes) or None
 
 
 @dataclass(frozen=True)
