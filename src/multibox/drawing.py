@@ -13,6 +13,7 @@ import numpy as np
 
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
+from multibox.overwriting import marked
 from multibox.structures import Detections, Image
 
 Colour = tuple[int, int, int]  # blue, green, red
@@ -52,6 +53,10 @@ def draw(image: Image, detections: Detections, classes: Sequence[str], *, thresh
 
     Lines and letters grow with the image. Each label lies inside the image and, where a free place touches the box,
     off the other labels.
+
+    >>> drawing = draw(np.zeros((50, 100, 3), np.uint8), found, ("cat", "dog"), threshold=0.5)
+    >>> drawing.shape, bool(drawing.any())
+    ((50, 100, 3), True)
     """
     drawing = image.copy()
     shown = detections.above(threshold)
@@ -96,7 +101,7 @@ def save_drawing(folder: str | os.PathLike[str], file_name: str, image: Image) -
     _, encoded = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encoded.tobytes())
+        write_atomically(path, marked(encoded.tobytes()))
     except OSError as error:
         raise OptionError(f"{path}: cannot write the drawing: {error.strerror}. Name another output folder.") from error
     return path

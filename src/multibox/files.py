@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from multibox.errors import OptionError
+from multibox.unfinished import flush, is_unfinished, unfinished
 
 ModelKind = Literal["checkpoint", "openvino", "onnx"]
 """Who runs a model's file: PyTorch, OpenVINO or ONNX Runtime."""
 
 MODEL_ENDINGS: dict[str, ModelKind] = {".pth": "checkpoint", ".xml": "openvino", ".bin": "openvino", ".onnx": "onnx"}
 """The kind of model behind each file ending, in lower case."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where a file has no room: a full disk, a quota, a limit on the size of files."""
 
 
 def kind_of(path: str | os.PathLike[str]) -> ModelKind | None:
@@ -46,7 +50,7 @@ def check_regular(path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         return
     try:
-        mode = Path(path).stat().st_mode
+        mode = (path if isinstance(path, Path) else Path(path)).stat().st_mode
     except ValueError as error:  # a null character or half a surrogate pair in the name
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -67,7 +71,7 @@ def read_limited(path: str | os.PathLike[str], limit: int) -> bytes:
     return data
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview | str) -> None:
     """Make `path` a file with this content; text becomes UTF-8, line ends as given.
 
     Either the whole content is there in the end or whatever was there before.
@@ -80,17 +84,23 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path in the folder of `path` to write to: it takes the place of `path` on success, and goes on failure.
 
-    The temporary name keeps the ending of `path`, because some writers choose a format by it.
+    The temporary name keeps the ending of `path`, because some writers choose a format by it. What processes that were
+    killed have left in the folder is removed.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`.
     """
     target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp{target.suffix}")
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with unfinished(target.parent, target.suffix) as temporary:
+            yield temporary
+            flush(temporary)
+            temporary.replace(target)
+    except OSError as error:
+        # A full disk names no file, and the temporary name says nothing to anybody.
+        if error.errno not in NO_ROOM if error.filename is None else not is_unfinished(error.filename):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -98,15 +108,6 @@ def sha256(path: str | os.PathLike[str]) -> str:
     check_regular(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    # Without this, a power cut after the renaming can leave the new name with no content.
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multibox.errors import CheckpointError, OptionError
+from multibox.unfinished import tidy
 
 
 @functools.cache
@@ -30,6 +31,8 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
         CheckpointError: a file of the two is missing, or OpenVINO cannot read them.
     """
     xml = Path(path).with_suffix(".xml")
+    if not xml.is_file() and xml.parent.is_dir():
+        tidy(xml.parent)  # an export that was killed while it put its files here
     if not xml.is_file():
         raise CheckpointError(f"{xml}: there is no such file; an OpenVINO model is a .xml with a .bin beside it.")
     if not xml.with_suffix(".bin").is_file():

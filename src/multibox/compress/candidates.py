@@ -60,8 +60,8 @@ class Model(Protocol):
         """The candidate computed by PyTorch, which simulates 8 bits; None for a file, which PyTorch cannot run."""
         ...
 
-    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
-        """Put a candidate into `output`, whole or not at all, with `facts` on what it is; the file to open."""
+    def write(self, candidate: Candidate, folder: Path, facts: Mapping[str, Any]) -> Path:
+        """Write a candidate into a folder that nobody sees, with `facts` on what it is; the file to open."""
         ...
 
 
@@ -71,16 +71,13 @@ class CheckpointModel:
     def __init__(self, checkpoint: Checkpoint, source: Path, folder: Path, *, device: str) -> None:
         from multibox.export.run import Request, write_files
         from multibox.model.folding import fold
-        from multibox.model.ssd import SSD
 
         self.source = source
         self.input_size = checkpoint.template.input.size
         self._checkpoint = checkpoint
         self._folder = folder
         self._device = device
-        network = checkpoint.build_float()
-        assert isinstance(network, SSD), "only SSDs are compressed"
-        self._folded = fold(network)
+        self._folded = fold(checkpoint.build_float())
         exported = write_files(checkpoint, source, folder / "float", Request(onnx=False, raw=True))
         self.float_xml, self._info = exported[0].path, exported[0].info
         # The raw form ends where a converted network does, and has the same names.
@@ -132,7 +129,7 @@ class CheckpointModel:
 
         return runtime_of(candidate.checkpoint, device=self._device)
 
-    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
+    def write(self, candidate: Candidate, folder: Path, facts: Mapping[str, Any]) -> Path:
         """See `Model`: `latest.pth`."""
         from multibox.weights import checkpoint
 
@@ -142,7 +139,7 @@ class CheckpointModel:
         meta = {**candidate.checkpoint.meta, "metrics": metrics, "compression": compression}
         if compression.get("threshold") is not None:  # else that of the checkpoint in floating point stays
             meta["threshold"] = compression["threshold"]
-        path = output / "latest.pth"
+        path = folder / "latest.pth"
         checkpoint.save(path, dataclasses.replace(candidate.checkpoint, meta=meta))
         return path
 
@@ -194,9 +191,9 @@ class FileModel:
         """See `Model`: none."""
         return None
 
-    def publish(self, candidate: Candidate, output: Path, facts: Mapping[str, Any]) -> Path:
+    def write(self, candidate: Candidate, folder: Path, facts: Mapping[str, Any]) -> Path:
         """See `Model`: `model.xml` and `model.bin`; the facts are in compress.json alone."""
-        target = output / "model.xml"
+        target = folder / "model.xml"
         for part in model_files(candidate.xml):
             part.replace(target.with_suffix(part.suffix))
         return target

@@ -24,7 +24,9 @@ from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import ap_difference
 from multibox.evaluate.run import Evaluation, evaluate
 from multibox.evaluate.thresholds import suggested
+from multibox.files import model_files
 from multibox.runtime.protocol import Runtime
+from multibox.unfinished import publish, unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display
@@ -152,14 +154,24 @@ class Ladder:
         minutes = (done_at - started_at) / 60
         self._attempts.append(Attempt(rung, candidate.num_images, minutes, measured))
         self._candidates.append(candidate)
-        if self._best == len(self._attempts) - 1:
-            self._path = self._model.publish(candidate, self._output, self._facts())
-        result.write_result(
-            self._output,
-            self._result(),
-            source=self._model.source.name,
-            images={"calibration": _described(self._train_data), "validation": _described(self._val_data)},
-        )
+        self._publish(candidate)
+
+    def _publish(self, candidate: Candidate) -> None:
+        """Put the candidate that was judged into the folder if it is the best, with compress.json beside it."""
+        with unfinished_folder(self._output) as folder:
+            names: list[str] = []
+            if self._best == len(self._attempts) - 1:
+                made = self._model.write(candidate, folder, self._facts())
+                self._path = self._output / made.name
+                names += [part.name for part in model_files(made)]
+            result.write_result(
+                folder,
+                self._result(),
+                source=self._model.source.name,
+                images={"calibration": _described(self._train_data), "validation": _described(self._val_data)},
+            )
+            names.append(result.NAME)
+            publish(folder, [(folder / name, self._output / name) for name in names])
 
     def _measure(self, candidate: Candidate) -> Measured | None:
         data, reference = self._val_data, self._float

@@ -19,6 +19,9 @@ from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.wording import NO_VALUE, percent
 
+NAME = "compress.json"
+"""Name of the file with all figures."""
+
 Rung = Literal["ptq", "ptq-thorough", "qat"]
 
 MEANINGS: dict[Rung, str] = {
@@ -167,7 +170,7 @@ def write_result(folder: Path, result: CompressResult, *, source: str, images: M
     Raises:
         OptionError: the file cannot be written.
     """
-    path = folder / "compress.json"
+    path = folder / NAME
     plain = msgspec.json.encode(result_to_plain(result, source=source, images=images))
     try:
         write_atomically(path, msgspec.json.format(plain, indent=2) + b"\n")

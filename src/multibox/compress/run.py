@@ -9,19 +9,19 @@ What counts is the AP of the exported file in OpenVINO, against that of the expo
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multibox.compress import nncf
 from multibox.compress.candidates import CheckpointModel, FileModel
 from multibox.compress.ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Method, Plan, Rungs
 from multibox.compress.result import CompressResult, Rung
 from multibox.data.coco import CocoData
 from multibox.data.description import describe
 from multibox.errors import OptionError
+from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.train.loop import Display, TrainingResult
@@ -62,11 +62,12 @@ def compress(
         DependencyError: NNCF is not installed.
         TrainingError: the loss of the training is not finite.
     """
+    nncf.require_nncf()
     output.mkdir(parents=True, exist_ok=True)
     if val_data is not None:  # export compares on what the model was measured on
         checkpoint = replace(checkpoint, meta={**checkpoint.meta, "val_data": describe(val_data)})
     batch_size = batch_size or checkpoint.template.hyper_parameters.basic.batch_size
-    with _workplace(output) as folder:
+    with unfinished_folder(output) as folder:
         model = CheckpointModel(checkpoint, source, folder, device=device)
         ladder = Ladder(model, train_data, val_data, output, display, plan)
 
@@ -114,10 +115,11 @@ def compress_file(
         OptionError: training is asked for; a file cannot be written.
         DataError, DependencyError: as `compress`.
     """
+    nncf.require_nncf()
     if plan.method == "qat":
         raise OptionError(f"{path}: training in 8 bits needs a checkpoint (.pth). Leave --method out.")
     output.mkdir(parents=True, exist_ok=True)
-    with _workplace(output) as folder:
+    with unfinished_folder(output) as folder:
         model = FileModel(path, folder, classes=classes)
         ladder = Ladder(model, train_data, val_data, output, display, plan)
         rungs = _first_rungs(ladder)
@@ -130,10 +132,3 @@ def _first_rungs(ladder: Ladder) -> Rungs:
         "ptq": lambda: ladder.quantise(FAST_IMAGES, thorough=False),
         "ptq-thorough": lambda: ladder.quantise(THOROUGH_IMAGES, thorough=True),
     }
-
-
-@contextmanager
-def _workplace(output: Path) -> Iterator[Path]:
-    """A new folder on the disk of the files to be; it is gone in the end, whatever happens."""
-    with tempfile.TemporaryDirectory(dir=output, prefix=".compress-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

@@ -32,6 +32,9 @@ PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check s
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a grey value that cameras use of the 16 that a file has room for."""
 
+MOST_PIXELS = 1 << 30
+"""Largest number of pixels that OpenCV decodes."""
+
 SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
@@ -55,6 +58,22 @@ def read_image(
         return _decode(_load(path), expected_size, min_size)
     except UnusableError as error:
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+def decode_image(data: bytes) -> Image:
+    """The image in the bytes of a file, as `read_image` gives it.
+
+    Raises:
+        UnusableError: the bytes are broken off or no image; its text is the end of a sentence ("is truncated").
+    """
+    if not data:
+        raise UnusableError("is an empty file")
+    return _decode(data, None, None)
+
+
+def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The highest 8 bits that are in use of an image of 16 (H, W) or (H, W, 3), see `read_image`."""
+    return _to_8_bits(image)[0]
 
 
 def read_size(path: str | os.PathLike[str]) -> Size:
@@ -234,6 +253,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
     if data.rfind(b"\xff\xd9", header.scan_start) < 0:
         raise UnusableError("is truncated")
     shown, stored = header.shown, header.stored
+    if stored[0] * stored[1] > MOST_PIXELS:  # which OpenCV would say of the image, but not of an eighth of it
+        raise UnusableError(f"has {stored[0]:,} x {stored[1]:,} pixels, more than can be decoded")
     if expected_size is not None and expected_size not in (shown, stored):
         raise _wrong_size(shown, expected_size)
     is_as_shown = expected_size is None or expected_size == shown
@@ -259,7 +280,12 @@ def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
         raise UnusableError(
             f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
         )
-    brightest = int(image.max())
+    return _to_8_bits(image)
+
+
+def _to_8_bits(image: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """The image with 8 bits, and how many of 16 are in use."""
+    brightest = int(image.max(initial=0))
     bits = next(bits for bits in DEPTHS if brightest < 1 << bits)
     return np.right_shift(image, bits - 8).astype(np.uint8), bits
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,16 +24,17 @@ from multibox.export.timing import median_ms
 from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model.complexity import complexity_gflops, size_mp
-from multibox.model.detector import strides_of
+from multibox.model.detector import Detector, strides_of
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.openvino_graph import write_graph
+from multibox.overwriting import Output, is_export_json, is_export_page, is_onnx, is_openvino_xml
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.runtime.protocol import Runtime
 from multibox.runtime.torch_runtime import runtime_of
 from multibox.structures import shown_from
+from multibox.unfinished import publish, unfinished_folder
 from multibox.weights.checkpoint import Checkpoint
 
 ALTERNATIVE = "alt_ssd_export"
@@ -95,10 +93,11 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing.
+    detection is worth showing, `infos` what each file says of itself.
     """
 
     paths: tuple[Path, ...]
+    infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
 
@@ -119,20 +118,49 @@ def export(
     many images that was.
 
     Raises:
-        OptionError: a file cannot be written, half precision is asked for where weights are in 8 bits, or the model is
-            of a family that cannot be exported yet.
+        OptionError: a file cannot be written, or half precision is asked for where weights are in 8 bits.
         DependencyError: ONNX is asked for and its packages are not installed.
         DataError: an image cannot be read.
     """
-    config.require_ssd(checkpoint.template, purpose="exported")
     checkpoint = with_threshold(checkpoint, data)
-    with staging(output) as folder:
+    with unfinished_folder(output) as folder:
         files = write_files(checkpoint, source, folder, request)
         compared = prove(checkpoint, files, builtin_images() if data is None else data, progress=progress)
-        paths = publish(files, output, is_rejected=not compared.passed)
-    threshold = files[0].info.suggested_threshold
-    parity_report.write_report(output, compared, checkpoint=source.name, images=_described(data), threshold=threshold)
-    return Export(paths, compared, threshold)
+        threshold = files[0].info.suggested_threshold
+        parity_report.write_report(
+            folder, compared, checkpoint=source.name, images=_described(data), threshold=threshold
+        )
+        paths = _publish(files, folder, is_rejected=not compared.passed)
+    return Export(paths, tuple(file.info for file in files), compared, threshold)
+
+
+def outputs_of_export(output: Path, request: Request) -> list[Output]:
+    """The files that an export writes into a folder if it passes."""
+    option = "--save-model-to"
+    pages = {"export.json": is_export_json, "export.md": is_export_page}
+    outputs = [Output(option, output / name, is_ours) for name, is_ours in pages.items()]
+    parts = [path for name in _names(request) for path in model_files(output / name)]
+    return outputs + [Output(option, path, _is_ours) for path in parts]
+
+
+def _names(request: Request) -> dict[str, Form]:
+    """The names of the files of an export below its folder, and their forms."""
+    names: dict[str, Form] = {}
+    if request.openvino:
+        names |= {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
+        names |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
+    if request.onnx:
+        names["model.onnx"] = "boxes_labels"
+        names |= {f"{RAW}/model.onnx": "raw"} if request.raw else {}
+    return names
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an earlier export wrote this part of a model, and not the compression of a file."""
+    if (path.parent / "compress.json").exists() and not (path.parent / "latest.pth").exists():
+        return False
+    to_open = model_files(path)[-1]
+    return to_open.is_file() and (is_onnx if kind_of(path) == "onnx" else is_openvino_xml)(to_open)
 
 
 def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Request) -> tuple[ExportedFile, ...]:
@@ -147,14 +175,12 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
             f"--precision {request.precision}: the checkpoint is compressed, its weights are in 8 bits. "
             "Leave --precision out."
         )
-    network = fold(_network(checkpoint))
+    network = fold(checkpoint.build())
     describe = _Description(checkpoint, source)
     files = []
-    forms: dict[str, Form]
+    forms = _names(request)
     if request.openvino:
-        forms = {"model.xml": "boxes_labels", f"{ALTERNATIVE}/model.xml": "detection_output"}
-        forms |= {f"{RAW}/model.xml": "raw"} if request.raw else {}
-        infos = {name: describe.ir(form, request) for name, form in forms.items()}
+        infos = {name: describe.ir(form, request) for name, form in forms.items() if kind_of(name) == "openvino"}
         converted = openvino_model.convert_network(network, next(iter(infos.values())))
         for name, info in infos.items():
             path = folder / name
@@ -163,21 +189,12 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
     if request.onnx:
         from multibox.export import onnx_model
 
-        forms = {"model.onnx": "boxes_labels"}
-        forms |= {f"{RAW}/model.onnx": "raw"} if request.raw else {}
-        for name, form in forms.items():
-            info = describe.onnx(form, request)
+        for name in filter(lambda name: kind_of(name) == "onnx", forms):
+            info = describe.onnx(forms[name], request)
             path = folder / name
             _write(path, onnx_model.build_onnx_model(network, info).SerializeToString(deterministic=True))
             files.append(ExportedFile(name, path, info))
     return tuple(files)
-
-
-def _network(checkpoint: Checkpoint) -> SSD:
-    """The network of a checkpoint that can be exported."""
-    network = checkpoint.build()
-    assert isinstance(network, SSD), "only SSDs are exported"
-    return network
 
 
 def with_threshold(checkpoint: Checkpoint, data: CocoData | None) -> Checkpoint:
@@ -207,7 +224,7 @@ def prove(
     """
     template, classes = checkpoint.template, checkpoint.classes
     forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
-    runtimes = dict(parity.reference_runtimes(CHECKPOINT, _network(checkpoint), template, classes))
+    runtimes = dict(parity.reference_runtimes(CHECKPOINT, checkpoint.build(), template, classes))
     for precision, rounded in _rounded_networks(checkpoint, files).items():
         name = f"{CHECKPOINT}, weights in {precision}"
         runtimes |= parity.reference_runtimes(name, rounded, template, classes)
@@ -251,12 +268,12 @@ def _int8_tolerance(input_size: int) -> Tolerance:
     return Tolerance(INT8_BOX_SHARE * input_size, INT8_SCORE, INT8_AP_POINTS, only_ap=True)
 
 
-def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, SSD]:
+def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, Detector]:
     """The checkpoint's network with the weights that half precision files hold, if there are such."""
     infos = [file.info for file in files if file.info.precision == "FP16"]
     if not infos:
         return {}
-    folded = fold(_network(checkpoint))
+    folded = fold(checkpoint.build())
     rounded = round_to_half(folded, channel_order=infos[0].channel_order, input_maximum=infos[0].input_maximum)
     return {"FP16": rounded}
 
@@ -272,30 +289,27 @@ def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
         yield usual, f"{file.name}, {usual.inference_precision}", f"{usual.inference_precision}"
 
 
-@contextmanager
-def staging(output: Path) -> Iterator[Path]:
-    """A new folder beside the files to be, on the same disk; it is gone in the end, whatever happens."""
-    folder = output / f".export-{secrets.token_hex(6)}"
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _publish(files: Sequence[ExportedFile], folder: Path, *, is_rejected: bool) -> tuple[Path, ...]:
+    """Move files and pages from `folder` to where it lies; rejected ones as `NAME.rejected.SUFFIX` beside good ones.
 
-
-def publish(files: Sequence[ExportedFile], output: Path, *, is_rejected: bool) -> tuple[Path, ...]:
-    """Move files to their place below `output`; rejected ones to `NAME.rejected.SUFFIX`, beside older good ones."""
+    Good ones leave nothing of an earlier export beside them.
+    """
     # On some systems a file that a model is still mapped to cannot be moved.
     gc.collect()
+    output = folder.parent
+    moved: list[tuple[Path, Path]] = []
     published = []
     for file in files:
         target = output / file.name
         if is_rejected:
             target = target.with_name(f"{target.stem}{REJECTED}{target.suffix}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for part in file.parts:  # weights first: whoever waits for the .xml finds them
-            part.replace(target.with_suffix(part.suffix))
+        moved += [(part, target.with_suffix(part.suffix)) for part in file.parts]
         published.append(target)
+    everything = outputs_of_export(output, Request(raw=True))
+    moved += [(folder / name, output / name) for name in ("export.md", "export.json")]
+    new = {place for _, place in moved}
+    outdated = [each.path for each in everything if each.path.is_file() and each.is_ours(each.path)]
+    publish(folder, moved, outdated=[] if is_rejected else [path for path in outdated if path not in new])
     return tuple(published)
 
 
@@ -318,6 +332,7 @@ class _Description:
             "anchors_px": template.model.anchors_px,
             "strides": tuple(strides_of(network)),
             "box_variances": template.model.box_variances,
+            "anchor_offset": template.model.anchor_offset,
             "origin": Origin(
                 checkpoint=source.resolve().name,
                 sha256=sha256(source),

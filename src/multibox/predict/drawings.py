@@ -1,10 +1,8 @@
-"""Where the drawings of each source go, that they replace no source, and writing them: images, and videos frame by
-frame.
-"""
+"""Where the drawings of each source go, and writing them: images, and videos frame by frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -41,25 +39,6 @@ def plan(sources: Sequence[Source], save_to: Path) -> dict[str, Path]:
         wanted = "an image, .jpg or .png" if source.kind == "image" else f"a video, {VIDEO_ENDING}"
         raise OptionError(f"--save-to {save_to}: {source.title} is written as {wanted}, or name a folder.")
     return {source.name: save_to}
-
-
-def refuse_overwriting(outputs: Sequence[tuple[str, Path]], inputs: Iterable[str | Path]) -> None:
-    """Refuse to write over what is read, or twice. An output comes with the option that asks for it.
-
-    Raises:
-        OptionError: an output is an input, by whatever name, or the same as another one.
-    """
-    taken: dict[Path, str] = {}
-    for option, path in outputs:
-        if path in taken:
-            raise OptionError(f"{option} {path}: {taken[path]} writes to this file as well. Name another one.")
-        taken[path] = option
-    in_the_way = {_identity(path): (option, path) for option, path in outputs if path.exists()}
-    for name in inputs if in_the_way else ():
-        path = Path(name)
-        if path.exists() and _identity(path) in in_the_way:
-            option, _ = in_the_way[_identity(path)]
-            raise OptionError(f"{option}: this would write over {path}, which is read. Name another place.")
 
 
 @contextmanager
@@ -108,8 +87,3 @@ def _in_folder(folder: Path, source: Source) -> Path:
         return drawing_path(folder, source.name)
     name = source.name if source.name.lower().endswith(VIDEO_ENDING) else source.name + VIDEO_ENDING
     return drawing_path(folder, name).with_name(Path(name).name)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino

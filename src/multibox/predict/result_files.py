@@ -277,6 +277,20 @@ class CocoFile:
         return self._num_images
 
 
+def detection_rows(detected: Detections, classes: Sequence[str], *, width: int, height: int) -> list[dict[str, Any]]:
+    """Detections of an image of this size as JSON has them: class, label, score, and the corners in pixels."""
+    boxes = detected.boxes_px(width, height).tolist()
+    return [
+        {
+            "class": classes[label],
+            "label": label,
+            "score": round(score, 4),
+            "box_px": [round(value, 2) for value in box],
+        }
+        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True)
+    ]
+
+
 def _about(frame: Frame) -> dict[str, Any]:
     source = frame.source
     return {"source": source.title, "kind": source.kind, "width": frame.width, "height": frame.height}
@@ -292,16 +306,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def _rows(frame: Frame, detected: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
-    boxes = detected.boxes_px(frame.width, frame.height).tolist()
-    return [
-        {
-            "class": classes[label],
-            "label": label,
-            "score": round(score, 4),
-            "box_px": [round(value, 2) for value in box],
-        }
-        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True)
-    ]
+    return detection_rows(detected, classes, width=frame.width, height=frame.height)
 
 
 def _seconds(frame: Frame) -> float | str:

@@ -12,6 +12,7 @@ import cv2
 
 from multibox.errors import OptionError
 from multibox.files import atomic_path
+from multibox.overwriting import MARK_BEHIND
 from multibox.predict.frames import Frame
 from multibox.structures import Image
 
@@ -58,6 +59,8 @@ def open_video(path: str | os.PathLike[str], first: Frame) -> Iterator[Callable[
             yield write
         finally:
             writer.release()
+        with temporary.open("ab") as file:
+            file.write(MARK_BEHIND)
 
 
 def _times(frame: Frame, rate: float, num_written: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ MAX_BYTES = 4 << 20
 
 MAX_LOG_BYTES = 64 << 20
 """Largest size of a metrics.jsonl: a hundred thousand epochs."""
+
+PASSED_BY = re.compile(r"\.|earlier-\d+(\.moving)?$")
+"""Names of folders that are not looked into: hidden ones, and runs that made room for a later one."""
 
 Plain = Mapping[str, Any]
 
@@ -71,8 +75,8 @@ class ResultFile:
 class WorkDir:
     """Everything that a work directory holds for a report; the newest of each kind come first.
 
-    `runs` are trainings, `exports` the export.json, `compressions` the compress.json, `benches` what `multibox bench
-    --json` wrote. `problems`: a line for each file that could not be read.
+    `runs` are trainings, `exports` the export.json, `compressions` the compress.json, `benches` and `examinations` what
+    `multibox bench --json` and `multibox doctor --json` wrote. `problems`: a line for each file that could not be read.
     """
 
     path: Path
@@ -81,6 +85,7 @@ class WorkDir:
     exports: tuple[ResultFile, ...]
     compressions: tuple[ResultFile, ...]
     benches: tuple[ResultFile, ...]
+    examinations: tuple[ResultFile, ...]
     problems: tuple[str, ...]
 
     @property
@@ -115,6 +120,7 @@ def gather(folder: Path) -> WorkDir:
     exports: list[ResultFile] = []
     compressions: list[ResultFile] = []
     benches: list[ResultFile] = []
+    examinations: list[ResultFile] = []
     for path in sorted(_json_files(folder), key=_age):
         if path.name.endswith(record.NAME):
             try:
@@ -133,6 +139,7 @@ def gather(folder: Path) -> WorkDir:
             (exports, {"checkpoint", "rows"}, records.ExportFacts),
             (compressions, {"rungs"}, records.CompressFacts),
             (benches, {"rows", "machine", "settings"}, records.BenchFacts),
+            (examinations, {"contents", "findings", "exit_code"}, records.DoctorFacts),
         ):
             if keys <= content.keys():
                 if _fits(path, content, facts, problems):
@@ -145,6 +152,7 @@ def gather(folder: Path) -> WorkDir:
         exports=tuple(exports),
         compressions=tuple(compressions),
         benches=tuple(benches),
+        examinations=tuple(examinations),
         problems=tuple(problems),
     )
 
@@ -154,7 +162,7 @@ def _json_files(folder: Path) -> Iterator[Path]:
     for name, folders, files in os.walk(folder):
         here = Path(name)
         is_deepest = len(here.parts) - start >= MAX_DEPTH
-        folders[:] = [] if is_deepest else sorted(inner for inner in folders if not inner.startswith("."))
+        folders[:] = [] if is_deepest else sorted(inner for inner in folders if not PASSED_BY.match(inner))
         for file in files:
             path = here / file
             if not file.endswith(".json") or file.startswith(".") or not path.is_file():

@@ -107,7 +107,7 @@ def fit(run: TrainingRun) -> TrainingResult:
     num_steps = run.length.epoch_steps
     shown = Shown(run)
     with interruption(lambda: run.display.line(STOPPING)) as stop:
-        validation = _judge_start(run) if run.judges_start else None
+        validation = _judge_start(run)
         saved_at = run.clock()
         is_over = learner.processes.agree_on(_is_done(run, num_steps) or stop.is_set())
         while not is_over:
@@ -133,7 +133,7 @@ def fit(run: TrainingRun) -> TrainingResult:
                     if must_stop or is_last:
                         break
                     if run.clock() - saved_at > SAVE_EVERY_SECONDS:
-                        run.folder.save(counters, validation)
+                        _save(run, validation)
                         saved_at = run.clock()
             num_images = (counters.step_in_epoch - first_step) * run.global_batch
             if not is_last and counters.step_in_epoch < run.loader.steps_per_epoch:
@@ -143,13 +143,13 @@ def fit(run: TrainingRun) -> TrainingResult:
             speed = num_images / (run.clock() - began_at)
             latest = _end_epoch(run, losses, num_steps, rate=rate, speed=speed)
             validation, saved_at = latest or validation, run.clock()
-            run.folder.save(counters, validation)
+            _save(run, validation)
             # Time passes: a budget may have run out just after an epoch was not thought to be the last. Its weights
             # are not measured; one more step follows, and those are.
             is_measured = run.validator is None or latest is not None
             is_over = learner.processes.agree_on(stop.is_set() or (is_measured and _is_done(run, num_steps)))
         if stop.is_set():
-            run.folder.save(counters, validation)
+            _save(run, validation)
     if run.log is not None:
         run.log.close()
         if _has_lost_patience(run, num_steps):
@@ -212,14 +212,18 @@ def _batches(run: TrainingRun, first_step: int, mosaic_steps: int) -> Generator[
 
 
 def _judge_start(run: TrainingRun) -> Validation | None:
-    """Measure and save the weights as they are."""
+    """Measure and save the weights as they are, if they are to be judged; else only see how long measuring takes."""
     if run.validator is None:
+        return None
+    if not run.judges_start:
+        if run.length.pace.deadline is not None:
+            run.length.pace.validation_seconds = run.validator.seconds(run.clock)
         return None
     validation = _validate(run, run.validator)
     if validation.metrics.ap is not None:
         run.counters.best_ap = validation.metrics.ap
         run.display.line(f"start      AP {validation.metrics.ap:.3f}  AP50 {validation.metrics.ap50:.3f}")
-    run.folder.save(run.counters, validation)
+    _save(run, validation)
     return validation
 
 
@@ -244,6 +248,12 @@ def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: fl
         run.log.write(counters.epoch, {**scalars, **scores})
         run.display.line(_epoch_line(counters.epoch, means, scores, speed))
     return validation
+
+
+def _save(run: TrainingRun, validation: Validation | None) -> None:
+    began_at = run.clock()
+    run.folder.save(run.counters, validation)
+    run.length.pace.count_saving(run.clock() - began_at)
 
 
 def _validate(run: TrainingRun, validator: Validator) -> Validation:
@@ -279,7 +289,7 @@ def _result(run: TrainingRun, validation: Validation | None, *, is_interrupted: 
     counters, pace = run.counters, run.length.pace
     return TrainingResult(
         latest=run.folder.latest,
-        best=None if counters.best_ap is None else run.folder.best,
+        best=run.folder.best if counters.best_ap is not None and run.folder.best.exists() else None,
         metrics=validation.metrics if validation else None,
         best_ap=counters.best_ap,
         best_epoch=counters.best_epoch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.reading import DataFiles, read_data
-from multibox.errors import DataError, OptionError
-from multibox.files import make_folder, write_atomically
+from multibox.errors import DataError, DependencyError, OptionError
+from multibox.files import make_folder
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
+from multibox.train.folder import BOARD, check_folder
 from multibox.train.loop import Display, TrainingResult
 from multibox.train.run import train
 from multibox.train.trial import choose_start
@@ -22,16 +24,14 @@ from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
 
-SKIPPED = "skipped.txt"
-"""Name of the file that lists what was left out of the data."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
     """What a user asks of a training. Options that are None are left to the template.
 
     `work_directory` is the folder of the template, whose weights serve if `load_weights` names none. `started_at` is
-    the time of `time.monotonic` from which `time_budget_minutes` counts. `command` is what was typed, for the record.
+    the time of `time.monotonic` from which `time_budget_minutes` counts. `command` is what was typed, for the record;
+    `template_file` the file of the template, if it is one.
     """
 
     template: Template
@@ -52,6 +52,7 @@ class TrainingRequest:
     skip_bad: bool = False
     started_at: float | None = None
     command: str = ""
+    template_file: str = ""
 
 
 def prepare_training(
@@ -62,6 +63,7 @@ def prepare_training(
     `check` is called with the data of each split ("train", "val") before anything slow begins.
 
     Raises:
+        DependencyError: a folder for TensorBoard is named and TensorBoard is not installed.
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
@@ -69,6 +71,7 @@ def prepare_training(
     """
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
+    tensorboard_dir = _tensorboard_dir(request, say)
     resume_from = _restarted_from(request.output, say) or request.resume_from
     named = named_start(request.load_weights, resume_from, request.template, request.work_directory)
     if named.remark:
@@ -86,8 +89,12 @@ def prepare_training(
     template = _with_options(template, request, refine=refine)
     val_data = _val_data(request, train_data, say)
     check({"train": train_data} | ({"val": val_data} if val_data else {}))
-    make_folder(request.output)
-    _list_skipped([train_data, val_data], request.output / SKIPPED, say)
+    resumed_from = Path(resume_from) if named.resume is not None else None
+    if is_main_process():
+        read = [name for name in (request.load_weights, resume_from, request.template_file) if name]
+        files = [file for part in (train_data, val_data) if part is not None for file, _ in part.sources]
+        check_folder(request.output, read=[*read, *files], resumed_from=resumed_from)
+        make_folder(request.output)
     return partial(
         train,
         template,
@@ -98,13 +105,27 @@ def prepare_training(
         start=_chosen(starts, template, train_data, val_data, request, say),
         refine=refine,
         resume=named.resume,
+        resumed_from=resumed_from,
         seed=request.seed,
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=request.tensorboard_dir or (request.output / "tf_logs" if template.tensorboard else None),
+        tensorboard_dir=tensorboard_dir,
         command=request.command,
     )
+
+
+def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
+    """The folder for TensorBoard: the one that is named, or the usual one if the template wants records."""
+    if request.tensorboard_dir is None and not request.template.tensorboard:
+        return None
+    if importlib.util.find_spec("tensorboard") is not None:
+        return request.tensorboard_dir or request.output / BOARD
+    words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
+    if request.tensorboard_dir is not None:
+        raise DependencyError(words)
+    say(f"No records for TensorBoard: {words}")
+    return None
 
 
 def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
@@ -144,8 +165,7 @@ def _train_data(
         keep_images_without_objects=template.train.keep_images_without_objects,
     )
     if not sum(data.objects_per_class):
-        files = request.train_files.annotations
-        raise DataError(f"{files}: there is no object of {', '.join(data.classes)} to learn from.")
+        raise DataError(f"{request.train_files.name}: there is no object of {', '.join(data.classes)} to learn from.")
     return data
 
 
@@ -164,13 +184,6 @@ def _with_options(template: Template, request: TrainingRequest, *, refine: bool)
     options = {"epochs": request.epochs, "batch_size": request.batch_size, "base_learning_rate": rate}
     changes = {f"hyper_parameters.basic.{name}": value for name, value in options.items() if value is not None}
     return config.changed(template, changes)
-
-
-def _list_skipped(data: Sequence[CocoData | None], file: Path, say: Callable[[str], None]) -> None:
-    lines = [line for part in data if part is not None for line in part.skipped]
-    if lines:
-        write_atomically(file, "".join(f"{line}\n" for line in lines))
-        say(f"{len(lines)} bad images or annotations left out; they are listed in {file}.")
 
 
 def _chosen(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import torch
 
@@ -22,6 +24,7 @@ from multibox.model import detector
 from multibox.model.detector import Detector
 from multibox.train.devices import connect, num_readers, processes_here
 from multibox.train.distributed import Processes, run_id
+from multibox.train.folder import LATEST, list_skipped, run_folder
 from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
 from multibox.train.pace import Pace
 from multibox.train.progress import Counters, RunLength
@@ -61,9 +64,11 @@ def train(
     start: StartingPoint | None = None,
     refine: bool = False,
     resume: Checkpoint | None = None,
+    resumed_from: Path | None = None,
     seed: int = 0,
     device: str = "auto",
     time_budget_minutes: float | None = None,
+    is_limited: bool = False,
     started_at: float | None = None,
     tensorboard_dir: Path | None = None,
     command: str = "",
@@ -77,12 +82,15 @@ def train(
     `template.hyper_parameters.basic` gives epochs, images per step and process, and the learning rate, which is not
     scaled by the number of processes. `start` gives weights to start from; with `refine`, because they know the classes
     already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
-    whose model (anchors included) and seed replace those given. With `time_budget_minutes`, counted from `started_at`
-    (a time of `clock`, in seconds), the number of epochs follows from the time instead.
+    whose model (anchors included) and seed replace those given; it was read from the file `resumed_from`. With
+    `time_budget_minutes`, counted from `started_at` (a time of `clock`, in seconds), the number of epochs follows from
+    the time instead; with `is_limited`, it is that of the template at most.
+
+    An earlier run in `output` moves to a folder `earlier-NUMBER` there, see `folder.run_folder`.
 
     Raises:
-        TrainingError: the loss, the gradients or the weights are not finite.
-        OptionError: the device does not exist.
+        TrainingError: the loss, the gradients or the weights are not finite, or there is no room to save them.
+        OptionError: the device does not exist, or another training writes to `output`.
     """
     started_at = clock() if started_at is None else started_at
     if resume is not None:
@@ -98,7 +106,6 @@ def train(
     template = with_frozen_stages(template, start, resume)
     if refine:
         template = without_mosaics(template)
-    output.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(template, train_data, say)
     model = detector.build(template, num_classes=len(train_data.classes))
     if resume is not None and resume.training is not None:
@@ -108,13 +115,15 @@ def train(
     begun = _begun(clock() - started_at, resume)
     deadline = None if time_budget_minutes is None else clock() + begun + 60 * time_budget_minutes - time.time()
     meta = {
-        **_record(fabric, train_data, val_data, seed=seed, command=command),
+        **_record(fabric, train_data, val_data, seed=seed, command=command, resume=resume),
         "start": name_of_start(start, resume),
         "start_origin": origin_of_start(start, resume),
         "begun": begun,
     }
-    return fit(
-        assemble(
+    with _folder_of(fabric, output, meta["run"], resume, resumed_from, say):
+        if fabric.is_global_zero:
+            list_skipped([train_data, val_data], output, say)
+        run = assemble(
             fabric,
             template,
             model,
@@ -127,6 +136,7 @@ def train(
             meta=meta,
             pace=_pace(val_data, deadline=deadline, began_at=started_at, clock=clock),
             start_share=template.train.refine.start_share if refine else 0.0,
+            is_limited=is_limited,
             name_of_rate="--base-learning-rate",
             resume=resume,
             judges_start=resume is None
@@ -134,7 +144,7 @@ def train(
             and bool(set(start.classes or ()) & {*train_data.classes}),
             tensorboard_dir=tensorboard_dir,
         )
-    )
+        return fit(run)
 
 
 def train_quantised(
@@ -173,13 +183,13 @@ def train_quantised(
     model = start.build().requires_grad_(True)
     if resume is not None and resume.training is not None:
         model.load_state_dict(resume.training["model"])
-    output.mkdir(parents=True, exist_ok=True)
     meta = {
-        **_record(fabric, train_data, val_data, seed=seed, command=command),
+        **_record(fabric, train_data, val_data, seed=seed, command=command, resume=resume),
         **{key: start.meta[key] for key in META_OF_8_BITS if key in start.meta},
     }
-    return fit(
-        assemble(
+    resumed_from = output / LATEST if resume is not None else None
+    with _folder_of(fabric, output, meta["run"], resume, resumed_from, display.line):
+        run = assemble(
             fabric,
             template,
             model,
@@ -196,7 +206,21 @@ def train_quantised(
             is_limited=True,
             quantization=start.quantization,
         )
-    )
+        return fit(run)
+
+
+def _folder_of(
+    fabric: Fabric,
+    output: Path,
+    run: str,
+    resume: Checkpoint | None,
+    resumed_from: Path | None,
+    say: Callable[[str], None],
+) -> AbstractContextManager[None]:
+    """The folder of the run, which the main process holds for all of them."""
+    if not fabric.is_global_zero:
+        return nullcontext()
+    return run_folder(output, run=run, resumed_from=resumed_from, is_resumed=resume is not None, say=say)
 
 
 def without_mosaics(template: Template) -> Template:
@@ -307,11 +331,18 @@ def _for_quantised(template: Template, batch_size: int | None) -> Template:
 
 
 def _record(
-    fabric: Fabric, train_data: CocoData, val_data: CocoData | None, *, seed: int, command: str
+    fabric: Fabric,
+    train_data: CocoData,
+    val_data: CocoData | None,
+    *,
+    seed: int,
+    command: str,
+    resume: Checkpoint | None,
 ) -> dict[str, Any]:
-    """What a run is made of."""
+    """What a run is made of; `run` is its id, which stays when it is resumed."""
     return {
         **provenance(),
+        "run": (resume.meta.get("run") if resume is not None else None) or uuid4().hex,
         "command": command,
         "seed": seed,
         "processes": fabric.world_size,
@@ -324,11 +355,8 @@ def _record(
 def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> Dataset:
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
-    say(
-        f"{counted(len(data.records), 'training image')}, {counted(len(all_boxes(data)), 'object')} of "
-        f"{counted(len(data.classes), 'class', 'classes')}; "
-        f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory."
-    )
+    objects = f"{counted(len(all_boxes(data)), 'object')} of {counted(len(data.classes), 'class', 'classes')}"
+    say(f"{counted(len(data.records), 'training image')}, {objects}.")
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )

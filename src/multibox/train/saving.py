@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,6 @@ from multibox.errors import CheckpointError, OptionError, TrainingError
 from multibox.evaluate import record, thresholds
 from multibox.files import check_regular, write_atomically
 from multibox.model.folding import unfold
-from multibox.model.ssd import SSD
 from multibox.train.progress import Counters
 from multibox.train.step import Learner
 from multibox.train.validation import Validation, Validator
@@ -67,7 +67,7 @@ class RunFolder:
         """Write the checkpoints, in the main process; `validation` is the last one.
 
         Raises:
-            TrainingError: something in them is not finite. The files are as before.
+            TrainingError: something in them is not finite, or a file cannot be written. The files are as before.
         """
         self.learner.check.settle()
         if not self.learner.processes.is_main:
@@ -75,11 +75,13 @@ class RunFolder:
         weights, training = self._weights(), self._training(counters)
         _check_finite({"state_dict": weights, **training}, counters)
         meta = self._meta(counters, validation)
-        # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
-        if counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0:
-            checkpoint.save(self.best, self._checkpoint(weights, meta))
-            self._record_best(validation)
-        checkpoint.save(self.latest, self._checkpoint(weights, meta, training))
+        is_best = counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0
+        with _saying_where(self.latest):
+            # latest.pth last: a run killed before it does the epoch again, and with it all that belongs to the epoch.
+            if is_best:
+                checkpoint.save(self.best, self._checkpoint(weights, meta))
+                self._record_best(validation)
+            checkpoint.save(self.latest, self._checkpoint(weights, meta, training))
 
     def _meta(self, counters: Counters, validation: Validation | None) -> dict[str, Any]:
         meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
@@ -102,11 +104,7 @@ class RunFolder:
     def _weights(self) -> dict[str, Tensor]:
         """The averaged weights, under the names that every checkpoint has."""
         model = self.learner.average.model
-        if self.quantization is None:
-            weights = model.state_dict()
-        else:
-            assert isinstance(model, SSD), "only SSDs are compressed"
-            weights = unfold(model, self.learner.template)
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.learner.template)
         return {key: value.cpu() for key, value in weights.items()}
 
     def _checkpoint(
@@ -124,6 +122,23 @@ class RunFolder:
                 model=self.best,
                 input_size=self.learner.template.input.size,
             )
+
+
+@contextmanager
+def _saying_where(latest: Path) -> Iterator[None]:
+    """Say of a file that cannot be written how to go on.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    try:
+        yield
+    except (OSError, OptionError) as error:
+        reason = f"{error.filename or latest.parent}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        go_on = "Nothing was saved yet."
+        if latest.exists():
+            go_on = f"{latest} is whole: go on from it with --resume-from."
+        raise TrainingError(f"{reason} The training stops here. {go_on}") from error
 
 
 class _Counters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -246,7 +261,15 @@ class RunLog:
             self._writer = SummaryWriter(str(tensorboard_dir), purge_step=first_epoch)
 
     def write(self, epoch: int, scalars: dict[str, float | int | None]) -> None:
-        """One epoch; a value that does not exist is None."""
+        """One epoch; a value that does not exist is None.
+
+        Raises:
+            TrainingError: there is no room for it.
+        """
+        with _saying_where(self._path.with_name("latest.pth")):
+            self._write(epoch, scalars)
+
+    def _write(self, epoch: int, scalars: dict[str, float | int | None]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, **scalars}) + "\n")
         if self._writer is not None:

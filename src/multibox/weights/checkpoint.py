@@ -10,6 +10,7 @@ A file is a dictionary of plain values and tensors in PyTorch's format:
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
@@ -25,11 +26,10 @@ from torch import Tensor
 from multibox import config
 from multibox.config import Template
 from multibox.errors import CheckpointError
-from multibox.files import atomic_path, check_regular
+from multibox.files import check_regular, write_atomically
 from multibox.model import detector, quantized
 from multibox.model.detector import Detector
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.plain_yaml import is_unicode
 from multibox.weights.checked import check_weights
 from multibox.weights.coco_classes import COCO_CLASSES
@@ -57,7 +57,6 @@ class Checkpoint:
         model = self.build_float()
         if self.quantization is None:
             return model
-        assert isinstance(model, SSD), "only SSDs are compressed"
         return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
 
     def build_float(self) -> Detector:
@@ -81,8 +80,10 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         content["training"] = dict(checkpoint.training)
     if checkpoint.quantization is not None:
         content["quantization"] = dict(checkpoint.quantization)
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # In memory first: of a full disk, PyTorch's own writer says something that nobody understands.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getbuffer())
 
 
 def load(path: str | os.PathLike[str], *, template: Template | None = None) -> Checkpoint:
@@ -150,6 +151,7 @@ class _Meta(Struct, frozen=True, kw_only=True):
     val_data: _Data | None = None
     begun: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     launch: str | None = None
+    run: str | None = None
     nncf_enable_compression: bool | None = None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from multibox import config
-from multibox.commands.compress import _check_output
+from multibox.commands.compress import _check_outputs
 from multibox.compress import result as compress_report
 from multibox.compress.candidates import Candidate
 from multibox.compress.ladder import Ladder, Plan, _Times, calibration_squares
@@ -91,9 +91,10 @@ class Finders:
     def simulation(self, candidate):
         return self.open(candidate.xml)
 
-    def publish(self, candidate, output, facts):
+    def write(self, candidate, folder, facts):
         self.published.append((candidate.xml.stem, dict(facts)))
-        return output / "latest.pth"
+        (folder / "latest.pth").write_text(candidate.xml.stem)
+        return folder / "latest.pth"
 
 
 @pytest.fixture
@@ -292,13 +293,21 @@ def test_a_file_is_not_trained(tmp_path, train_data):
         compress_file(Path("m.xml"), train_data, None, tmp_path, plan=Plan(method="qat"), display=Lines())
 
 
-@pytest.mark.parametrize(
-    ("weights", "output"), [("run/latest.pth", "run"), ("e/model.bin", "e"), ("e/model.xml", "e/../e")]
-)
-def test_what_is_compressed_is_not_written_over(weights, output):
-    with pytest.raises(OptionError, match="would take its place"):
-        _check_output(Path(weights), Path(output))
-    _check_output(Path("run/best.pth"), Path("run"))
+@pytest.mark.parametrize("weights", ["run/latest.pth", "run/../run/latest.pth", "run/model.bin", "run/model.xml"])
+def test_what_is_compressed_is_not_written_over(weights, tmp_path):
+    for name in ("latest.pth", "model.xml", "model.bin"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(OptionError, match=r"would write over .*, which is read"):
+        _check_outputs(tmp_path / weights, tmp_path / "run")
+
+
+def test_what_is_no_compression_is_not_written_over(tmp_path):
+    (tmp_path / "latest.pth").write_text("a run")
+    with pytest.raises(OptionError, match=r"latest\.pth is there, and not from this command"):
+        _check_outputs(tmp_path / "best.pth", tmp_path)
+    (tmp_path / "compress.json").write_text('{"source": "best.pth", "rungs": []}')
+    _check_outputs(tmp_path / "best.pth", tmp_path)
 
 
 def rounding(network: nn.Module) -> dict[str, object]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from multibox.errors import OptionError
-from multibox.predict.drawings import plan, refuse_overwriting, saving
+from multibox.predict.drawings import plan, saving
 from multibox.predict.frames import Frame
 from multibox.predict.sources import Source
 
@@ -61,21 +60,6 @@ def test_a_file_that_does_not_fit_is_refused(sources: list[Source], save_to: str
 def test_two_sources_never_share_a_drawing() -> None:
     with pytest.raises(OptionError, match=r"in/clip\.avi and in/clip\.avi\.mp4 would both be saved as"):
         plan([VIDEO, Source("video", "in/clip.avi.mp4", "clip.avi.mp4")], OUT)
-
-
-def test_nothing_that_is_read_is_written_over(tmp_path: Path) -> None:
-    source, link, free = tmp_path / "a.jpg", tmp_path / "link.jpg", tmp_path / "free.jpg"
-    source.touch()
-    os.link(source, link)
-    refuse_overwriting([("--save-to", free)], [source])
-    for path in (source, link, tmp_path / "." / "a.jpg"):
-        with pytest.raises(OptionError, match=r"--save-to: this would write over .*, which is read"):
-            refuse_overwriting([("--json", free), ("--save-to", path)], [source, tmp_path / "gone.jpg"])
-
-
-def test_two_outputs_are_two_files(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--csv .*: --json writes to this file as well"):
-        refuse_overwriting([("--json", tmp_path / "a"), ("--csv", tmp_path / "a")], [])
 
 
 def test_images_and_videos_are_saved_side_by_side(tmp_path: Path) -> None:

@@ -1,0 +1,200 @@
+"""Files and folders under hidden names until they are complete, and their way from there to where people look.
+
+    .0a1b2c3d4e5f.lock      held while somebody writes
+    .0a1b2c3d4e5f.tmp.pth   a file or folder that is not finished, beside where it will lie
+    .../publishing.json     in such a folder: it is complete, and its files are on their way
+
+What no living process holds is what the dead have left. It goes; but what was on its way arrives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from multibox.locks import Lock, acquire
+
+UNFINISHED = re.compile(r"\.([0-9a-f]{12})\.(?:lock|tmp(?:\..*)?)", re.DOTALL)
+"""The names of what is not finished, and of its lock."""
+
+PLAN = "publishing.json"
+
+_tidied: set[str] = set()
+"""Folders from which this process has removed what the dead have left: once is enough."""
+
+
+@contextmanager
+def unfinished(folder: Path, ending: str = "") -> Iterator[Path]:
+    """A free hidden path in `folder` for a file or folder that nobody is to see yet; what is there in the end, goes.
+
+    As long as the context lasts, no other process takes it for rubbish. What others left there and died goes first.
+
+    Raises:
+        OSError: the folder is not there or cannot be written to.
+    """
+    tidy(folder)
+    name, lock = "", None
+    while lock is None:
+        name = f".{secrets.token_hex(6)}"
+        lock = acquire(folder / f"{name}.lock")
+    path = folder / f"{name}.tmp{ending}"
+    try:
+        yield path
+    finally:
+        _remove(path)
+        lock.release()
+
+
+@contextmanager
+def unfinished_folder(folder: Path) -> Iterator[Path]:
+    """A new hidden folder in `folder`, which is made if need be; see `unfinished`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with unfinished(folder) as path:
+        path.mkdir()
+        yield path
+
+
+def is_unfinished(path: str | bytes) -> bool:
+    """Whether this is the path of what is not finished, or of its lock."""
+    return UNFINISHED.fullmatch(Path(os.fsdecode(path)).name) is not None
+
+
+def tidy(folder: Path, *, again: bool = False) -> None:
+    """Remove from a folder what processes that are dead did not finish, and bring home what they were publishing.
+
+    Once in the life of this process, unless `again`. Nothing is done where the folder cannot be written to.
+    """
+    key = os.path.abspath(folder)  # noqa: PTH100 - a key, for which links need not be followed
+    if key in _tidied and not again:
+        return
+    _tidied.add(key)
+    with contextlib.suppress(OSError):
+        for name in {match[1] for entry in os.scandir(folder) if (match := UNFINISHED.fullmatch(entry.name))}:
+            lock = acquire(folder / f".{name}.lock")
+            if lock is not None:
+                _clear(folder, name, lock)
+
+
+def publish(staging: Path, files: Sequence[tuple[Path, Path]], *, outdated: Iterable[Path] = ()) -> None:
+    """Move (new file in `staging`, its place beside or below `staging`), and take away what is there, and `outdated`.
+
+    The file to open comes after those that it depends on, such as an .xml after its .bin. What was there goes first, in
+    the reverse order: at any moment, an .xml has its own .bin beside it. If a file cannot be moved, all is as before;
+    if the process dies on the way, `tidy` does the rest.
+
+    Raises:
+        OSError: a file cannot be moved.
+    """
+    import msgspec
+
+    home = staging.parent
+    plan = _Plan(
+        [(new.relative_to(staging).as_posix(), place.relative_to(home).as_posix()) for new, place in files],
+        [path.relative_to(home).as_posix() for path in outdated],
+    )
+    written = staging / f"{PLAN}.part"
+    written.write_bytes(msgspec.json.encode(plan))
+    for path in [written, *(new for new, _ in files)]:
+        flush(path)
+    aside = staging / "before"
+    aside.mkdir()
+    done: list[tuple[Path, Path]] = []  # where each file was, and where it is
+    written.replace(staging / PLAN)
+    try:
+        _carry_out(home, staging, plan, aside, done)
+    except BaseException:
+        (staging / PLAN).unlink()
+        for was, now in reversed(done):
+            with contextlib.suppress(OSError):
+                now.replace(was)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Wait until what is in a file is on the disk."""
+    # Without this, a power cut after a renaming can leave the new name with no content.
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Files below the folder that is not finished, each with its place beside or below that folder; what goes."""
+
+    files: list[tuple[str, str]]
+    outdated: list[str]
+
+
+def _carry_out(home: Path, staging: Path, plan: _Plan, aside: Path, done: list[tuple[Path, Path]]) -> None:
+    """Do what is left of a plan to do; what is taken away goes to `aside`."""
+    left = [(staging / new, home / place) for new, place in plan.files if (staging / new).exists()]
+    for path in [*(home / name for name in plan.outdated), *(place for _, place in reversed(left))]:
+        if path.exists():
+            _move(path, aside / f"{len(done)}", done)
+    for new, place in left:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _move(new, place, done)
+
+
+def _move(path: Path, place: Path, done: list[tuple[Path, Path]]) -> None:
+    if path.is_dir():  # which may hold anything
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.replace(place)
+    done.append((path, place))
+
+
+def _clear(folder: Path, name: str, lock: Lock) -> None:
+    try:
+        for path in folder.glob(f".{name}.tmp*") if lock.is_known else ():
+            with contextlib.suppress(OSError, ValueError):
+                _finish(path)
+            _remove(path)
+    finally:
+        lock.release()
+
+
+def _finish(staging: Path) -> None:
+    """Carry out the plan in a folder, if there is one and it keeps to its place: a folder may be from anybody."""
+    if staging.is_symlink() or not (staging / PLAN).is_file():
+        return
+    import msgspec
+
+    try:
+        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    except (msgspec.DecodeError, RecursionError):
+        return
+    home = staging.parent.resolve()
+    for base, name in [
+        *((home, name) for name in plan.outdated),
+        *((home, place) for _, place in plan.files),
+        *((staging.resolve(), new) for new, _ in plan.files),
+    ]:
+        place = base / name
+        if not place.parent.resolve().is_relative_to(base) or place.resolve() == base or place.is_dir():
+            return
+    aside = staging / f"before {secrets.token_hex(6)}"
+    aside.mkdir()
+    _carry_out(home, staging.resolve(), plan, aside, [])
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
