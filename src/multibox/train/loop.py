@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from multibox.config import MosaicConfig
 from multibox.data.loader import TrainLoader
 from multibox.evaluate.average_precision import Metrics
 from multibox.signals import interruption
+from multibox.train.batches import DeviceBatch, device_batches
 from multibox.train.objective import StepLosses
 from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
 from multibox.train.saving import RunFolder, RunLog
@@ -115,7 +116,7 @@ def fit(run: TrainingRun) -> TrainingResult:
             mosaics_until = first_step + mosaic_steps(
                 run.mosaic, counters.progress, run.length.steps_left(counters.step)
             )
-            with closing(run.loader.epoch(counters.epoch, first_step, mosaics_until)) as batches:
+            with closing(_batches(run, first_step, mosaics_until)) as batches:
                 for batch in batches:
                     rate = base_rate * rate_factor(counters.progress, num_steps=num_steps, config=settings.schedule)
                     losses.add(step(learner, batch, counters, rate=rate))
@@ -203,6 +204,11 @@ class Shown:
             loss=losses.means()["loss"],
             seconds_left=pace.seconds_left(steps_left, run.loader.steps_per_epoch),
         )
+
+
+def _batches(run: TrainingRun, first_step: int, mosaic_steps: int) -> Generator[DeviceBatch, None, None]:
+    """The batches that are left of the present epoch."""
+    return device_batches(run.loader, run.learner.fabric.device, run.counters.epoch, first_step, mosaic_steps)
 
 
 def _judge_start(run: TrainingRun) -> Validation | None:
