@@ -32,6 +32,9 @@ MAX_NAMED = 3
 MARK = b"drawn by multibox"
 """What images and videos with drawings have in them, where programs that show them do not look."""
 
+MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
+"""The mark of a file that has no place for comments."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -88,10 +91,6 @@ def marked(image: bytes) -> bytes:
         text = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
         return image[:end_of_header] + text + image[end_of_header:]
     return image + MARK_BEHIND
-
-
-MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
-"""The mark of a file that has no place for comments."""
 
 
 def _begins_with(*beginnings: bytes, inside: bytes = b"") -> IsOurs:
