@@ -15,6 +15,7 @@ NEXT = {
     "eval": "export",
     "export": "compress",
     "compress": "report",
+    "bench": "report",
 }
 """The command that follows another one."""
 
