@@ -50,6 +50,7 @@ EXTRA_OF = {
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
+    "mlflow": "mlflow",
 }
 """The extra of this package that brings a library."""
 

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.reading import DataFiles, read_data
-from multibox.errors import DataError, OptionError
+from multibox.errors import DataError, DependencyError, OptionError
 from multibox.files import make_folder
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
 from multibox.train.folder import BOARD, check_folder
@@ -22,6 +24,9 @@ from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
+
+LogTo = Literal["tensorboard", "mlflow"]
+"""Whom a run tells of its epochs, beside its own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class TrainingRequest:
     base_learning_rate: float | None = None
     classes: tuple[str, ...] = ()
     tensorboard_dir: Path | None = None
+    log_to: LogTo | None = None
     seed: int = 0
     device: str = "auto"
     time_budget_minutes: float | None = None
@@ -65,8 +71,11 @@ def prepare_training(
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
+        DependencyError: a library that the options need is not installed.
         TrainingError: see `run.train`.
     """
+    if request.log_to == "mlflow" and find_spec("mlflow") is None:
+        raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
     resume_from = _restarted_from(request.output, say) or request.resume_from
@@ -107,9 +116,18 @@ def prepare_training(
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=request.tensorboard_dir or (request.output / BOARD if template.tensorboard else None),
+        tensorboard_dir=_tensorboard(request, template),
+        has_mlflow=request.log_to == "mlflow",
         command=request.command,
     )
+
+
+def _tensorboard(request: TrainingRequest, template: Template) -> Path | None:
+    """The folder for TensorBoard: as the template says, unless something else is named."""
+    if request.tensorboard_dir is not None:
+        return request.tensorboard_dir
+    is_wanted = template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
+    return request.output / BOARD if is_wanted else None
 
 
 def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
