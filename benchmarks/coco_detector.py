@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from common import annotations, machine  # the module beside this one
+from common import annotations, circumstances  # the module beside this one
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData
@@ -51,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     labels, root = annotations(arguments.folder, "val")
     data = coco.read([labels], [root], classes=COCO_CLASSES)
-    print(f"{len(data.records)} images. {machine()}\n")
+    print(f"{len(data.records)} images. {circumstances()['machine']}\n")
     print("| network | input | px | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     print_row("public .onnx, float32", public(arguments.onnx), data, size=PUBLISHED_SIZE, is_letterboxed=True)
     ours = bundled()

@@ -22,12 +22,6 @@ from tests.report_case import deployed_files
 
 pytestmark = pytest.mark.e2e
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
-
 
 @pytest.fixture(scope="module")
 def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,18 +36,6 @@ def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(work: Path) -> Path:
     assert report([work]) == 0
     return work / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    with playwright.sync_playwright() as running:
-        if executable is None and not Path(running.chromium.executable_path).exists():
-            pytest.skip(f"there is no Chromium: none of {', '.join(BROWSERS)}, nor playwright's own")
-        chromium = running.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ REMEDIES = {
     "images-outside-the-data-root": "Move them into the folder of the set, and correct their names in the file.",
     "images-that-cannot-be-read": "Give each image an id and a file name.",
     "images-that-cannot-be-used": "Replace or remove these images; --fix scales boxes and leaves out what is broken.",
+    "images-whose-boxes-fit-them-as-they-are": "Let --fix write the sizes that the images have.",
     "images-with-boxes-of-the-other-frame": "Let --fix save the photographs turned as their boxes see them.",
     "images-with-the-id-of-another": "Give each image an id of its own.",
     "label-files-without-an-image": "Put the images back, or remove the files.",

@@ -241,7 +241,6 @@ def export_model(found: FoundModel, named: NamedData, plan: ExportPlan, *, audie
         CheckpointError: the checkpoint cannot be read.
         DependencyError: a library is not installed.
     """
-    from multibox.config import require_ssd
     from multibox.data.pictures import builtin_images
     from multibox.evaluate.run import check_classes
     from multibox.export.run import Request, export, outputs_of_export
@@ -250,7 +249,6 @@ def export_model(found: FoundModel, named: NamedData, plan: ExportPlan, *, audie
 
     output = plan.out or place_in_run(found, EXPORT)
     checkpoint = load_checkpoint(found.path, template=plan.template)
-    require_ssd(checkpoint.template, purpose="exported")
     names = check_classes(checkpoint.classes, plan.classes)
     formats = checkpoint.template.output_format
     request = Request(
@@ -342,13 +340,11 @@ def _compress_checkpoint(
     val_files: DataFiles,
     display: Display,
 ) -> CompressResult:
-    from multibox.config import require_ssd
     from multibox.evaluate.run import check_classes
     from multibox.runtime.opening import load_checkpoint
 
     path = found.path
     checkpoint = load_checkpoint(path, template=plan.template)
-    require_ssd(checkpoint.template, purpose="compressed")
     names = check_classes(checkpoint.classes, plan.classes)
     if checkpoint.quantization is not None:
         raise CheckpointError(

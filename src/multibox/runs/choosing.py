@@ -8,7 +8,6 @@ from pathlib import Path
 from multibox import config
 from multibox.config import DEFAULT_FAMILY, FAMILIES, Template, bundled_templates, load_template, templates_of
 from multibox.data.coco import CocoData
-from multibox.doctor.checks import shipped_templates
 from multibox.doctor.model_fit import advise, fit_templates, measure_speed, scaled_speed
 from multibox.errors import OptionError
 from multibox.runs.run import TEMPLATE
@@ -19,8 +18,8 @@ AUTO = "auto"
 """The size that stands for the one that suits the data."""
 
 SHORT_MINUTES = 10
-"""Minutes below which it is measured whether the advised size gets enough steps; longer is enough for any, even on two
-cores: 512 px get 300 steps there in four minutes."""
+"""Minutes below which it is measured whether the advised size gets enough steps: measuring takes some seconds, and a
+training that is longer has enough of them at any size."""
 
 TRAINING_SHARE = 0.8
 """Share of a time budget that goes into steps; the rest are the trial of starts, validations and saving."""
@@ -51,16 +50,9 @@ def named_template(model: str, size: str) -> Template | None:
 
 
 def suitable_template(data: CocoData, model: str, minutes: float | None, say: Callable[[str], None]) -> Template:
-    """The template of a family that `multibox doctor` would advise for these objects, or a smaller one for the time.
-
-    Raises:
-        OptionError: nothing is known of what suits this family.
-    """
+    """The template of a family that `multibox doctor` would advise for these objects, or a smaller one for the time."""
     templates = {template.input.size: template for template in _templates(model)}
-    if not {template.name for template in templates.values()} <= {template.name for template in shipped_templates()}:
-        raise OptionError(f"--model {model}: name its input size, --size {' or '.join(map(str, templates))}.")
-    fits = fit_templates(data, templates.values())
-    advice = advise(fits)
+    advice = advise(fit_templates(data, templates.values()), model or DEFAULT_FAMILY)
     size = next(size for size, template in templates.items() if template.name == advice.template)
     reason = advice.reason
     smaller = [each for each in templates if each < size]

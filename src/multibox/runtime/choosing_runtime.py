@@ -40,8 +40,8 @@ class ChoosingRuntime(CheckedRuntime):
         """Detections of each image."""
         return [self._chosen(detected) for detected in self._runtime(images)]
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """See `Runtime`."""
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each image, in order."""
         return map(self._chosen, self._runtime.stream(images))
 
     def _chosen(self, detected: Detections) -> Detections:
@@ -51,7 +51,7 @@ class ChoosingRuntime(CheckedRuntime):
             keep &= geometry.nms(detected.boxes, ONE_OBJECT_IOU)
         if self._labels:
             keep &= np.isin(detected.labels, self._labels)
-        return Detections(detected.boxes[keep], detected.scores[keep], detected.labels[keep])
+        return detected[keep]
 
 
 def chosen_only(runtime: Runtime, classes: Sequence[str], *, is_agnostic: bool) -> Runtime:

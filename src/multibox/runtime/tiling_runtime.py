@@ -41,10 +41,10 @@ class TilingRuntime(CheckedRuntime):
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image; the tiles of all of them run side by side."""
-        return list(self.stream(images))
+        return list(self.detect_stream(images))
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """See `Runtime`. The tiles of one image follow those of another without a pause."""
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each image, in order. The tiles of one image follow those of another without a pause."""
         plans: deque[tuple[IntArray, int, int]] = deque()
 
         def pieces() -> Iterator[Image]:

@@ -21,6 +21,7 @@ from multibox.evaluate import thresholds
 from multibox.evaluate.hits import find_hits
 from multibox.evaluate.run import Evaluation
 from multibox.evaluate.thresholds import Counts
+from multibox.files import make_folder
 from multibox.structures import Image, shown_from
 
 NUM_IMAGES = 4
@@ -31,6 +32,9 @@ SIDE_PX = 640
 
 EXPERIMENT = "multibox"
 """Name of the MLflow experiment, unless MLFLOW_EXPERIMENT_NAME has another."""
+
+STORE = "mlruns"
+"""The folder where MLflow keeps runs unless MLFLOW_TRACKING_URI names another place; `mlflow ui` looks there, too."""
 
 RUN_TAG = "multibox.run"
 """The tag by which a resumed run finds its MLflow run again."""
@@ -123,6 +127,8 @@ class MlflowLogger:
 
     def __init__(self, *, run: str, name: str, say: Callable[[str], None]) -> None:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
+            if os.path.lexists(STORE):
+                make_folder(Path(STORE))
             # Newer versions want a database and refuse files unless one insists; files need no further library.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow.exceptions import MlflowException
@@ -131,7 +137,7 @@ class MlflowLogger:
         self._say = say
         self._faults = (MlflowException, OSError)
         self._is_failing = False
-        place = os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").resolve().as_uri()
+        place = os.environ.get("MLFLOW_TRACKING_URI") or Path(STORE).resolve().as_uri()
         experiment_name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         try:
             self._client: Any = MlflowClient(tracking_uri=place)

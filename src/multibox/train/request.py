@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -68,16 +68,18 @@ def prepare_training(
     `check` is called with the data of each split ("train", "val") before anything slow begins.
 
     Raises:
+        DependencyError: a folder for TensorBoard is named and TensorBoard is not installed.
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
         DependencyError: a library that the options need is not installed.
         TrainingError: see `run.train`.
     """
-    if request.log_to == "mlflow" and find_spec("mlflow") is None:
+    if request.log_to == "mlflow" and importlib.util.find_spec("mlflow") is None:
         raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
+    tensorboard_dir = _tensorboard_dir(request, say)
     resume_from = _restarted_from(request.output, say) or request.resume_from
     named = named_start(request.load_weights, resume_from, request.template, request.work_directory)
     if named.remark:
@@ -116,18 +118,24 @@ def prepare_training(
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=_tensorboard(request, template),
+        tensorboard_dir=tensorboard_dir,
         has_mlflow=request.log_to == "mlflow",
         command=request.command,
     )
 
 
-def _tensorboard(request: TrainingRequest, template: Template) -> Path | None:
-    """The folder for TensorBoard: as the template says, unless something else is named."""
-    if request.tensorboard_dir is not None:
-        return request.tensorboard_dir
-    is_wanted = template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
-    return request.output / BOARD if is_wanted else None
+def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
+    """The folder for TensorBoard: the one that is named, or the usual one if option or template want it."""
+    is_wanted = request.template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
+    if request.tensorboard_dir is None and not is_wanted:
+        return None
+    if importlib.util.find_spec("tensorboard") is not None:
+        return request.tensorboard_dir or request.output / BOARD
+    words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
+    if request.tensorboard_dir is not None or request.log_to == "tensorboard":
+        raise DependencyError(words)
+    say(f"No records for TensorBoard: {words}")
+    return None
 
 
 def _restarted_from(output: Path, say: Callable[[str], None]) -> str:

@@ -24,7 +24,6 @@ from multibox.evaluate import record, thresholds
 from multibox.evaluate.run import Evaluation
 from multibox.files import check_regular, write_atomically
 from multibox.model.folding import unfold
-from multibox.model.ssd import SSD
 from multibox.train.loggers import Logger, glance_at
 from multibox.train.progress import Counters
 from multibox.train.step import Learner
@@ -64,10 +63,6 @@ class RunFolder:
 
     def begin(self) -> None:
         """Write what the run is made of."""
-        with _saying_where(self.latest):
-            self._write_facts()
-
-    def _write_facts(self) -> None:
         write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
         write_atomically(self.path / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
 
@@ -112,11 +107,7 @@ class RunFolder:
     def _weights(self) -> dict[str, Tensor]:
         """The averaged weights, under the names that every checkpoint has."""
         model = self.learner.average.model
-        if self.quantization is None:
-            weights = model.state_dict()
-        else:
-            assert isinstance(model, SSD), "only SSDs are compressed"
-            weights = unfold(model, self.learner.template)
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.learner.template)
         return {key: value.cpu() for key, value in weights.items()}
 
     def _checkpoint(

@@ -16,8 +16,11 @@ import pytest
 from multibox.data import archives, coco, images
 from multibox.data.addresses import locate
 from multibox.data.archives import ArchivedPath, archived
+from multibox.data.dataset import Dataset
 from multibox.data.layouts import find_layout
+from multibox.data.loader import TrainLoader
 from multibox.errors import DataError
+from tests.conftest import ShapesData
 from tests.unit.data.test_tools import cvat_coco
 
 
@@ -208,3 +211,17 @@ def test_what_is_missing_is_named_by_the_zip_and_the_path_in_it(tmp_path: Path) 
     # As a run's record has them:
     again = coco.read([title], [root], skip_bad=True)
     assert again.fingerprint == data.fingerprint
+
+
+def test_several_workers_make_the_batches_that_they_make_of_the_folder(tmp_path: Path, shapes_data: ShapesData) -> None:
+    file = shutil.make_archive(str(tmp_path / "set"), "zip", shapes_data.train_root.parent)
+    batches, fingerprints = [], set()
+    for source in (shapes_data.train_root.parent, Path(file)):
+        data = coco.read([source / "train.json"], [source / "train"])
+        fingerprints.add(data.fingerprint)
+        dataset = Dataset(data.records, input_size=64, augment=None, cache=None)
+        loader = TrainLoader(dataset, batch_size=4, repeat=2, seed=1, num_workers=4)
+        batches.append(np.concatenate([batch.images for batch in loader.epoch(0)]))
+
+    assert batches[0].shape == (32, 64, 64, 3) and np.array_equal(*batches)
+    assert len(fingerprints) == 1

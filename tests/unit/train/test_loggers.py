@@ -129,5 +129,5 @@ def test_a_store_that_cannot_be_written_to_stops_before_the_training_and_not_in_
     assert len(said) == 1 and said[0].startswith("MLflow misses a part of this run: ")
     (tmp_path / "mlruns").rename(tmp_path / "moved")
     (tmp_path / "mlruns").write_text("a file")
-    with pytest.raises(OptionError, match=r"--log-to mlflow: file:.* cannot be written to"):
+    with pytest.raises(OptionError, match="mlruns: cannot make this folder"):
         logger_of("run-2", [])
