@@ -83,6 +83,7 @@ EXTRA_OF = {
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
+    "mlflow": "mlflow",
     "starlette": "demo",
     "uvicorn": "demo",
 }

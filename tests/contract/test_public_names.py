@@ -17,7 +17,7 @@ OPTIONS = {
         *("--data", "--minutes", "--size", "--val", "--val-share", "--model", "--out", "--name"),
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
         *("--load-weights", "--resume-from", "--save-checkpoints-to", "--epochs", "--batch-size"),
-        *("--gpu-num", "--base-learning-rate", "--classes", "--tensorboard-dir", "--config"),
+        *("--gpu-num", "--base-learning-rate", "--classes", "--tensorboard-dir", "--log-to", "--config"),
         *("--seed", "--device", "--time-budget", "--skip-bad"),
     },
     "eval": {

@@ -39,7 +39,7 @@ TileOverlap = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 0.9, "from 0 to 0.9"))
 ]
 
-OutputFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio"]
+OutputFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio", "hf-folder"]
 """The formats of `data.label_formats.WRITERS`, which would take a heavy import here."""
 
 MIN_TILE_PX = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -53,6 +53,7 @@ def train(
     gpu_num: Annotated[int, Parameter(validator=lambda _, n: require(n is None or n >= 0, "0 or more"))] | None = None,
     skip_bad: Flag = False,
     tensorboard_dir: Path | None = None,
+    log_to: Literal["tensorboard", "mlflow"] | None = None,
     train_ann_files: str = "",
     train_data_roots: str = "",
     val_ann_files: str = "",
@@ -95,6 +96,8 @@ def train(
         gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.
         skip_bad: Skip unusable images and annotations; they are listed in skipped.txt.
         tensorboard_dir: Folder for TensorBoard. Default: tf_logs in the folder of the run.
+        log_to: Where settings, metrics and images go beside the files of the run. MLflow is the one of
+            MLFLOW_TRACKING_URI, else the folder mlruns here. Default: tensorboard, or as the template says.
         train_ann_files: Instead of a data set: annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
@@ -132,6 +135,7 @@ def train(
         base_learning_rate=base_learning_rate,
         gpu_num=gpu_num,
         tensorboard_dir=tensorboard_dir,
+        log_to=log_to,
         seed=seed,
         device=device,
         skip_bad=skip_bad,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from multibox import config
 from multibox.data import coco
@@ -61,6 +61,7 @@ class Wish:
     base_learning_rate: float | None = None
     gpu_num: int | None = None
     tensorboard_dir: Path | None = None
+    log_to: Literal["tensorboard", "mlflow"] | None = None
     seed: int = 0
     device: str = "auto"
     skip_bad: bool = False
@@ -181,6 +182,7 @@ def _request(
         base_learning_rate=wish.base_learning_rate,
         classes=wish.classes,
         tensorboard_dir=wish.tensorboard_dir,
+        log_to=wish.log_to,
         seed=wish.seed,
         device=device or wish.device,
         time_budget_minutes=wish.minutes,
@@ -341,6 +343,7 @@ def _words(request: TrainingRequest, template: Path, gpu_num: int | None) -> lis
         "--gpu-num": gpu_num,
         "--classes": ",".join(map(as_item, request.classes)),
         "--tensorboard-dir": request.tensorboard_dir,
+        "--log-to": request.log_to,
         "--seed": request.seed,
         "--device": request.device,
         "--time-budget": request.time_budget_minutes,

@@ -246,6 +246,8 @@ def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: fl
         scalars["images_per_second"] = speed
         # Before the checkpoint: a resumed run drops lines of epochs that it does again, but cannot make up for one.
         run.log.write(counters.epoch, {**scalars, **scores})
+        if validation is not None and validation.evaluation is not None and run.validator is not None:
+            run.log.show(counters.epoch, validation.evaluation, run.validator.data)
         run.display.line(_epoch_line(counters.epoch, means, scores, speed))
     return validation
 
