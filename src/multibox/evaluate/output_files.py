@@ -196,11 +196,13 @@ def _existing_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise OptionError(f"{path}: cannot read the existing file: {error.strerror}. {advice}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path}: the existing file is no YAML, so its content cannot be kept. {advice}") from error
+        raise OptionError(
+            f"{path}: the existing file is not valid YAML, so its content cannot be kept. {advice}"
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise OptionError(f"{path}: the existing file is no metrics.yaml (no keys at its top level). {advice}")
+        raise OptionError(f"{path}: the existing file is not a metrics.yaml (no keys at its top level). {advice}")
     return content
 
 
