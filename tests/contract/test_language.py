@@ -102,7 +102,7 @@ def prose(markdown: str) -> Iterator[str]:
 
 def sentences(text: str) -> list[str]:
     """Its sentences; a number like 0.5 and an abbreviation like `et al.` end none."""
-    return [part for part in re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!al\.)[)\"*_]*\s+", text) if part]
+    return [part for part in re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! al\.)[)\"*_]*\s+", text) if part]
 
 
 def too_long(text: str) -> list[str]:
