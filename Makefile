@@ -8,11 +8,12 @@ AIRPORT := data/airport
 SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench clean
+.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench attack clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
+	@echo "make attack       damage files, kill commands and aim outputs at files, for MINUTES=10, by SEED=20"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
 	@echo "make coverage     run all tests, and show which lines no test runs"
@@ -92,6 +93,9 @@ bench: install
 	$(BIN)/python benchmarks/train_speed.py --parts
 	$(BIN)/python benchmarks/eval_speed.py $(BENCH)/export/model.xml $(AIRPORT)/val --rounds 3
 	$(BIN)/python benchmarks/start_up.py $(BENCH)/export/model.xml $(AIRPORT) --rounds 3
+
+attack: install
+	$(BIN)/python -m tests.attack --minutes $(or $(MINUTES),10) --seed $(or $(SEED),20)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

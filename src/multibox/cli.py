@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnknownOptionError
 
 from multibox import __version__
 from multibox.commands.bench import bench
@@ -27,6 +27,12 @@ from multibox.commands.report import report
 from multibox.commands.train import train
 from multibox.errors import MultiboxError
 
+
+def _shown_default(value: object) -> str | None:
+    """A default as help shows it; what stands for nothing says nothing."""
+    return None if value is None or value is False or value == "" else str(value)
+
+
 app = App(
     name="multibox",
     help="""Train a lightweight detector on your own objects and deploy it to OpenVINO.
@@ -43,6 +49,7 @@ app = App(
     version_flags=["--version", "-V"],
     help_flags=["--help", "-h"],
     help_format="plaintext",
+    default_parameter=Parameter(show_default=_shown_default),
     suppress_keyboard_interrupt=False,  # `main` says a word, and gives the shell the exit code that it expects
 )
 IN_ORDER_OF_WORK: dict[str, Callable[..., int]] = {
@@ -76,6 +83,7 @@ EXTRA_OF = {
     "onnx": "onnx",
     "matplotlib": "report",
     "jinja2": "report",
+    "mlflow": "mlflow",
     "starlette": "demo",
     "uvicorn": "demo",
 }

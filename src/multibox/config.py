@@ -426,6 +426,11 @@ FAMILIES = ("ssd", "yolox_nano")
 """What families of models are called."""
 
 
+def family_of(template: Template) -> str:
+    """What the family of a template's model is called, one of `FAMILIES`."""
+    return str(template.model.__struct_config__.tag)
+
+
 def templates_of(family: str = DEFAULT_FAMILY) -> dict[str, Path]:
     """The templates of a family that come with the package, by the names of their models, smallest input first."""
     ssds = ssd_templates()

@@ -32,6 +32,9 @@ MAX_NAMED = 3
 MARK = b"drawn by multibox"
 """What images and videos with drawings have in them, where programs that show them do not look."""
 
+MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
+"""The mark of a file that has no place for comments."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -90,10 +93,6 @@ def marked(image: bytes) -> bytes:
     return image + MARK_BEHIND
 
 
-MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
-"""The mark of a file that has no place for comments."""
-
-
 def _begins_with(*beginnings: bytes, inside: bytes = b"") -> IsOurs:
     """Whether a file begins with one of these, white space aside, and has `inside` near its beginning or end."""
 
@@ -144,6 +143,11 @@ def is_nobodys(_: Path) -> bool:
     return False
 
 
+def is_coco_results(path: Path) -> bool:
+    """Whether a file has detections as we write them: other programs put blanks behind colons."""
+    return re.match(rb'\[\n?(\]|\{"image_id":[^ ]+,"category_id":[0-9])', _ends(path)) is not None
+
+
 def is_anybodys(_: Path) -> bool:
     """Any file may be replaced: the command sees to it that nothing is lost."""
     return True
@@ -151,7 +155,6 @@ def is_anybodys(_: Path) -> bool:
 
 is_metrics_json = _begins_with(b'{"files":', inside=b'"metrics":')
 is_evaluation = _begins_with(b'{"format":"multiboxevaluation')
-is_coco_results = _begins_with(b'[{"image_id":', b"[]")
 is_coco_images = _begins_with(b'{"images":[', inside=b'],"annotations":[],"categories":[')
 is_predictions = _begins_with(b'{"model":', inside=b'"sources":[')
 is_prediction_lines = _begins_with(b'{"source":', inside=b'"kind":')
@@ -164,8 +167,8 @@ is_drawing = _has_inside(MARK)
 is_export_json = _begins_with(b'{"checkpoint":', inside=b'"rows":')
 is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
-is_openvino_xml = _has_inside(b"<multibox>")
-is_onnx = _has_inside(b"multibox form")
+is_openvino_xml = _has_inside(b"</multibox>")
+is_onnx = _has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
 is_part_of_page = _has_inside(b"multibox")
 is_ovms_config = _has_inside(b'"/models/detector"')
 is_triton_config = _begins_with(b"#Writtenbymultibox")

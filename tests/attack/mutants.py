@@ -160,7 +160,7 @@ def _change_somewhere(content: Any, random: Random) -> str:
         return f"{'/'.join(way)} renamed"
     odd = random.choice(ODD)
     if what < 0.35:
-        for _ in range(random.choice((5, 900))):
+        for _ in range(random.choice((5, 100))):
             odd = [odd]
     parent[key] = odd
     return f"{'/'.join(way)} = {str(odd)[:40]!a}"

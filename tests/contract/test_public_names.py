@@ -17,7 +17,7 @@ OPTIONS = {
         *("--data", "--minutes", "--size", "--val", "--val-share", "--model", "--out", "--name"),
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
         *("--load-weights", "--resume-from", "--save-checkpoints-to", "--epochs", "--batch-size"),
-        *("--gpu-num", "--base-learning-rate", "--classes", "--tensorboard-dir", "--config"),
+        *("--gpu-num", "--base-learning-rate", "--classes", "--tensorboard-dir", "--log-to", "--config"),
         *("--seed", "--device", "--time-budget", "--skip-bad"),
     },
     "eval": {
@@ -52,11 +52,9 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
+    "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
-    "demo": {
-        *("--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"),
-    },
     "info": set(),
 }
 

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from multibox.wording import visible
+from multibox.runs.display import print_line
 
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
 WIDTH_OF_FILES = 120
@@ -60,7 +60,7 @@ errors = _Spoken(stderr=True, soft_wrap=True, highlight=False)
 
 def complain(text: str) -> None:
     """One line about what went wrong, beside the output proper."""
-    errors.print(visible(text), markup=False)
+    print_line(errors, text)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def convert(
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
 
     Args:
-        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT, Label Studio, VIA; for other
-            formats than coco, COCO as well), its data.yaml or .json, or a .zip, which is read as it is.
+        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT, Label Studio, VIA, Hugging
+            Face; for other formats than coco, COCO as well), its data.yaml or .json, or a .zip, which is read as it is.
         save_to: Folder for annotations_train.json and annotations_val.json, or the files of the format.
         format: Format of the labels that are written.
     """
@@ -51,8 +52,8 @@ def convert(
             f"`multibox train` reads the set as it is. Train with: multibox train {shlex.quote(str(source))}"
         )
     else:
-        with TemporaryDirectory() as folder:
-            sets = _as_coco(source, layout, Path(folder), shows_files=False)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            sets = _as_coco(source, layout, folder, shows_files=False)
         how_to_import = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from multibox.commands.console import console
 from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
 from multibox.errors import DataError, OptionError
+from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -130,7 +131,7 @@ def _named_data(
         options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
         return Named(None, splits, "COCO", classes)
-    opened = open_set(source, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    opened = open_set(source, stack.enter_context(unfinished_folder(Path(tempfile.gettempdir()))), guess=True)
     for line in opened.lines:
         say(line)
     splits = {name: [split] for name, split in opened.splits.items()}

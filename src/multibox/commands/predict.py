@@ -100,7 +100,6 @@ def predict(
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
-    from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
     from multibox.runs.run import next_free
@@ -136,8 +135,9 @@ def predict(
     )
     outputs.check([] if found is None else model_files(found.path))
 
-    runtime = with_tiles(_opened(found, config, split_list(classes), device), tile, tile_overlap)
-    runtime = chosen_only(runtime, split_list(classes), is_agnostic=agnostic_nms)
+    wanted = _class_names(classes)
+    runtime = with_tiles(_opened(found, config, wanted, device), tile, tile_overlap)
+    runtime = chosen_only(runtime, wanted, is_agnostic=agnostic_nms)
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
@@ -245,16 +245,17 @@ class _Outputs:
 
     def label_paths(self, classes: Sequence[str] = ()) -> list[Path]:
         """The files of labels."""
-        from multibox.predict.label_files import plan_label_files
-
         if self.save_labels is None:
             return []
+
+        from multibox.predict.label_files import plan_label_files
+
         return plan_label_files(self.save_labels, self.format, self.sources, classes)
 
     def open(self, context: ExitStack, run: RunFacts, stop: Interruption) -> _OpenOutputs:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
-        from multibox.predict import label_files, result_files
+        from multibox.predict import result_files
 
         files: list[PredictionFile] = []
         coco_file = label_file = None
@@ -269,6 +270,8 @@ class _Outputs:
             coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
         if self.save_labels is not None:
+            from multibox.predict import label_files
+
             opened = label_files.open_labels(self.save_labels, self.format, run, self.sources)
             label_file = context.enter_context(opened)
             files.append(label_file)
@@ -309,6 +312,16 @@ class _Outputs:
         if file.num_empty:
             say(f"  {counted(file.num_empty, 'box', 'boxes')} without an area left out")
         say(f"  {how_to_import(self.format, self.save_labels, [file.labels])}")
+
+
+def _class_names(classes: str) -> list[str]:
+    """The names in an option; none if it is not given."""
+    if not classes:
+        return []
+
+    from multibox.data.coco import split_list
+
+    return split_list(classes)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -53,6 +53,7 @@ def train(
     gpu_num: Annotated[int, Parameter(validator=lambda _, n: require(n is None or n >= 0, "0 or more"))] | None = None,
     skip_bad: Flag = False,
     tensorboard_dir: Path | None = None,
+    log_to: Literal["tensorboard", "mlflow"] | None = None,
     train_ann_files: str = "",
     train_data_roots: str = "",
     val_ann_files: str = "",
@@ -67,7 +68,7 @@ def train(
 
     Args:
         data: A labelled data set: a folder, annotation file (.json), data.yaml or .zip of COCO, YOLO, Pascal VOC,
-            labelme, CVAT or Open Images.
+            labelme, CVAT, Label Studio, VIA or Open Images.
         minutes: Train for about this many minutes; the number of epochs is set to fit. Default: the epochs of the
             model.
         size: Side of the network's input in pixels: 256, 384, 512, or auto for what suits the objects and the time.
@@ -95,6 +96,8 @@ def train(
         gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.
         skip_bad: Skip unusable images and annotations; they are listed in skipped.txt.
         tensorboard_dir: Folder for TensorBoard. Default: tf_logs in the folder of the run.
+        log_to: Where settings, metrics and images go beside the files of the run. MLflow is the one of
+            MLFLOW_TRACKING_URI, else the folder mlruns here. Default: tensorboard, or as the template says.
         train_ann_files: Instead of a data set: annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
@@ -132,6 +135,7 @@ def train(
         base_learning_rate=base_learning_rate,
         gpu_num=gpu_num,
         tensorboard_dir=tensorboard_dir,
+        log_to=log_to,
         seed=seed,
         device=device,
         skip_bad=skip_bad,
@@ -156,8 +160,9 @@ def train(
 
 def _report(run: Run, seconds: float, minutes: float | None) -> int:
     """Say how the training ended and what to do next; the exit code."""
-    from multibox.runs.next_command import BRIEF, next_command
+    from multibox.runs.next_command import next_command
     from multibox.train import distributed
+    from multibox.train.progress import TOO_BRIEF
 
     result = run.training
     if result is None or not distributed.is_main_process():
@@ -168,7 +173,7 @@ def _report(run: Run, seconds: float, minutes: float | None) -> int:
         say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
         return 130
     if run.is_brief:
-        say(BRIEF)
+        say(TOO_BRIEF)
     best = ""
     if result.best is not None and result.best_ap is not None:
         when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"

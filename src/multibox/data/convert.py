@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from multibox.data import cvat, label_studio, labelme, open_images, via, voc, yolo
+from multibox.data import cvat, hf_folder, label_studio, labelme, open_images, via, voc, yolo
 from multibox.data.coco_format import IMAGE_FOLDER
 from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
@@ -27,6 +27,7 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "CVAT": cvat.read_cvat,
     "Label Studio": label_studio.read_label_studio,
     "VIA": via.read_via,
+    "Hugging Face": hf_folder.read_hf_folder,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 

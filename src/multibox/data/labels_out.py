@@ -27,11 +27,15 @@ NAMES_OF_FORMATS: dict[LabelFormat, str] = {
     "voc": "Pascal VOC",
     "cvat": "CVAT",
     "label-studio": "Label Studio",
+    "hf-folder": "Hugging Face",
 }
 """What people call each format."""
 
 FORMATS_BY_STEM: tuple[LabelFormat, ...] = ("yolo", "voc", "cvat")
 """Formats that tell images apart by their names without endings: CVAT's importer drops them, too."""
+
+IMAGE_FOLDERS: dict[LabelFormat, str] = {"yolo": "images", "voc": "JPEGImages", "hf-folder": ""}
+"""Where formats have the images that want them beside their labels."""
 
 FORMATS_WITH_CROWDS: tuple[LabelFormat, ...] = ("coco",)
 """Formats that can say that a box is around many objects."""
@@ -105,8 +109,8 @@ def plan_labels(
 def how_to_import(label_format: LabelFormat, folder: Path, sets: Sequence[LabelSet]) -> str:
     """What to do with the files that were written, as sentences."""
     roots = {part.split: part.root for part in sets}
-    if label_format in {"yolo", "voc"}:
-        place = folder / ("images" if label_format == "yolo" else "JPEGImages")
+    if label_format in IMAGE_FOLDERS:
+        place = folder / IMAGE_FOLDERS[label_format]
         copies = listed([f"what is in {root} into {place / split}" for split, root in roots.items()])
         return f"{NAMES_OF_FORMATS[label_format]} has images beside the labels: copy {copies}."
     names = listed([str(folder / file_name_of(label_format, part)) for part in sets])

@@ -19,9 +19,15 @@ from multibox.files import check_regular
 from multibox.plain_yaml import read_yaml
 from multibox.wording import counted, listed, quoted
 
-Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT", "Label Studio", "VIA"]
+Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT", "Label Studio", "VIA", "Hugging Face"]
 
-CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+CLASSES_FILE = "classes.txt"
+"""A file with the names of classes, a line for each, in the order of their numbers."""
+
+METADATA = "metadata.jsonl"
+"""What Hugging Face calls the file that says what is on the images beside it."""
+
+CLASS_LISTS = (CLASSES_FILE, "obj.names", "_darknet.labels")
 """Files with the names of the classes, a line for each, that YOLO sets without a description have."""
 
 COCO_KEYS = ("images", "annotations", "categories")
@@ -70,8 +76,8 @@ def find_layout(source: Path) -> Layout:
     A COCO set is a .json with its images beside it or in a folder of the set; a YOLO set has a data.yaml, an obj.data
     or a list of classes beside its labels; a Pascal VOC set has a folder Annotations of .xml files, or .xml files
     beside the images; labelme writes a .json beside each image, CVAT an annotations.xml, Label Studio
-    and VIA one .json that is no COCO. A folder that has nothing but
-    a folder with one of these will do; so will a .zip of any of them.
+    and VIA one .json that is no COCO; Hugging Face has a metadata.jsonl beside the images. A folder that has nothing
+    but a folder with one of these will do; so will a .zip of any of them.
 
     Raises:
         DataError: there is nothing of the kind, several files could be the same part of it, or images could lie in
@@ -155,7 +161,8 @@ def _layout_of_folder(source: Path) -> Layout | None:
     if (source / "obj.data").is_file():
         return _darknet_layout(source / "obj.data")
     return (
-        _cvat_layout(source)
+        _hf_layout(source)
+        or _cvat_layout(source)
         or _voc_layout(source)
         or _coco_layout(source)
         or _labelme_layout(source)
@@ -190,7 +197,7 @@ def _nothing_known(source: Path) -> str:
     return (
         f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "
         "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations), labelme, CVAT, "
-        "Label Studio or VIA."
+        "Label Studio, VIA or Hugging Face (metadata.jsonl)."
     )
 
 
@@ -387,6 +394,29 @@ def _cvat_layout(source: Path) -> Layout | None:
     if not words and files:
         words = {"train": _only_one(source, files, "the data set").name}
     return Layout("CVAT", source, words=words, description=source) if words else None
+
+
+def _hf_layout(source: Path) -> Layout | None:
+    """Hugging Face's imagefolder with boxes: a metadata.jsonl in the folder of each split, or in this one."""
+    words = _words_for_splits(lambda word: _has_boxes(source / word / METADATA))
+    if words:
+        files = {split: f"{word}/{METADATA}" for split, word in words.items()}
+        has_test = "test" not in words.values() and _has_boxes(source / "test" / METADATA)
+        return Layout("Hugging Face", source, words=files, description=source, left_out="test" if has_test else "")
+    if _has_boxes(source / METADATA):
+        return Layout("Hugging Face", source, words={"train": METADATA}, description=source)
+    return None
+
+
+def _has_boxes(file: Path) -> bool:
+    """Whether a metadata.jsonl says where objects are; others have captions or classes of whole images."""
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            beginning = opened.read(4096)
+    except OSError:
+        return False
+    return b'"objects"' in beginning and b'"file_name"' in beginning
 
 
 def _is_cvat(file: Path) -> bool:

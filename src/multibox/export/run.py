@@ -156,7 +156,9 @@ def _names(request: Request) -> dict[str, Form]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether an earlier export wrote this part of a model."""
+    """Whether an earlier export wrote this part of a model, and not the compression of a file."""
+    if (path.parent / "compress.json").exists() and not (path.parent / "latest.pth").exists():
+        return False
     to_open = model_files(path)[-1]
     return to_open.is_file() and (is_onnx if kind_of(path) == "onnx" else is_openvino_xml)(to_open)
 

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import msgspec
 
-from multibox.data import coco_categories, coco_format
 from multibox.files import atomic_path
 from multibox.predict.frames import Failure, Frame
 from multibox.predict.sources import Source, printable
 from multibox.structures import Detections
+
+if TYPE_CHECKING:
+    from multibox.data import coco_format
 
 COLUMNS = ("source", "frame", "time_s", "width", "height", "class", "label", "score", "x1", "y1", "x2", "y2")
 """The columns of a CSV file. `frame` and `time_s` are empty for an image; boxes are in pixels of the image."""
@@ -137,6 +139,8 @@ def read_known_images(path: Path, classes: Sequence[str]) -> KnownImages:
     Raises:
         DataError: it is no such file, or has none of the classes.
     """
+    from multibox.data import coco_categories, coco_format
+
     source = coco_format.AnnotationFile(path, path.parent, 0)
     content = coco_format.read_content(source)
     categories = coco_categories.common_categories([source], [content])

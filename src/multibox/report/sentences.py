@@ -220,30 +220,31 @@ def threshold_sentence(figures: Figures, exports: Sequence[Mapping[str, Any]]) -
 
 def missing(work: WorkDir, has_evaluation: bool, paths: ShownPaths) -> list[Missing]:
     """What the report lacks, with the command that leaves it, to be typed in the work directory."""
-    weights = work.run.weights if work.run is not None else None
-    name = shlex.quote(paths.file(weights)) if weights is not None else "CHECKPOINT.pth"
+    name = _named(work, paths)
+    has_val_data = work.run is not None and bool(work.run.facts.get("val_data"))
     lacking: list[Missing] = []
     if work.run is None:
-        lacking.append(Missing("training curves", "multibox train ..."))
+        lacking.append(Missing("training curves", "multibox train DATA"))
     if not has_evaluation:
-        lacking.append(
-            Missing(
-                "accuracy, errors, thresholds and galleries",
-                f"multibox eval --load-weights {name} --save-metrics-to metrics.yaml "
-                "--test-ann-files VAL.json --test-data-roots VAL_IMAGES",
-            )
-        )
+        data = "" if has_val_data else " --data LABELLED_IMAGES"
+        lacking.append(Missing("accuracy, errors, thresholds and galleries", f"multibox eval{name}{data}"))
     if not work.exports:
-        lacking.append(
-            Missing("exported files and their parity", f"multibox export --load-weights {name} --save-model-to export")
-        )
+        lacking.append(Missing("exported files and their parity", f"multibox export{name}"))
     if not work.compressions:
-        lacking.append(Missing("what INT8 costs", f"multibox compress --load-weights {name}"))
+        lacking.append(Missing("what INT8 costs", f"multibox compress{name}"))
     if not work.benches:
         files = [shlex.quote(paths.file(file.folder / "model.xml")) for file in reversed(work.exports)]
         models = " ".join(files) or "export/model.xml"
         lacking.append(Missing("latency and throughput", f"multibox bench {models} --json bench.json"))
     return lacking
+
+
+def _named(work: WorkDir, paths: ShownPaths) -> str:
+    """How the run is named to a command that is typed in the work directory, with a blank before it."""
+    if work.run is None:
+        return " CHECKPOINT.pth"
+    is_found = work.run.folder in {work.path, work.path / "outputs"}  # by `multibox.runs.finding`
+    return "" if is_found else f" {shlex.quote(paths.file(work.run.folder))}"
 
 
 def column_of(threshold: float) -> int:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multibox import config
-from multibox.config import DEFAULT_FAMILY, FAMILIES, Template, bundled_templates, load_template, templates_of
+from multibox.config import (
+    DEFAULT_FAMILY,
+    FAMILIES,
+    Template,
+    bundled_templates,
+    family_of,
+    load_template,
+    templates_of,
+)
 from multibox.data.coco import CocoData
 from multibox.doctor.checks import shipped_templates
 from multibox.doctor.model_fit import advise, fit_templates, measure_speed, scaled_speed
@@ -19,8 +27,8 @@ AUTO = "auto"
 """The size that stands for the one that suits the data."""
 
 SHORT_MINUTES = 10
-"""Minutes below which it is measured whether the advised size gets enough steps; longer is enough for any, even on two
-cores: 512 px get 300 steps there in four minutes."""
+"""Minutes below which it is measured whether the advised size gets enough steps: measuring takes some seconds, and a
+training that is longer has enough of them at any size."""
 
 TRAINING_SHARE = 0.8
 """Share of a time budget that goes into steps; the rest are the trial of starts, validations and saving."""
@@ -51,28 +59,25 @@ def named_template(model: str, size: str) -> Template | None:
 
 
 def suitable_template(data: CocoData, model: str, minutes: float | None, say: Callable[[str], None]) -> Template:
-    """The template of a family that `multibox doctor` would advise for these objects, or a smaller one for the time.
+    """The template that `multibox doctor` would advise for these objects, or a smaller one of its family for the time.
 
-    Raises:
-        OptionError: nothing is known of what suits this family.
+    With the name of a family as `model`, it is one of this family.
     """
-    templates = {template.input.size: template for template in _templates(model)}
-    if not {template.name for template in templates.values()} <= {template.name for template in shipped_templates()}:
-        raise OptionError(f"--model {model}: name its input size, --size {' or '.join(map(str, templates))}.")
-    fits = fit_templates(data, templates.values())
-    advice = advise(fits)
-    size = next(size for size, template in templates.items() if template.name == advice.template)
+    candidates = _templates(model) if model else list(shipped_templates())
+    advice = advise(fit_templates(data, candidates), model or DEFAULT_FAMILY)
+    chosen = next(template for template in candidates if template.name == advice.template)
     reason = advice.reason
-    smaller = [each for each in templates if each < size]
+    relatives = [template for template in candidates if family_of(template) == family_of(chosen)]
+    smaller = [template for template in relatives if template.input.size < chosen.input.size]
     if smaller and minutes is not None and minutes < SHORT_MINUTES:
-        speed = measure_speed(data, templates[size])
-        while smaller and _steps(templates[size], minutes, speed.images_per_second) < BRIEF_STEPS:
+        speed, wanted = measure_speed(data, chosen), chosen.input.size
+        while smaller and _steps(chosen, minutes, speed.images_per_second) < BRIEF_STEPS:
             lower = smaller.pop()
-            speed = scaled_speed(speed, size, lower)
-            reason = f"{size} px would suit the objects better, but get too few steps in {minutes:g} minutes"
-            size = lower
-    say(f"Input size {size} px: {reason}.")
-    return templates[size]
+            speed = scaled_speed(speed, chosen.input.size, lower.input.size)
+            reason = f"{wanted} px would suit the objects better, but get too few steps in {minutes:g} minutes"
+            chosen = lower
+    say(f"Model {chosen.name}: {reason}.")
+    return chosen
 
 
 def _templates(model: str) -> list[Template]:

@@ -9,18 +9,13 @@ from pathlib import Path
 from multibox.runs.finding import default_run
 from multibox.runs.run import Run
 
-BRIEF = (
-    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
-    "about your data; train longer (--minutes) first."
-)
-"""What is said first wherever advice is given about a run that is too short."""
-
 NEXT = {
     "train": "predict",
     "predict": "eval",
     "eval": "export",
     "export": "compress",
     "compress": "report",
+    "bench": "report",
 }
 """The command that follows another one."""
 

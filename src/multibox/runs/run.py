@@ -51,6 +51,9 @@ class Run:
     folder: Path
     training: TrainingResult | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # who names a run types text
+
     def __fspath__(self) -> str:
         return os.fspath(self.folder)
 

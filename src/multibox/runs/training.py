@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from multibox import config
 from multibox.data import coco
+from multibox.data.archives import archived
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
 from multibox.data.reading import DataFiles, as_item
@@ -60,6 +61,7 @@ class Wish:
     base_learning_rate: float | None = None
     gpu_num: int | None = None
     tensorboard_dir: Path | None = None
+    log_to: Literal["tensorboard", "mlflow"] | None = None
     seed: int = 0
     device: str = "auto"
     skip_bad: bool = False
@@ -180,6 +182,7 @@ def _request(
         base_learning_rate=wish.base_learning_rate,
         classes=wish.classes,
         tensorboard_dir=wish.tensorboard_dir,
+        log_to=wish.log_to,
         seed=wish.seed,
         device=device or wish.device,
         time_budget_minutes=wish.minutes,
@@ -215,7 +218,7 @@ def _check(data: Path, wish: Wish) -> Template | None:
     if wish.minutes is not None and wish.epochs is not None:
         raise OptionError("--minutes and --epochs each set the length of the run. Leave one out.")
     for place, option in ((data, "the data"), (wish.val, "--val")):
-        if place is not None and not place.exists():
+        if place is not None and not archived(place).exists():
             raise DataError(f"{place}: there is no such folder or file. Correct {option}.")
     if wish.val is not None and wish.val_share is not None:
         raise OptionError("--val-share has no effect beside --val. Leave one out.")
@@ -340,6 +343,7 @@ def _words(request: TrainingRequest, template: Path, gpu_num: int | None) -> lis
         "--gpu-num": gpu_num,
         "--classes": ",".join(map(as_item, request.classes)),
         "--tensorboard-dir": request.tensorboard_dir,
+        "--log-to": request.log_to,
         "--seed": request.seed,
         "--device": request.device,
         "--time-budget": request.time_budget_minutes,

@@ -12,6 +12,7 @@ from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.train.loop import TrainingResult
 from multibox.train.run import train, without_mosaics
+from multibox.unfinished import unfinished_folder
 from multibox.weights.start import StartingPoint
 
 
@@ -38,11 +39,11 @@ def brief_training(
         without_mosaics(template), {"hyper_parameters.basic.epochs": 1, "train.schedule.min_steps_per_epoch": steps}
     )
     few = data.evenly(steps * template.hyper_parameters.basic.batch_size)
-    with tempfile.TemporaryDirectory() as folder:
+    with unfinished_folder(Path(tempfile.gettempdir())) as folder:
         result = train(
             short,
             few,
-            Path(folder),
+            folder,
             display=_Silent(),
             val_data=val_data,
             start=start,

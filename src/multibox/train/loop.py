@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from multibox.config import MosaicConfig
 from multibox.data.loader import TrainLoader
 from multibox.evaluate.average_precision import Metrics
 from multibox.signals import interruption
+from multibox.train.batches import DeviceBatch, device_batches
 from multibox.train.objective import StepLosses
 from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
 from multibox.train.saving import RunFolder, RunLog
@@ -115,7 +116,7 @@ def fit(run: TrainingRun) -> TrainingResult:
             mosaics_until = first_step + mosaic_steps(
                 run.mosaic, counters.progress, run.length.steps_left(counters.step)
             )
-            with closing(run.loader.epoch(counters.epoch, first_step, mosaics_until)) as batches:
+            with closing(_batches(run, first_step, mosaics_until)) as batches:
                 for batch in batches:
                     rate = base_rate * rate_factor(counters.progress, num_steps=num_steps, config=settings.schedule)
                     losses.add(step(learner, batch, counters, rate=rate))
@@ -205,6 +206,11 @@ class Shown:
         )
 
 
+def _batches(run: TrainingRun, first_step: int, mosaic_steps: int) -> Generator[DeviceBatch, None, None]:
+    """The batches that are left of the present epoch."""
+    return device_batches(run.loader, run.learner.fabric.device, run.counters.epoch, first_step, mosaic_steps)
+
+
 def _judge_start(run: TrainingRun) -> Validation | None:
     """Measure and save the weights as they are, if they are to be judged; else only see how long measuring takes."""
     if run.validator is None:
@@ -240,6 +246,8 @@ def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: fl
         scalars["images_per_second"] = speed
         # Before the checkpoint: a resumed run drops lines of epochs that it does again, but cannot make up for one.
         run.log.write(counters.epoch, {**scalars, **scores})
+        if validation is not None and validation.evaluation is not None and run.validator is not None:
+            run.log.show(counters.epoch, validation.evaluation, run.validator.data)
         run.display.line(_epoch_line(counters.epoch, means, scores, speed))
     return validation
 

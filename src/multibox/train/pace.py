@@ -68,9 +68,11 @@ class Pace:
     def plan(self, steps_left: float, steps_per_epoch: int, images_per_step: int) -> str:
         """One line: speed, length, and the time of day at which it will be done."""
         speed = images_per_step / self.step_seconds
-        end = datetime.now() + timedelta(seconds=self.seconds_left(steps_left, steps_per_epoch))
+        left = self.seconds_left(steps_left, steps_per_epoch)
+        epochs = (steps_left + self.num_steps) / steps_per_epoch
         return (
-            f"{speed:.0f} img/s: {(steps_left + self.num_steps) / steps_per_epoch:.1f} epochs, done about {end:%H:%M}."
+            f"{speed:.0f} images/s: {epochs:.1f} epochs, {left / 60:.1f} minutes more. "
+            f"Done at about {datetime.now() + timedelta(seconds=left):%H:%M}."
         )
 
     def _validation_share(self, left: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from multibox import config
 from multibox.config import Template
@@ -23,6 +24,9 @@ from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
+
+LogTo = Literal["tensorboard", "mlflow"]
+"""Whom a run tells of its epochs, beside its own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ class TrainingRequest:
     base_learning_rate: float | None = None
     classes: tuple[str, ...] = ()
     tensorboard_dir: Path | None = None
+    log_to: LogTo | None = None
     seed: int = 0
     device: str = "auto"
     time_budget_minutes: float | None = None
@@ -67,8 +72,11 @@ def prepare_training(
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
+        DependencyError: a library that the options need is not installed.
         TrainingError: see `run.train`.
     """
+    if request.log_to == "mlflow" and importlib.util.find_spec("mlflow") is None:
+        raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
     tensorboard_dir = _tensorboard_dir(request, say)
@@ -111,18 +119,20 @@ def prepare_training(
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
         tensorboard_dir=tensorboard_dir,
+        has_mlflow=request.log_to == "mlflow",
         command=request.command,
     )
 
 
 def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
-    """The folder for TensorBoard: the one that is named, or the usual one if the template wants records."""
-    if request.tensorboard_dir is None and not request.template.tensorboard:
+    """The folder for TensorBoard: the one that is named, or the usual one if option or template want it."""
+    is_wanted = request.template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
+    if request.tensorboard_dir is None and not is_wanted:
         return None
     if importlib.util.find_spec("tensorboard") is not None:
         return request.tensorboard_dir or request.output / BOARD
     words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
-    if request.tensorboard_dir is not None:
+    if request.tensorboard_dir is not None or request.log_to == "tensorboard":
         raise DependencyError(words)
     say(f"No records for TensorBoard: {words}")
     return None

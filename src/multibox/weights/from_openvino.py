@@ -16,7 +16,7 @@ import numpy as np
 
 from multibox.openvino_graph import read_graph
 from multibox.weights.graph_reader import key_of
-from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, described
+from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, name_of_node
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,7 +177,7 @@ class _Walk(GraphWalk):
         shortcut = second if branch is first else first
         x = self.chain(name, unit, branch)
         is_around = key_of(behind(x, ROUNDING)) == key_of(behind(shortcut, ROUNDING))
-        self.check(is_around, f"an addition around {name}", described(shortcut.get_node()))
+        self.check(is_around, f"an addition around {name}", name_of_node(shortcut.get_node()))
         return x
 
     def chain(self, name: str, unit: Any, output: Any) -> Any:

@@ -27,7 +27,7 @@ class GraphWalk(GraphReader):
     def expect(self, output: Any, *kinds: str, skip: tuple[str, ...] = ROUNDING) -> Any:
         """The node that an output comes from, behind nodes of the kinds to `skip`."""
         node = behind(output, skip).get_node()
-        self.check(node.get_type_name() in kinds, " or ".join(kinds), described(node))
+        self.check(node.get_type_name() in kinds, " or ".join(kinds), name_of_node(node))
         return node
 
     def detection_output(self) -> tuple[Any, dict[str, Any]]:
@@ -72,11 +72,11 @@ class GraphWalk(GraphReader):
         scale, shift, output = self.scale_and_shift(output, ours.out_channels)
         node = self.expect(output, "GroupConvolution" if ours.groups > 1 else "Convolution")
         weight = self.constants.get(key_of(node.input_value(1)))
-        self.check(weight is not None, f"constant weights in {described(node)}", "computed ones")
+        self.check(weight is not None, f"constant weights in {name_of_node(node)}", "computed ones")
         assert weight is not None
         shape = tuple(ours.weight.shape)
         is_like_ours = weight.size == np.prod(shape) and weight.shape[-3:] == shape[-3:]
-        self.check(is_like_ours, f"weights {list(shape)} for {name}", f"{list(weight.shape)} in {described(node)}")
+        self.check(is_like_ours, f"weights {list(shape)} for {name}", f"{list(weight.shape)} in {name_of_node(node)}")
         attributes = node.get_attributes()
         for key, value in {
             "strides": ours.stride,
@@ -170,6 +170,6 @@ def behind(output: Any, kinds: tuple[str, ...]) -> Any:
     return output
 
 
-def described(node: Any) -> str:
+def name_of_node(node: Any) -> str:
     """What a node does, and its name, for messages."""
     return f"{node.get_type_name()} ({node.get_friendly_name()})"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from multibox.config import SSDConfig, Template
 from multibox.errors import CheckpointError
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
-from multibox.weights.fetch import are_initial_weights
 from multibox.weights.origin import known_classes
 
 if TYPE_CHECKING:
@@ -113,6 +112,8 @@ def initial_weights(work_directory: Path, template: Template, classes: Sequence[
     A snapshot comes first. The public detector is left out if it knows none of the classes: for others, the package's
     own weights are the better start (docs/decisions/0009).
     """
+    from multibox.weights.fetch import are_initial_weights  # and with it what fetches files over a network
+
     snapshot = work_directory / template.initial_weights
     if snapshot.exists():
         return str(snapshot)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from multibox.openvino_graph import read_graph
 from multibox.weights.graph_reader import key_of
-from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, described
+from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, name_of_node
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -150,9 +150,11 @@ class _Walk(GraphWalk):
         """The inputs of a concatenation."""
         node = self.expect(output, "Concat")
         parts: list[Any] = node.input_values()
-        self.check(len(parts) == count, f"a Concat of {count}", f"{len(parts)} in {described(node)}")
+        self.check(len(parts) == count, f"a Concat of {count}", f"{len(parts)} in {name_of_node(node)}")
         return parts
 
     def same(self, one: Any, other: Any, what: str) -> None:
         is_same = key_of(behind(one, ROUNDING)) == key_of(behind(other, ROUNDING))
-        self.check(is_same, f"{what} from one value", f"{described(one.get_node())} and {described(other.get_node())}")
+        self.check(
+            is_same, f"{what} from one value", f"{name_of_node(one.get_node())} and {name_of_node(other.get_node())}"
+        )

@@ -43,7 +43,9 @@ def one_image(folder: Path, *boxes: list[float], crowd: int = 0) -> coco.CocoDat
     return coco.read([folder / "a.json"], [folder])
 
 
-@pytest.mark.parametrize(("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages"), ("cvat", "images")])
+@pytest.mark.parametrize(
+    ("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages"), ("cvat", "images"), ("hf-folder", "")]
+)
 def test_both_splits_of_a_coco_set_are_read_again(shapes_data, tmp_path, label_format, place):
     # The splits have images of the same names.
     shapes = read_shapes(shapes_data)
@@ -100,6 +102,7 @@ def test_coco_says_of_a_crowd_that_it_is_one(tmp_path):
         ("voc", "Annotations/a.xml", "<object>"),
         ("cvat", "annotations.xml", "<box "),
         ("label-studio", "tasks.json", "rectanglelabels"),
+        ("hf-folder", "metadata.jsonl", "[0]"),
     ],
 )
 def test_crowds_are_left_out_of_formats_that_cannot_say_so(tmp_path, label_format, name, sign):

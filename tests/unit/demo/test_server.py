@@ -22,7 +22,6 @@ from multibox.demo import server as server_module
 from multibox.demo.run import build_server, listening
 from multibox.demo.server import MAX_WAITING, NamedDetector
 from multibox.demo.uploads import MAX_BYTES
-from multibox.errors import OptionError
 from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image
 
@@ -239,11 +238,3 @@ def test_more_than_can_wait_are_told_to_come_again(site):
     for connection in waiting:
         assert connection.recv(12) == b"HTTP/1.1 200"
         connection.close()
-
-
-def test_a_port_that_is_in_use_is_refused_by_its_number_but_not_by_default():
-    with listening(None) as first, listening(None) as second:
-        port = first.getsockname()[1]
-        assert second.getsockname()[1] != port
-        with pytest.raises(OptionError, match=f"--port {port}"):
-            listening(port)

@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("source", "kind"), [("my set", "COCO"), ("my set", "YOLO"), ("set.zip", "COCO")])
 def test_a_good_set_is_trained_on_as_it_is(source: str, kind: Format) -> None:
-    named = Named(Path(source), PARTS, kind, classes='"a, b",c', is_archive="zip" in source)
+    named = Named(Path(source), PARTS, kind, classes='"a, b",c')
 
     assert command(named) == ["multibox", "train", source, "--classes", '"a, b",c']
 

@@ -70,8 +70,8 @@ def test_tiles_are_named_in_words(page):
 
 
 def test_what_is_missing_is_named_with_its_command(page):
-    assert "multibox export --load-weights outputs/best.pth --save-model-to export" in page
-    assert "multibox compress --load-weights outputs/best.pth" in page
+    for command in ("multibox export", "multibox compress"):
+        assert f"<code>{command}</code>" in page
 
 
 def test_ids_in_drawings_are_unique(page):

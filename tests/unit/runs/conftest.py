@@ -19,7 +19,13 @@ def blots(seed: int) -> np.ndarray:
     return cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)
 
 
-def write_set(folder: Path, images: dict[str, np.ndarray], labels: dict[str, str] | None = None) -> Path:
+def write_set(
+    folder: Path,
+    images: dict[str, np.ndarray],
+    labels: dict[str, str] | None = None,
+    *,
+    size: tuple[int, int] = (60, 50),
+) -> Path:
     """A COCO set in which every image has one object, `common` unless `labels` says otherwise; its annotation file."""
     folder.mkdir(parents=True)
     entries, annotations = [], []
@@ -27,7 +33,7 @@ def write_set(folder: Path, images: dict[str, np.ndarray], labels: dict[str, str
         assert cv2.imwrite(str(folder / name), image)
         entries.append({"id": number, "file_name": name, "width": 160, "height": 120})
         category_id = 1 + CLASSES.index((labels or {}).get(name, "common"))
-        box = {"bbox": [10, 10, 60, 50], "area": 3000, "iscrowd": 0}
+        box = {"bbox": [10, 10, *size], "area": size[0] * size[1], "iscrowd": 0}
         annotations.append({"id": number, "image_id": number, "category_id": category_id, **box})
     categories = [{"id": 1 + number, "name": name} for number, name in enumerate(CLASSES)]
     content = {"info": {"by": "hand"}, "images": entries, "annotations": annotations, "categories": categories}

@@ -18,6 +18,10 @@ def test_its_history_is_the_lines_that_are_whole(tmp_path):
     assert Run(folder).history == [{"epoch": 1, "step": 50, "ap": 0.5}]
 
 
+def test_it_is_named_by_text_as_well(tmp_path):
+    assert Run(str(tmp_path)) == Run(tmp_path)  # type: ignore[arg-type]
+
+
 def test_without_weights_there_is_nothing_to_take(tmp_path):
     with pytest.raises(OptionError, match="has saved no weights yet"):
         _ = Run(tmp_path).weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from multibox.errors import CheckpointError, DataError, OptionError, TemplateError
 from multibox.runs.choosing import named_template
 from multibox.runs.display import SilentDisplay
+from multibox.runs.measuring import NamedData
 from multibox.runs.run import next_free
 from multibox.runs.training import Wish, train_on
 from tests.unit.runs.conftest import blots, make_run, write_set
@@ -41,6 +43,14 @@ def test_names_and_numbers_are_checked_before_anything_is_made(at_work, wish, er
     with pytest.raises(error, match=reason):
         train_on(Path("photos"), wish, display=SilentDisplay())
     assert [path.name for path in Path("runs").iterdir()] == ["old"]
+
+
+def test_a_folder_in_a_zip_is_data_as_well(at_work):
+    write_set(at_work / "photos/inner", {"a.png": blots(1)})
+    shutil.make_archive("photos", "zip", "photos")
+    assert NamedData(Path("photos.zip/inner")).data == Path("photos.zip/inner")
+    with pytest.raises(DataError, match=r"^photos\.zip/absent: there is no such folder or file\. Correct --val\."):
+        train_on(Path("photos.zip/inner"), Wish(val=Path("photos.zip/absent")), display=SilentDisplay())
 
 
 def test_data_that_are_refused_leave_no_folder(at_work):
