@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from cyclopts import App
 from msgspec import inspect as kinds
+from tools.benchmarks_page import benchmarks_page
 
 from multibox import config, errors
 from multibox.cli import app
@@ -56,6 +57,7 @@ def pages() -> dict[str, str]:
         "reference/template-fields.md": template_page(),
         "reference/exit-codes.md": exit_codes_page(),
         "decisions/index.md": decisions_page(),
+        "benchmarks.md": benchmarks_page(),
     }
 
 

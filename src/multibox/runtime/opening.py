@@ -64,7 +64,7 @@ def open_runtime(
 
 COCO_TEMPLATE = "yolox_nano-384x384"
 """The template that the detector of COCO's classes runs with: larger inputs gain nothing without training on
-(benchmarks/README.md)."""
+(benchmarks/notebook.md)."""
 
 
 def open_coco_detector(*, device: str = "auto") -> Runtime:

@@ -1,7 +1,7 @@
 """Starting weights from a classifier: the backbone of a MobileNetV2 1.0 in any format that OpenVINO reads (.tflite).
 
 What a classifier of a thousand kinds of things has learnt to tell apart serves objects of any kind; it knows nothing of
-where they are. Measured: "Starting weights" in benchmarks/README.md.
+where they are. Measured: "Starting weights" in benchmarks/notebook.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""The page of benchmarks says what the tables say."""
+
+from __future__ import annotations
+
+from tools import benchmarks_page as page
+
+
+def test_accuracy_is_the_mean_over_seeds_of_runs_of_15_minutes():
+    run = {"data": "cells", "model": 256, "budget": 15.0}
+    rows = [{**run, "best_ap": 0.5, "best_ap50": 0.8}, {**run, "best_ap": 0.6, "best_ap50": 0.9}]
+    short = {**run, "budget": 3.0, "best_ap": 0.1, "best_ap50": 0.2}
+    assert page._in_minutes([*rows, short]).split("\n")[2:] == ["| cells | 256 px | 0.550 | 0.850 | 2 |"]
+
+
+def test_ours_is_the_better_of_two_kinds_of_weights():
+    run = {"data": "cells", "model": 256, "budget": 3.0}
+    scores = {"bundled-classifier": 0.4, "bundled-detector": 0.7, "random": 0.1}
+    rows = [{**run, "start": start, "ap50": ap50} for start, ap50 in scores.items()]
+    assert page._against_starts(rows).split("\n")[2:] == ["| cells | 0.700 | 0.100 |  |  |"]
+
+
+def test_a_ratio_of_speed_is_to_the_plain_loop_on_the_same_data():
+    run = {"kind": "trainings", "device": "cpu", "data": "cells"}
+    rows = [
+        {**run, "way": "plain loop", "images_per_second": [10.0, 20.0]},
+        {**run, "way": "frozen", "images_per_second": [90.0]},
+    ]
+    assert page._training_speed(rows).split("\n")[2:] == [
+        "| cells | frozen | 90 | 6.0 |",  # 90 / mean(10, 20)
+        "| cells | plain loop | 15 | 1.0 |",
+    ]
+
+
+def test_the_page_answers_five_questions_with_a_table_each():
+    parts = page.benchmarks_page().split("\n## ")[1:]
+    assert [part.split("\n")[0] for part in parts] == [
+        *(
+            "How good in 15 minutes?",
+            "Against others?",
+            "How fast to train?",
+            "How fast to run?",
+            "What does INT8 cost?",
+        )
+    ]
+    assert all(part.count("\n| ") > 4 and "python benchmarks/" in part for part in parts)
