@@ -20,6 +20,7 @@ from multibox.commands.options import (
 from multibox.errors import OptionError, ParityError
 from multibox.files import make_folder
 from multibox.overwriting import check_outputs
+from multibox.wording import listed
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -117,6 +118,8 @@ def _report(result: Export, folder: Path) -> int:
             f"{folder}: the export is rejected. {' '.join(result.parity.reasons)} Its files are kept as {names}; "
             "please report this."
         )
+    if result.removed:
+        say(f"Removed, because they are of another checkpoint: {listed(map(str, result.removed))}.")
     if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
     say(f"The files suggest to show detections from a score of {result.threshold:g} on.")
