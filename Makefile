@@ -5,15 +5,20 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
 AIRPORT := data/airport
+SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test check format bench attack clean
+.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench attack clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make attack       damage files, kill commands and aim outputs at files, for MINUTES=10, by SEED=20"
 	@echo "make check        format, lint, types, import layers"
+	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
+	@echo "make coverage     run all tests, and show which lines no test runs"
+	@echo "make test-lowest  run the tests with the oldest libraries that pyproject.toml lets in; test-newest: the newest"
+	@echo "make release-check  version, changelog, packages, and a try of the built wheel"
 	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,30 +32,34 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/multibox new mobilenet_v2-2s_ssd-384x384 $(RUN) --offline
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
-	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
-	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
-	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-checkpoints-to outputs --time-budget 4
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-metrics-to metrics.yaml --save-output-to output_images
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights outputs/best.pth --save-model-to export
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights export/model.bin \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" --save-metrics-to export/metrics.yaml
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" compress.py --load-weights outputs/best.pth --nncf-quantization \
-	  --method ptq --save-checkpoints-to compressed
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights compressed/latest.pth --save-model-to export_int8
+	rm -rf $(RUN)
+	$(BIN)/multibox train $(AIRPORT) --minutes 4 --size 384 --name quickstart
+	$(BIN)/multibox eval quickstart --save-output-to $(RUN)/output_images
+	$(BIN)/multibox export quickstart
+	$(BIN)/multibox eval $(RUN)/export
+	$(BIN)/multibox compress quickstart --method ptq
+	$(BIN)/multibox export $(RUN)/compressed
 	$(BIN)/python tools/compare_exports.py $(RUN)/export $(RUN)/export_int8
-	$(BIN)/multibox report $(RUN)
-	@echo "Open $(RUN)/report.html, and look at the pictures in $(RUN)/output_images"
+	$(BIN)/multibox report quickstart
+	@echo "Open $(RUN)/report.html, and look at the images in $(RUN)/output_images"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# In environments of their own, below runs.
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv runs/venv-$*
+	runs/venv-$*/bin/python -m pip install --quiet --upgrade pip
+	$(PYTHON) -m tools.lowest_versions > runs/lowest.txt
+	runs/venv-$*/bin/python -m pip install --quiet $(if $(filter lowest,$*),-c runs/lowest.txt) -e ".[dev]"
+	runs/venv-$*/bin/python -m pytest -n 2 --dist worksteal
+
+# Processes that tests start count too; see [tool.coverage] in pyproject.toml.
+coverage: install
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: install
 	$(BIN)/ruff format --check .
@@ -58,9 +67,19 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/ruff check --select D1 src
+	$(BIN)/python -m tools.site $(SITE)
+	cd $(SITE) && "$(CURDIR)/$(BIN)/zensical" build --strict -f mkdocs.yml
+	@echo "Open $(SITE)/html/index.html; to search as well: $(BIN)/python -m http.server -d $(SITE)/html"
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: install
+	$(BIN)/python -m tools.release_check $(if $(MODEL),--model $(MODEL))
 
 bench: install
 	$(BIN)/multibox train --config mobilenet_v2-2s_ssd-256x256 --load-weights bundled --time-budget 1 \

@@ -1,39 +1,53 @@
 """What the COCO weights that come with the package reach on images of COCO, beside the public file that they are from.
 
-    python benchmarks/coco_detector.py yolox_nano.onnx FOLDER
+    python benchmarks/coco_detector.py FOLDER --public yolox_nano.onnx     # beside the public file, at several sizes
+    python benchmarks/coco_detector.py FOLDER --calibrate FOLDER_OF_IMAGES  # exported files, in 8 bits too, at 416 px
 
 FOLDER holds val/ and annotations_val.json with the 80 classes of COCO. Letterboxed means as the published network was
-trained: the image keeps its shape in the top left corner, the rest is 114. Squared means as multibox has it.
+trained: the image keeps its shape in the top left corner, the rest is 114. Squared means as multibox has it. Ranges of
+8 bits are measured on other images than those of FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnxruntime
 import torch
 
-from common import annotations, machine  # the module beside this one
+from common import annotations, circumstances  # the module beside this one
+from multibox import config
+from multibox.compress.candidates import CheckpointModel
 from multibox.config import PostprocessConfig
 from multibox.data import coco
 from multibox.data.coco import CocoData
-from multibox.data.images import resize, to_input
+from multibox.data.images import read_image, resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate.run import measure
+from multibox.export.run import Request, write_files
 from multibox.model.anchors import make_anchors
 from multibox.model.csp_darknet import STRIDES
 from multibox.model.folding import fold
 from multibox.model.postprocess import select
 from multibox.model.yolox import YOLOX
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from multibox.runtime.openvino_runtime import OpenVINORuntime
+from multibox.runtime.protocol import Runtime
+from multibox.runtime.torch_runtime import runtime_of
 from multibox.structures import Detections, FloatArray, Image
 from multibox.weights.bundled import coco_detector, read_bundled
+from multibox.weights.checkpoint import Checkpoint, save
 from multibox.weights.coco_classes import COCO_CLASSES
 
 PUBLISHED_SIZE = 416
+CALIBRATION_IMAGES = 96
 SIZES = (256, 384, 416, 512, 640)
 BORDER = 114
 SETTINGS = PostprocessConfig(score_threshold=0.01, iou_threshold=0.65, max_per_class=1000, max_detections=300)
@@ -42,36 +56,93 @@ ANCHORS_PX = [[(float(stride), float(stride))] for stride in STRIDES]
 Network = Callable[[Image], tuple[FloatArray, FloatArray]]
 """From a square BGR image to deltas (1, A, 4) and scores (1, A, 81)."""
 
+Detect = Callable[[Image], Detections]
+"""From a square BGR image to detections as fractions of it."""
+
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("onnx", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--public", type=Path)
+    parser.add_argument("--calibrate", type=Path, nargs="+", default=[])
     arguments = parser.parse_args()
     labels, root = annotations(arguments.folder, "val")
     data = coco.read([labels], [root], classes=COCO_CLASSES)
-    print(f"{len(data.records)} images. {machine()}\n")
+    print(f"{len(data.records)} images. {', '.join(circumstances().values())}\n")
     print("| network | input | px | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
-    print_row("public .onnx, float32", public(arguments.onnx), data, size=PUBLISHED_SIZE, is_letterboxed=True)
-    ours = bundled()
-    for is_letterboxed in (True, False):
-        for size in SIZES:
-            print_row("bundled weights", ours, data, size=size, is_letterboxed=is_letterboxed)
+    if arguments.public:
+        detect = decoded(public(arguments.public), PUBLISHED_SIZE)
+        print_row("public .onnx, float32", detect, data, size=PUBLISHED_SIZE, is_letterboxed=True)
+        ours = bundled()
+        for is_letterboxed in (True, False):
+            for size in SIZES:
+                print_row("bundled weights", decoded(ours, size), data, size=size, is_letterboxed=is_letterboxed)
+    if arguments.calibrate:
+        with tempfile.TemporaryDirectory() as folder:
+            files = exported(Path(folder), arguments.calibrate)
+            for is_letterboxed in (True, False):
+                for name, runtime in files.items():
+                    detect = partial(_detect, runtime)
+                    print_row(name, detect, data, size=PUBLISHED_SIZE, is_letterboxed=is_letterboxed)
 
 
-def print_row(name: str, network: Network, data: CocoData, *, size: int, is_letterboxed: bool) -> None:
+def print_row(name: str, detect: Detect, data: CocoData, *, size: int, is_letterboxed: bool) -> None:
     """One row of the table: a network measured on all images."""
-    anchors = make_anchors(ANCHORS_PX, STRIDES, size, offset=0)
     detections = []
     for image in evaluation_images(data.records, num_workers=1):
         square, share = letterbox(image, size) if is_letterboxed else (resize(image, size), (1.0, 1.0))
-        deltas, scores = network(square)
-        (of_square,) = select(deltas, scores, anchors, variances=(1, 1), config=SETTINGS)
-        detections.append(of_image(of_square, share))
+        detections.append(of_image(detect(square), share))
     metrics = measure(detections, data)
     cells = (name, "letterboxed" if is_letterboxed else "squared", size)
-    print(f"| {' | '.join(map(str, cells))} | {metrics.ap:.3f} | {metrics.ap50:.3f} | {metrics.ap75:.3f} |", flush=True)
+    print(f"| {' | '.join(map(str, cells))} | {metrics.ap:.4f} | {metrics.ap50:.4f} | {metrics.ap75:.4f} |", flush=True)
+
+
+def decoded(network: Network, size: int) -> Detect:
+    """What a network finds."""
+    anchors = make_anchors(ANCHORS_PX, STRIDES, size, offset=0)
+
+    def detect(square: Image) -> Detections:
+        (found,) = select(*network(square), anchors, variances=(1, 1), config=SETTINGS)
+        return found
+
+    return detect
+
+
+def exported(folder: Path, calibration: Sequence[Path]) -> dict[str, Runtime]:
+    """The bundled weights as a checkpoint and as all exported files, in 8 bits too, by names for rows."""
+    template = config.load_template(config.bundled_templates()["yolox_nano-384x384"])
+    template = config.changed(
+        template, {"input.size": PUBLISHED_SIZE, "postprocess": msgspec.to_builtins(SETTINGS), "name": "at 416 px"}
+    )
+    made = Checkpoint(dict(read_bundled(coco_detector()).weights), COCO_CLASSES, template)
+    source = folder / "latest.pth"
+    save(source, made)
+    model = CheckpointModel(made, source, folder, device="cpu")
+    squares = [resize(read_image(path), PUBLISHED_SIZE) for path in _images(calibration)]
+    quantised = model.quantise(squares, thorough=False).checkpoint
+    assert quantised is not None
+    runtimes: dict[str, Runtime] = {}
+    for kind, checkpoint in (("", made), (", INT8", quantised)):
+        runtimes[f"checkpoint{kind}"] = runtime_of(checkpoint, device="cpu")
+        save(source, checkpoint)
+        for file in write_files(checkpoint, source, folder / f"files{kind}", Request()):
+            if file.path.suffix == ".onnx":
+                runtimes[f"{file.name}{kind}"] = OnnxRuntime(file.path)
+            else:
+                runtimes[f"{file.name}{kind}"] = OpenVINORuntime(file.path, precision="f32")
+    runtimes["model.xml, bfloat16"] = OpenVINORuntime(folder / "files/model.xml", precision="bf16")
+    return runtimes
+
+
+def _images(folders: Sequence[Path]) -> list[Path]:
+    """Up to `CALIBRATION_IMAGES`, as many of each folder."""
+    return [path for folder in folders for path in sorted(folder.glob("*.jpg"))[: CALIBRATION_IMAGES // len(folders)]]
+
+
+def _detect(runtime: Runtime, square: Image) -> Detections:
+    (found,) = runtime([square])
+    return found
 
 
 def public(path: Path) -> Network:

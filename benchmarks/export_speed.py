@@ -23,7 +23,7 @@ from common import RESULTS, append, flat, read  # the module beside this one
 from multibox import config
 from multibox.config import bundled_templates
 from multibox.evaluate import speed, speed_table
-from multibox.evaluate.speed_table import Result
+from multibox.evaluate.speed_table import SpeedResult
 from multibox.weights import checkpoint
 from multibox.weights.from_openvino import read_ir
 
@@ -76,7 +76,9 @@ def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows_of(result, files, NAMES, {"public": name, "pictures": arguments.pictures.parent.name})
 
 
-def rows_of(result: Result, files: Sequence[Path], names: Sequence[str], facts: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of(
+    result: SpeedResult, files: Sequence[Path], names: Sequence[str], facts: dict[str, Any]
+) -> list[dict[str, Any]]:
     """A row for each file and precision of a run. `names` are those of the files, `facts` what all rows have."""
     plain = speed_table.speeds_to_plain(result)
     machine, versions = plain["machine"], plain["versions"]

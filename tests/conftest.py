@@ -196,13 +196,23 @@ def tiny_yolox_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tiny_template_file: Path) -> Any:
     """A network of the tiny template with two classes, in which no layer is still at its neutral start."""
+    return _unsettled(config.load_template(tiny_template_file))
+
+
+@pytest.fixture(scope="session")
+def tiny_yolox_model() -> Any:
+    """As `tiny_model`, of YOLOX-Nano."""
+    return _unsettled(tiny_yolox_template())
+
+
+def _unsettled(template: config.Template) -> Any:
     import torch
     from torch import nn
 
-    from multibox.model import ssd
+    from multibox.model import detector
 
     torch.manual_seed(0)
-    model = ssd.build_ssd(config.load_template(tiny_template_file), num_classes=2)
+    model = detector.build(template, num_classes=2)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from multibox import config
-from multibox.commands.console import TrainingDisplay
+from multibox.commands.console import console
 from multibox.config import bundled_templates
 from multibox.data import coco
+from multibox.runs.display import TrainingDisplay
 from multibox.train.run import train, without_mosaics
 from multibox.weights import checkpoint
 from multibox.weights.bundled import KINDS, SUFFIX, write_bundled
@@ -62,7 +63,7 @@ def make(arguments: argparse.Namespace, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     data = {split: joined(arguments.folders, split, work) for split in ("train", "val")}
     start = open_starting_point(arguments.start, template)
-    with TrainingDisplay() as display:
+    with TrainingDisplay(console) as display:
         result = train(
             template,
             data["train"],

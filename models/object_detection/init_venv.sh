@@ -31,7 +31,7 @@ constraints=()
 [ -e "$root/constraints.txt" ] && constraints=(-c "$root/constraints.txt")
 # torch first and alone: its size decides how long this takes, and what depends on it must find this version.
 "$venv/bin/python" -m pip install ${constraints[@]+"${constraints[@]}"} torch
-"$venv/bin/python" -m pip install ${constraints[@]+"${constraints[@]}"} -e "$root[train,onnx]"
+"$venv/bin/python" -m pip install ${constraints[@]+"${constraints[@]}"} -e "$root[all]"
 touch "$complete"
 
 printf '\nDone. Activate it with: . %q\n' "$venv/bin/activate"

@@ -1,7 +1,10 @@
 """Train a lightweight detector on your own objects and deploy it to OpenVINO.
 
-`load` opens a model, `draw` paints what it finds; training and evaluation are commands (`multibox --help`), whose
-functions are `multibox.train.run.train` and `multibox.evaluate.evaluate`.
+    run = multibox.train("my_photos", minutes=15)    # labelled images in, a run out
+    detector = multibox.load(run)                    # or a folder, .pth, .xml, .onnx
+    found = detector(image)                          # boxes, scores and labels
+
+`multibox --help` lists the commands for the same way.
 """
 
 from __future__ import annotations
@@ -14,16 +17,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from multibox.drawing import draw
     from multibox.errors import MultiboxError
+    from multibox.runs.journey import train_run as train
+    from multibox.runs.run import Run
     from multibox.runtime.opening import open_runtime as load
     from multibox.runtime.protocol import Runtime
     from multibox.structures import Detections
 
-__all__ = ["Detections", "MultiboxError", "Runtime", "__version__", "draw", "load"]
+__all__ = ["Detections", "MultiboxError", "Run", "Runtime", "__version__", "draw", "load", "train"]
 
 # Opened at first use: `multibox --help` and torch-free prediction must not pay for what they do not need.
 _HOMES = {
     "Detections": ("structures", "Detections"),
     "MultiboxError": ("errors", "MultiboxError"),
+    "Run": ("runs.run", "Run"),
     "Runtime": ("runtime.protocol", "Runtime"),
     "draw": ("drawing", "draw"),
     "load": ("runtime.opening", "open_runtime"),
@@ -31,6 +37,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "train":
+        return import_module(f"{__name__}.train")  # a room that can be called, see there
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -18,7 +18,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from multibox import files, plain_yaml
-from multibox.errors import OptionError, TemplateError
+from multibox.errors import TemplateError
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
@@ -38,17 +38,24 @@ class Dependency(Strict, frozen=True):
     """A file to bring into the work directory: `source` is a path or an address."""
 
     source: str
+    """Path or address of the file."""
     destination: str
+    """Its name in the work directory."""
     size: CountOrZero | None = None
+    """Size in bytes; a file of another size is not kept."""
     sha256: str | None = None
+    """Checksum; a file with another one is not kept."""
 
 
 class BasicHyperParameters(Strict, frozen=True):
     """Defaults of the options of the same names."""
 
     batch_size: Count
+    """Default of `--batch-size`: images per training step."""
     base_learning_rate: Annotated[float, Meta(gt=0, le=1e30)]
+    """Default of `--base-learning-rate`: the highest learning rate of the run."""
     epochs: Count
+    """Default of `--epochs`: length of the run where no time is given."""
 
 
 class HyperParameters(Strict, frozen=True):
@@ -56,19 +63,23 @@ class HyperParameters(Strict, frozen=True):
 
     basic: BasicHyperParameters
     extra: dict[str, Any] = {}
+    """Options as a user interface shows them; not read by multibox."""
 
 
 class OnnxOutput(Strict, frozen=True):
     """Whether export writes ONNX by default."""
 
     default: bool = True
+    """Whether `export` writes ONNX."""
 
 
 class OpenVINOOutput(Strict, frozen=True):
     """Whether export writes IR by default, and the channel order that it takes."""
 
     default: bool = True
+    """Whether `export` writes OpenVINO files."""
     input_format: Literal["BGR", "RGB"] = "BGR"
+    """Order of the colours that the exported OpenVINO file takes."""
 
 
 class OutputFormat(Strict, frozen=True):
@@ -82,6 +93,7 @@ class Optimisation(Strict, frozen=True):
     """Whether a kind of compression is on by default."""
 
     default: bool = False
+    """Whether a user interface offers it switched on; not read by multibox."""
 
 
 class Optimisations(Strict, frozen=True):
@@ -94,21 +106,24 @@ class Metric(Strict, frozen=True):
     """One published figure of the model, in the form that metrics.yaml uses."""
 
     display_name: str
+    """Name for people."""
     key: str
+    """Name for programs."""
     unit: str
+    """Unit of the value."""
     value: float
+    """The published figure."""
 
 
 class SSDConfig(Strict, frozen=True, tag_field="family", tag="ssd"):
-    """The network of an SSD: which backbone, and the anchors of each of its levels.
-
-    `anchors_px`: for each level the (width, height) of its anchors in pixels of the network input.
-    `box_variances`: units of the centre and of the size deltas.
-    """
+    """The network of an SSD: which backbone, and the anchors of each of its levels."""
 
     backbone: str
+    """Network that computes the features."""
     anchors_px: Annotated[tuple[AnchorSizes, ...], Meta(max_length=8)]
+    """For each level the (width, height) of its anchors, in pixels of the network input."""
     box_variances: tuple[Positive, Positive]
+    """Units of the centre offsets and of the size offsets."""
 
     @property
     def anchor_offset(self) -> float:
@@ -120,9 +135,13 @@ class YOLOXNanoConfig(Strict, frozen=True, tag_field="family", tag="yolox_nano")
     """The network YOLOX-Nano, which has one anchor at each place: a square of one stride on the cell's corner."""
 
     backbone: Literal["csp_darknet"]
+    """Network that computes the features."""
     neck: Literal["pafpn"]
+    """Part that joins the levels."""
     head: Literal["decoupled"]
+    """Part that predicts classes and boxes."""
     strides: tuple[Literal[8], Literal[16], Literal[32]]
+    """Cell size of each level, in pixels of the network input. The anchors follow from it."""
 
     @property
     def anchors_px(self) -> tuple[tuple[AnchorSize, ...], ...]:
@@ -148,141 +167,174 @@ class InputConfig(Strict, frozen=True):
     """What the network takes: a square RGB image of `size` pixels, scaled to 0..1."""
 
     size: Side
+    """Side of the square network input, in pixels."""
 
 
 class PostprocessConfig(Strict, frozen=True):
     """From scores to detections."""
 
     score_threshold: Fraction
+    """Detections with a lower score are dropped."""
     iou_threshold: Fraction
+    """Of two detections of one class that overlap more than this, the weaker is dropped."""
     max_per_class: Count
+    """Candidates of each class that enter non-maximum suppression."""
     max_detections: Count
+    """Detections of one image."""
 
 
 class LossConfig(Strict, frozen=True, kw_only=True, tag_field="kind", tag="multibox"):
-    """Matching and MultiBox loss, of the SSD.
-
-    `learn_balance`: whether the weight of the class loss is learnt, as in the original, or 1.
-    `object_exponent`: an object counts as the number of its anchors to this power; 1 is the original's.
-    """
+    """Matching and MultiBox loss, of the SSD."""
 
     match_iou_threshold: Fraction
+    """IoU from which an anchor learns an object."""
     negatives_per_positive: NotNegative
+    """Background anchors that count for each anchor with an object."""
     learn_balance: bool = True
+    """Whether the weight of the class loss is learned, as in the original; if not, it is 1."""
     object_exponent: Fraction = 1.0
+    """An object counts as the number of its anchors to this power. 1 is the original's; with 0 all objects count the
+    same.
+    """
 
 
 class TaskAlignedConfig(Strict, frozen=True, tag_field="kind", tag="task_aligned"):
-    """Assignment by score and overlap, and its losses, of YOLOX-Nano; see `multibox.model.task_aligned`.
-
-    `num_places`: places that learn an object, those where score^`score_exponent` x IoU^`iou_exponent` is largest among
-    the places inside its box. `min_object_px`: a box with a shorter side counts as this wide or high there, in pixels
-    of the network input. `box_weight`: of the box loss beside those of classes and objectness.
-    """
+    """Assignment by score and overlap, and its losses, of YOLOX-Nano; see `multibox.model.task_aligned`."""
 
     num_places: Count
+    """Places that learn an object: those inside its box with the largest score^`score_exponent` x IoU^`iou_exponent`.
+    """
     score_exponent: NotNegative
+    """Power of the score in the choice of the places."""
     iou_exponent: NotNegative
+    """Power of the IoU in the choice of the places."""
     min_object_px: NotNegative
+    """A box with a shorter side counts as this wide or high when places are chosen, in pixels of the network input."""
     box_weight: Positive
+    """Weight of the box loss beside those of classes and objectness."""
 
 
 class PhotometricConfig(Strict, frozen=True):
     """Colour distortion; each is applied with probability one half, in units of 0..255 values and degrees."""
 
     brightness: NotNegative
+    """Largest change of the brightness, in values of 0..255."""
     contrast: tuple[Positive, Positive]
+    """Smallest and largest factor of the contrast."""
     saturation: tuple[Positive, Positive]
+    """Smallest and largest factor of the saturation."""
     hue_degrees: NotNegative
+    """Largest turn of the hue, in degrees."""
     permute_channels: Fraction
+    """Chance that the colour channels change places."""
 
 
 class CropConfig(Strict, frozen=True):
-    """Random crop that keeps enough of at least the least covered object (`min_ious`; 1 means the whole image)."""
+    """Random crop that keeps enough of at least the least covered object."""
 
     min_ious: tuple[Fraction, ...]
+    """How much of the least covered object a crop keeps; one is drawn for each sample. 1 means the whole image."""
     min_side: Fraction
+    """Smallest side of a crop, as a share of the image's."""
 
 
 class MosaicConfig(Strict, frozen=True):
     """Four samples as one, see `multibox.data.augment.mosaic`.
 
-    `share` of the samples are mosaics, `until` that share of the run. Sets of more than `max_images` have none. No
-    sample is shrunk so far that half of its objects are smaller than `min_object_px`, the square root of their area in
-    pixels of the network input; those that are smaller as they are keep their size.
+    Objects that are smaller than `min_object_px` as they are keep their size.
     """
 
     share: Fraction
+    """Share of the samples that are mosaics."""
     until: Fraction
+    """Share of the run after which there are no more mosaics."""
     max_images: Count
+    """Sets with more images have no mosaics."""
     # Templates of work directories made before there was such a limit have none.
     min_object_px: NotNegative = 0.0
+    """No sample is shrunk so far that half of its objects are smaller than this. The size is the square root of the
+    area, in pixels of the network input.
+    """
 
 
 class AugmentConfig(Strict, frozen=True):
     """Random changes of the training images, in the order in which they are applied. A null part is off."""
 
     photometric: PhotometricConfig | None
+    """Random colours."""
     crop: CropConfig | None
+    """Random crops."""
     flip: Fraction
+    """Chance that an image is mirrored, left to right."""
     # Templates of work directories made before there were mosaics have none.
     mosaic: MosaicConfig | None = None
+    """Four images as one."""
 
 
 class AnchorClustering(Strict, frozen=True):
-    """Anchors fitted to the training boxes, when they beat by a margin both those of the start and the template's.
-
-    `min_gain`: how much the share of boxes that some anchor meets must grow. `min_boxes`: below this, never.
-    """
+    """Anchors fitted to the training boxes, when they beat by a margin both those of the start and the template's."""
 
     enabled: bool
+    """Whether anchors may be fitted to the training boxes."""
     min_gain: Fraction
+    """How much the share of boxes that some anchor meets must grow; otherwise the given anchors stay."""
     min_boxes: Count
+    """With fewer training boxes, no anchors are fitted."""
 
 
 class ScheduleConfig(Strict, frozen=True):
     """Learning rate and length of a run; see `multibox.train.schedule`."""
 
     min_steps_per_epoch: Count
+    """A small set is shown several times until an epoch has this many steps."""
     warmup_fraction: Fraction
+    """Share of the run in which the learning rate rises."""
     max_warmup_steps: CountOrZero
+    """Largest number of steps in which it rises."""
     warmup_start: Fraction
+    """Share of the learning rate at the first step."""
     final_factor: Fraction
+    """Share of the learning rate at the end of the run."""
 
 
 class RefineConfig(Strict, frozen=True):
-    """How to train on from weights that know the classes of all training objects.
-
-    `rate_factor`: share of the base learning rate. `start_share`: of the starting weights in those that are saved.
-    """
+    """How to train on from weights that know the classes of all training objects."""
 
     rate_factor: Positive
+    """Share of the base learning rate."""
     start_share: Fraction
+    """Share of the starting weights in those that are saved."""
 
 
 class TrainConfig(Strict, frozen=True, kw_only=True):
-    """Everything else that a training needs; the reasons stand beside the values in the template.
-
-    `frozen_stride`: stages up to this stride keep the weights that they start with; random ones always train.
-    `sync_norm_below`: with several processes that have fewer images each than this per step, batch statistics are over
-    all of them.
-    `momentum`: of SGD; for AdamW, the decay of its mean of gradients. `weight_decay`: as each of the two means it.
-    """
+    """Everything else that a training needs; the reasons stand beside the values in the template."""
 
     refine: RefineConfig
     frozen_stride: Literal[0, 2, 4, 8, 16] = 0
+    """Stages up to this stride keep the weights that they start with; random ones always train. 0 trains everything."""
     sync_norm_below: CountOrZero = 32
+    """With several processes that have fewer images each per step, batch statistics are over all processes."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """How the weights follow the gradients."""
     momentum: Fraction
+    """Momentum of SGD; for AdamW, the decay of its mean of gradients."""
     weight_decay: NotNegative
+    """Pull of the weights towards 0, as each optimizer means it."""
     max_gradient_norm: Positive
+    """Longer gradients are shortened to this length."""
     precision: Literal["auto", "float32", "bfloat16"]
+    """Arithmetic of the convolutions."""
     schedule: ScheduleConfig
     ema_decay: Fraction
+    """How slowly the averaged weights follow; these are the weights that are validated and saved."""
     patience_epochs: Count
+    """Epochs without a better AP after which the run ends, if they are also two fifths of it."""
     keep_images_without_objects: bool
+    """False drops images without objects, as the original did."""
     cache_fraction_of_free_memory: Fraction
+    """Share of the free memory for decoded images; other images are decoded each time."""
     calibration_images: Count
+    """Images that give batch statistics to weights out of an exported model."""
     # Without settings, anchors are not fitted to the data: YOLOX-Nano has none that could be.
     anchor_clustering: AnchorClustering = AnchorClustering(enabled=False, min_gain=0, min_boxes=1)
     objective: LossConfig | TaskAlignedConfig = msgspec.field(name="loss")
@@ -306,29 +358,45 @@ class CompressConfig(Strict, frozen=True):
     """Length and step size of quantisation-aware training."""
 
     epochs: Count
+    """Length of training in 8 bits."""
     learning_rate: Positive
+    """Highest learning rate of training in 8 bits."""
 
 
 class Template(Strict, frozen=True):
     """A complete model description. `load` reads one, `dump` writes it, `replace` makes a changed copy."""
 
     name: str
+    """Name of the model."""
     domain: str
+    """Field of work, for user interfaces."""
     problem: str
+    """Kind of task, for user interfaces."""
     framework: str
+    """Program that trains the model."""
     summary: str
+    """One sentence, for user interfaces."""
     annotation_format: Literal["COCO"]
+    """Format of the annotations."""
     initial_weights: str
+    """File of the work directory that training starts from, or the name of bundled weights."""
     dependencies: tuple[Dependency, ...]
+    """Files that `multibox new` brings into the work directory."""
     max_nodes: Count
+    """Machines that a training may use, for user interfaces."""
     training_target: tuple[str, ...]
+    """Devices that train, for user interfaces."""
     inference_target: tuple[str, ...]
+    """Devices that run the exported model, for user interfaces."""
     hyper_parameters: HyperParameters
     output_format: OutputFormat
     optimisations: Optimisations
     metrics: tuple[Metric, ...]
+    """Published figures of the model, for user interfaces."""
     gpu_num: CountOrZero
+    """Graphics cards that are used, if there are as many. 0 trains on the processor."""
     tensorboard: bool
+    """Whether training writes records for TensorBoard."""
     model: ModelConfig
     input: InputConfig
     postprocess: PostprocessConfig
@@ -351,17 +419,24 @@ def ssd_templates() -> dict[str, Path]:
     return {name: path for name, path in bundled_templates().items() if path.parent.name == "templates"}
 
 
-def require_ssd(template: Template, *, purpose: str) -> None:
-    """Refuse a template of another family for what only SSDs can be used for yet; `purpose` completes "to be".
+DEFAULT_FAMILY = "ssd"
+"""The family of the models that are trained where nobody names one."""
 
-    Raises:
-        OptionError: it is no SSD's.
-    """
-    if not isinstance(template.model, SSDConfig):
-        raise OptionError(
-            f"{template.name}: a model of this family cannot be {purpose} yet, only trained, evaluated and used by "
-            f"predict. To have one {purpose}, train one of the templates {', '.join(ssd_templates())}."
-        )
+FAMILIES = ("ssd", "yolox_nano")
+"""What families of models are called."""
+
+
+def family_of(template: Template) -> str:
+    """What the family of a template's model is called, one of `FAMILIES`."""
+    return str(template.model.__struct_config__.tag)
+
+
+def templates_of(family: str = DEFAULT_FAMILY) -> dict[str, Path]:
+    """The templates of a family that come with the package, by the names of their models, smallest input first."""
+    ssds = ssd_templates()
+    if family == "ssd":
+        return ssds
+    return {name: path for name, path in bundled_templates().items() if path.parent.name == family}
 
 
 def load_template(path: str | os.PathLike[str]) -> Template:
@@ -389,7 +464,7 @@ def loads(text: str, *, source: str) -> Template:
             else ""
         )
         raise TemplateError(
-            f"{source}{where}: this is no YAML; compare it with the template it was made from."
+            f"{source}{where}: this is not valid YAML; compare it with the template it was made from."
         ) from error
     if isinstance(content, Mapping) and content.get("config") == "model.py":
         raise TemplateError(

@@ -50,7 +50,7 @@ def check_regular(path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         return
     try:
-        mode = Path(path).stat().st_mode
+        mode = (path if isinstance(path, Path) else Path(path)).stat().st_mode
     except ValueError as error:  # a null character or half a surrogate pair in the name
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

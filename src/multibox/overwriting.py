@@ -6,6 +6,7 @@ never begin as our results do. What is read is safe even if it does.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import struct
@@ -121,6 +122,23 @@ def _ends(path: Path) -> bytes:
         return beginning + file.read(KNOWN_BYTES)
 
 
+CARD_SEAL = "<!-- multibox card "
+"""How the last line of a model card begins; the hash of all lines before it follows."""
+
+
+def sealed_card(text: str) -> str:
+    """A model card with the line by which `is_card` sees that nobody has edited it."""
+    return f"{text}\n{CARD_SEAL}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a model card as it was written: what somebody has added to it, is theirs."""
+    with path.open("rb") as file:
+        content = file.read(KNOWN_BYTES)
+    text, _, _ = content.decode(errors="replace").rpartition(f"\n{CARD_SEAL}")
+    return sealed_card(text).encode() == content
+
+
 def is_nobodys(_: Path) -> bool:
     """No file is to be replaced."""
     return False
@@ -144,6 +162,7 @@ is_prediction_lines = _begins_with(b'{"source":', inside=b'"kind":')
 is_prediction_table = _begins_with(b"source,frame,time_s,width,height,class,label,score,")
 is_examination = _begins_with(b'{"contents":')
 is_benchmark = _begins_with(b'{"date":', inside=b'"machine":')
+is_report_json = _begins_with(b'{"multibox_report":', b'{"multibox_comparison":')
 is_page = has_inside(b'<meta name="generator" content="multibox ')
 is_drawing = has_inside(MARK)
 is_export_json = _begins_with(b'{"checkpoint":', inside=b'"rows":')
@@ -151,6 +170,9 @@ is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
 is_openvino_xml = has_inside(b"</multibox>")
 is_onnx = has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
+is_part_of_page = has_inside(b"multibox")
+is_ovms_config = has_inside(b'"/models/detector"')
+is_triton_config = _begins_with(b"#Writtenbymultibox")
 
 
 def _check_ours(output: Output) -> None:

@@ -17,10 +17,8 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
-from msgspec import Struct
 
 from multibox.locks import Lock, acquire
 
@@ -100,6 +98,8 @@ def publish(staging: Path, files: Sequence[tuple[Path, Path]], *, outdated: Iter
     Raises:
         OSError: a file cannot be moved.
     """
+    import msgspec
+
     home, before = staging.parent, staging / BEFORE
     old = [path for path in (*outdated, *(place for _, place in reversed(files))) if path.exists()]
     plan = _Plan(
@@ -138,7 +138,8 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-class _Plan(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Plan:
     """What is taken away from where it lies, and files below the folder that is not finished, each with its place."""
 
     away: list[str]
@@ -148,7 +149,7 @@ class _Plan(Struct, frozen=True):
 def _clear(folder: Path, name: str, lock: Lock) -> None:
     try:
         for path in folder.glob(f".{name}.tmp*") if lock.is_known else ():
-            with contextlib.suppress(OSError, ValueError, msgspec.DecodeError, RecursionError):
+            with contextlib.suppress(OSError, ValueError):
                 _finish(path)
             _remove(path)
     finally:
@@ -162,7 +163,12 @@ def _finish(staging: Path) -> None:
     """
     if staging.is_symlink() or not (staging / PLAN).is_file():
         return
-    plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    import msgspec
+
+    try:
+        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    except (msgspec.DecodeError, RecursionError):
+        return
     home, inner = staging.parent.resolve(), staging.resolve()
     old = [(_inside(inner, f"{BEFORE}/{number}"), _inside(home, name)) for number, name in enumerate(plan.away)]
     new = [(_inside(inner, name), _inside(home, place)) for name, place in plan.files]

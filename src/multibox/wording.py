@@ -47,6 +47,13 @@ def visible(text: str) -> str:
     return UNSEEN.sub(lambda letter: letter[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def cell(text: str) -> str:
+    """A name as a cell of a table on a console: on one line, and nothing in it is taken for markup or obeyed."""
+    from rich.markup import escape
+
+    return escape(visible(text))
+
+
 def shortened(text: str, limit: int = 100) -> str:
     """A text on one line of at most `limit` letters: of a longer one, the beginning and the end."""
     shown = visible(text)

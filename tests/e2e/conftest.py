@@ -5,18 +5,42 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from multibox import config
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Results must not depend on how many processors a machine has.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    # A camera that shows a pattern, and that a page may use without asking.
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    with playwright.sync_playwright() as running:
+        if executable is None and not Path(running.chromium.executable_path).exists():
+            pytest.skip(f"there is no Chromium: none of {', '.join(BROWSERS)}, nor playwright's own")
+        chromium = running.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
@@ -54,6 +78,22 @@ def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest
         *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
     ]
     subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
+    return output / "latest.pth"
+
+
+@pytest.fixture(scope="session")
+def trained_yolox(shapes_data: Any, tiny_yolox_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `trained`, of YOLOX-Nano, from the COCO weights that come with the package."""
+    output = tmp_path_factory.mktemp("trained YOLOX")
+    template = config.changed(config.load_template(tiny_yolox_file), {"train.schedule.min_steps_per_epoch": 60})
+    (output / "work.yaml").write_text(config.dump(template), encoding="utf-8")
+    done = run_here(
+        *("train", "--config", output / "work.yaml", "--device", "cpu", "--save-checkpoints-to", output),
+        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bundled (yolox_nano-coco.safetensors)" in done.stdout
     return output / "latest.pth"
 
 

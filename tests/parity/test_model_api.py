@@ -23,7 +23,9 @@ from multibox.export.run import Request, write_files
 from multibox.runtime import contract
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import DEFAULT_THRESHOLD, Detections
+from multibox.weights.bundled import coco_detector, read_bundled
 from multibox.weights.checkpoint import Checkpoint, save
+from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.from_openvino import read_ir
 
 PUBLIC = "person-vehicle-bike-detection-2000"
@@ -85,13 +87,21 @@ def ir_of(name: str) -> str:
     return name.replace(".onnx", ".xml")
 
 
-def assert_same(result: Any, expected: Detections, image: np.ndarray, *, score: float, box_px: float) -> None:
+def assert_same(
+    result: Any,
+    expected: Detections,
+    image: np.ndarray,
+    *,
+    score: float,
+    box_px: float,
+    names: tuple[str, ...] = CLASSES,
+) -> None:
     assert len(result.scores) == len(expected)
     height, width = image.shape[:2]
     for box, label, value in zip(expected.boxes_px(width, height), expected.labels, expected.scores, strict=True):
         # Nearly equal scores may stand in another order.
         nearest = int(np.abs(result.bboxes - box).max(axis=1).argmin())
-        assert result.label_names[nearest] == CLASSES[label]
+        assert result.label_names[nearest] == "_".join(names[label].split())
         assert np.abs(result.bboxes[nearest] - box).max() <= box_px
         assert abs(result.scores[nearest] - value) <= score
 
@@ -146,3 +156,27 @@ def test_class_names_arrive_with_underscores_for_blanks(classes, names, folder, 
     contract.write_to_ir(ir, msgspec.structs.replace(info, classes=classes))
     openvino.save_model(ir, tmp_path / "model.xml", compress_to_fp16=False)
     assert DetectionModel.create_model(str(tmp_path / "model.xml")).params.labels == names
+
+
+@pytest.fixture(scope="module")
+def yolox_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The COCO weights that come with the package, exported for 256 pixels."""
+    root = Path(__file__).parents[2]
+    template = config.load_template(root / "src/multibox/templates/yolox_nano/yolox_nano-256x256.yaml")
+    weights = read_bundled(coco_detector()).weights
+    folder = tmp_path_factory.mktemp("YOLOX-Nano")
+    made = Checkpoint(dict(weights), COCO_CLASSES, template)
+    save(folder / "latest.pth", made)
+    write_files(made, folder / "latest.pth", folder, Request())
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_yolox_are_read_in_the_same_way(name, yolox_folder, images):
+    model = open_exact(yolox_folder / name)
+    runtime = OpenVINORuntime(yolox_folder / ir_of(name), precision="f32")
+    small = [cv2.resize(image, (256, 256)) for image in images[:4]]
+    expected = [found.above(DEFAULT_THRESHOLD) for found in runtime(small)]
+    assert sum(map(len, expected)) > 4
+    for image, found in zip(small, expected, strict=True):
+        assert_same(model(image), found, image, score=1e-4, box_px=0.501, names=COCO_CLASSES)

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from multibox.wording import visible
+from multibox.runs.display import print_line
 
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
 WIDTH_OF_FILES = 120
@@ -43,6 +43,8 @@ class _Spoken(Console):
         os.close(nowhere)
         if self.is_all:
             raise SystemExit(EXIT_WITHOUT_READER)
+        if not self.stderr:
+            complain("Nobody reads the output any more; the work goes on.")
 
 
 EXIT_WITHOUT_READER = 141
@@ -56,41 +58,9 @@ console = _Spoken(
 errors = _Spoken(stderr=True, soft_wrap=True, highlight=False)
 
 
-class TrainingDisplay:
-    """Shows a training on the console: its lines, and below them a bar with the time that is left.
-
-    Where nobody reads the lines any more, that is said once, to whoever sees the errors.
-    """
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:5.1f}%  loss {task.fields[loss]:.3f}  {task.fields[left]} left"),
-            console=console,
-            transient=True,
-            # A log file has no use for a bar; the lines of the epochs are in it.
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=1.0, epoch=1, loss=0.0, left="?", visible=False)
-
-    def __enter__(self) -> TrainingDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def line(self, text: str) -> None:
-        """One line that stays, above the bar."""
-        was_quiet = console.quiet
-        console.print(Text(visible(text)))
-        if console.quiet and not was_quiet:
-            errors.print("Nobody reads the output any more; the training goes on.")
-
-    def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
-        """Move the bar."""
-        self._bar.update(self._task, completed=share, epoch=epoch, loss=loss, left=duration(seconds_left), visible=True)
+def complain(text: str) -> None:
+    """One line about what went wrong, beside the output proper."""
+    print_line(errors, text)
 
 
 @contextmanager
@@ -159,10 +129,3 @@ class _SpeedColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0:.1f}/s")
-
-
-def duration(seconds: float) -> str:
-    """A time span as h:mm:ss or m:ss."""
-    whole = max(0, round(seconds))
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
@@ -23,30 +25,32 @@ EXIT_LOST = 1
 """Exit code for a set of which something could not be read."""
 
 
-def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") -> int:
+def convert(
+    source: Path, /, *, save_to: Annotated[Path, Parameter(name=["--out", "--save-to"])], format: OutputFormat = "coco"
+) -> int:
     """Turn a data set into COCO annotations, or into labels of another format; images stay where they are.
+
+    Example: multibox convert my_photos --save-to as_coco
 
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
 
     Args:
-        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT; for other formats than coco,
-            COCO as well), its data.yaml, or a .zip, which is unpacked into the folder.
+        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT, Label Studio, VIA, Hugging
+            Face; for other formats than coco, COCO as well), its data.yaml or .json, or a .zip, which is read as it is.
         save_to: Folder for annotations_train.json and annotations_val.json, or the files of the format.
         format: Format of the labels that are written.
     """
-    from multibox.data.archives import is_archive, unpack
     from multibox.data.layouts import find_layout
 
-    if is_archive(source):
-        make_folder(save_to)
-        source = unpack(source, save_to)
     layout = find_layout(source)
     if layout.format == "COCO" and format == "coco":
         raise OptionError(f"{source}: this is a COCO set already. Give it to `multibox train` as it is.")
     make_folder(save_to)
     if format == "coco":
         sets = _as_coco(source, layout, save_to)
-        how_to_import = f"Train with: multibox train {shlex.join(_train_options(sets))}"
+        how_to_import = (
+            f"`multibox train` reads the set as it is. Train with: multibox train {shlex.quote(str(source))}"
+        )
     else:
         with unfinished_folder(Path(gettempdir())) as folder:
             sets = _as_coco(source, layout, folder, shows_files=False)
@@ -111,10 +115,3 @@ def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -
         say(f"{counted(num_crowds, 'box', 'boxes')} around many objects left out: this format cannot say so.")
     say(f"Labels: {folder}")
     return how_to_import(label_format, folder, label_sets)
-
-
-def _train_options(sets: Sets) -> list[str]:
-    options = []
-    for name, (split, _) in sets.items():
-        options += [f"--{name}-ann-files", str(split.annotation_file), f"--{name}-data-roots", str(split.root)]
-    return options

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from multibox.commands.console import console
 from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
@@ -17,7 +18,7 @@ from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
-    from multibox.data.layouts import Layout, Split
+    from multibox.data.layouts import Split
     from multibox.doctor.duplicates import Twins
     from multibox.doctor.next_step import Named, NextStep
     from multibox.doctor.run import Examination
@@ -26,8 +27,7 @@ NUM_SHOWN_CHANGES = 10
 
 
 def doctor(
-    source: Path | None = None,
-    /,
+    source: Annotated[Path | None, Parameter(name=["--data"])] = None,
     *,
     train_ann_files: str = "",
     train_data_roots: str = "",
@@ -41,11 +41,13 @@ def doctor(
 ) -> int:
     """Examine a data set: what is in it, what is wrong with it, and what it means for a model.
 
+    Example: multibox doctor my_photos
+
     Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
 
     Args:
-        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC or labelme. Instead, COCO
-            files can be named:
+        source: A data set: a folder, file or .zip of COCO, YOLO (data.yaml), Pascal VOC, CVAT, Label Studio, VIA or
+            labelme. Instead, COCO files can be named:
         train_ann_files: Annotation files (COCO json), separated by commas.
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on.
@@ -60,6 +62,7 @@ def doctor(
     from multibox.doctor import run
     from multibox.doctor.next_step import next_step, step_after_fix
     from multibox.doctor.tables import ConsoleDisplay
+    from multibox.runs.splitting import announcement
 
     with ExitStack() as stack:
         named = _named_data(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes, stack)
@@ -73,7 +76,7 @@ def doctor(
             say(str(error))
             _say_next(step_after_fix(fix, num_lost=_fix(named, fix, ())))
             return 2
-        _check_outputs(named.splits, data, json, save_mosaic)
+        _check_outputs(named, data, json, save_mosaic)
         with console.status("Examining", spinner="line") as status:
             display = ConsoleDisplay(console, status.update)
             examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, listener=display)
@@ -81,6 +84,8 @@ def doctor(
             say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         if save_mosaic is not None:
             _save_contact_sheet(save_mosaic, examination.usable)
+        if source is not None and set(named.splits) == {"train"}:
+            say(announcement(sum(held.num_images for held in examination.contents.values())))
         if json is not None:
             _write_json(json, examination)
         if fix is None:
@@ -92,15 +97,14 @@ def doctor(
     return examination.exit_code
 
 
-def _check_outputs(
-    splits: Mapping[str, Sequence[Split]], data: Mapping[str, CocoData], json: Path | None, mosaic: Path | None
-) -> None:
+def _check_outputs(named: Named, data: Mapping[str, CocoData], json: Path | None, mosaic: Path | None) -> None:
     """Fail before the work where an output would replace anything but an earlier one of its kind."""
     from multibox import overwriting
     from multibox.overwriting import Output
 
     kinds = (("--json", json, overwriting.is_examination), ("--save-mosaic", mosaic, overwriting.is_drawing))
-    inputs = [part.annotation_file for parts in splits.values() for part in parts]
+    inputs = [part.annotation_file for parts in named.splits.values() for part in parts]
+    inputs += [named.source] if named.source is not None and named.source.is_file() else []  # a .zip
     inputs += [record.path for of_split in data.values() for record in of_split.records]
     outputs = [Output(option, path, is_ours) for option, path, is_ours in kinds if path is not None]
     overwriting.check_outputs(outputs, inputs, say=say)
@@ -116,7 +120,7 @@ def _named_data(
     stack: ExitStack,
 ) -> Named:
     """The annotation files of each split, with their folders; other formats are turned into COCO on the way."""
-    from multibox.data.archives import is_archive
+    from multibox.data.sets import open_set
     from multibox.doctor.next_step import Named
 
     require_together(train_files, train_roots, "--train-ann-files", "--train-data-roots")
@@ -127,40 +131,11 @@ def _named_data(
         options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
         return Named(None, splits, "COCO", classes)
-    layout, of_source = _read_layout(source, stack)
-    splits = {name: [split] for name, split in of_source.items()}
-    return Named(source, splits, layout.format, classes, is_archive=is_archive(source))
-
-
-def _read_layout(source: Path, stack: ExitStack) -> tuple[Layout, dict[str, Split]]:
-    """What a folder, file or archive is, which is said, and its splits as COCO files."""
-    from multibox.data.archives import is_archive, unpack
-    from multibox.data.convert import convert
-    from multibox.data.layouts import find_layout
-
-    place = source
-    if is_archive(source):
-        place = unpack(source, stack.enter_context(unfinished_folder(Path(tempfile.gettempdir()))))
-    try:
-        layout = find_layout(place)
-        splits = layout.splits
-        if layout.format != "COCO":
-            folder = stack.enter_context(unfinished_folder(Path(tempfile.gettempdir())))
-            splits = convert(layout, folder, guess=True)
-    except DataError as error:  # where an archive was unpacked to is nobody's business
-        raise DataError(str(error).replace(str(place), str(source))) from error
-    if place != source:
-        titles = {name: split.title or str(split.annotation_file) for name, split in splits.items()}
-        splits = {
-            name: replace(split, title=titles[name].replace(str(place), str(source))) for name, split in splits.items()
-        }
-    without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    say(f"{source}: a {layout.format} set, {' and '.join(splits)}{without}.")
-    for line in layout.passed_over:
-        say(f"{line}.".replace(str(place), str(source)))
-    for split in splits.values() if layout.format == "COCO" else ():
-        say(f"{split.annotation_file}, images in {split.root}".replace(str(place), str(source)))
-    return layout, splits
+    opened = open_set(source, stack.enter_context(unfinished_folder(Path(tempfile.gettempdir()))), guess=True)
+    for line in opened.lines:
+        say(line)
+    splits = {name: [split] for name, split in opened.splits.items()}
+    return Named(source, splits, opened.layout.format, classes)
 
 
 def _parts(files: str, roots: str) -> list[Split]:

@@ -10,20 +10,18 @@ from cyclopts import Parameter
 from multibox.commands.console import console, counting
 from multibox.commands.options import (
     Flag,
+    ModelName,
     find_template,
-    read_named_data,
-    recorded_data,
+    found_model,
     require,
     require_together,
     say,
+    say_next,
 )
-from multibox.errors import OptionError, ParityError
-from multibox.files import make_folder
-from multibox.overwriting import check_outputs
+from multibox.errors import OptionError
 from multibox.wording import listed
 
 if TYPE_CHECKING:
-    from multibox.data.coco import CocoData
     from multibox.export.run import Export
 
 
@@ -35,93 +33,118 @@ Batch = Annotated[str, Parameter(validator=lambda _, text: require(_is_batch(tex
 
 
 def export(
+    model: ModelName = None,
     *,
-    load_weights: Path,
-    save_model_to: Path,
-    classes: str = "",
+    out: Annotated[Path | None, Parameter(name=["--out", "--save-model-to"])] = None,
+    data: Path | None = None,
     openvino: bool | None = None,
     onnx: bool | None = None,
-    openvino_input_format: Literal["BGR", "RGB"] | None = None,
+    raw: Flag = False,
     precision: Literal["FP32", "FP16"] = "FP32",
     batch: Batch = "1",
-    raw: Flag = False,
+    web: Path | None = None,
+    serve: Path | None = None,
+    openvino_input_format: Literal["BGR", "RGB"] | None = None,
+    classes: str = "",
+    config: str = "",
     val_ann_files: str = "",
     val_data_roots: str = "",
-    config: str = "",
 ) -> int:
     """Write a detector as OpenVINO and ONNX files, and prove that they find what the checkpoint finds.
+
+    Example: multibox export
 
     Each file is run on the validation images and compared with the checkpoint; the table of that is saved as
     export.json and export.md. If one differs, the files get names with `.rejected`, and the exit code is 3.
 
     Args:
-        load_weights: The checkpoint (.pth).
-        save_model_to: Folder for model.xml, model.bin, model.onnx and alt_ssd_export/model.xml, model.bin.
-        classes: Must name the classes of the checkpoint, in its order; default: these.
-        openvino: Write OpenVINO files; default: as the template says.
-        onnx: Write an ONNX file; default: as the template says.
-        openvino_input_format: Channel order of the images that the OpenVINO files take; default: as the template says.
+        model: A run, or a checkpoint (.pth). Default: the run of this folder, else the newest in runs.
+        out: Folder for model.xml, model.bin, model.onnx and alt_ssd_export/model.xml, model.bin. Default: export in the
+            run; of a compressed model, export_int8.
+        data: A labelled data set to compare on. Default: the images that the training validated on, if they are still
+            there; else some that come with multibox.
+        openvino: Write OpenVINO files. Default: as the template says.
+        onnx: Write an ONNX file. Default: as the template says.
+        raw: Also write raw/model.xml and raw/model.onnx, which end before non-maximum suppression.
         precision: Of the weights in OpenVINO files. ONNX files are always FP32.
         batch: Images per call, or `dynamic`.
-        raw: Also write raw/model.xml and raw/model.onnx, which end before non-maximum suppression.
-        val_ann_files: Annotation files (COCO json) of the images to compare on. Default: those that the training
-            validated on, if they are still there; else some images that come with multibox.
-        val_data_roots: The folder of images of each of these.
+        web: Folder for a page that detects in the browser, with the model in it; implies --onnx and --raw.
+        serve: Folder for what OpenVINO Model Server and Triton want: folders and configurations.
+        openvino_input_format: Channel order of the images that the OpenVINO files take. Default: as the template says.
+        classes: Must name the classes of the checkpoint, in its order. Default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+        val_ann_files: Instead of --data: annotation files (COCO json), separated by commas.
+        val_data_roots: The folder of images of each of these.
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
-    from multibox.config import require_ssd
-    from multibox.data import coco
-    from multibox.data.pictures import builtin_images
-    from multibox.evaluate.run import check_classes
+    from multibox.data.coco import split_list
+    from multibox.data.reading import DataFiles
     from multibox.export import parity_report
-    from multibox.export.run import Request, outputs_of_export
-    from multibox.export.run import export as run
-    from multibox.runtime.opening import load_checkpoint
+    from multibox.runs.actions import COMPRESSED, ExportPlan, export_model
+    from multibox.runs.display import Audience
+    from multibox.runs.measuring import NamedData
 
-    checkpoint = load_checkpoint(load_weights, template=find_template(config))
-    require_ssd(checkpoint.template, purpose="exported")
-    names = check_classes(checkpoint.classes, coco.split_list(classes))
-
-    formats = checkpoint.template.output_format
-    request = Request(
-        openvino=formats.openvino.default if openvino is None else openvino,
-        onnx=formats.onnx.default if onnx is None else onnx,
-        raw=raw,
-        channel_order=openvino_input_format or formats.openvino.input_format,
+    if web is not None and onnx is False:
+        raise OptionError("--web needs the ONNX file: browsers run no other. Leave --no-onnx out.")
+    found = found_model(model)
+    _check_bridges(web, serve, model=found.path)
+    plan = ExportPlan(
+        out=out,
+        openvino=openvino,
+        onnx=True if web is not None else onnx,
+        raw=raw or web is not None,
         precision=precision,
         batch=0 if batch == "dynamic" else int(batch),
+        channel_order=openvino_input_format,
+        classes=tuple(split_list(classes)),
+        template=find_template(config),
     )
-    if not (request.openvino or request.onnx):
-        raise OptionError("Nothing is left to export. Leave out --no-openvino or --no-onnx.")
-    if val_ann_files:
-        data: CocoData | None = read_named_data(
-            val_ann_files, val_data_roots, names, skip_bad=False, allow_missing_classes=True
-        )
-    else:
-        data = recorded_data(checkpoint, "val_data")
-    check_outputs(outputs_of_export(save_model_to, request), [load_weights], say=say)
-    make_folder(save_model_to)
-    if data is None:
-        say("There is no validation set: the files are compared on images that come with multibox, without AP.")
-    with counting("Comparing", len(builtin_images() if data is None else data.records)) as progress:
-        result = run(checkpoint, load_weights, save_model_to, request, data=data, progress=progress)
+    named = NamedData(data, DataFiles(val_ann_files, val_data_roots))
+    result = export_model(found, named, plan, audience=Audience(say, counting))
     console.print(parity_report.parity_table(result.parity, width=console.width))
-    return _report(result, save_model_to)
+    _report(result)
+    name = found.path.stem if found.run is None else found.run.home.resolve().name
+    _write_bridges(result, web=web, serve=serve, name=name)
+    if found.run is not None:
+        say_next(found.run, "export" if found.path.parent.name != COMPRESSED else "compress")
+    return 0
 
 
-def _report(result: Export, folder: Path) -> int:
-    names = ", ".join(str(path) for path in result.paths)
-    if not result.parity.passed:
-        raise ParityError(
-            f"{folder}: the export is rejected. {' '.join(result.parity.reasons)} Its files are kept as {names}; "
-            "please report this."
-        )
+def _report(result: Export) -> None:
+    from multibox.runs.actions import require_parity
+
+    require_parity(result)
     if result.removed:
         say(f"Removed, because they are of another checkpoint: {listed(map(str, result.removed))}.")
     if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
-    say(f"The files suggest to show detections from a score of {result.threshold:g} on.")
+    names = ", ".join(str(path) for path in result.paths)
     say(f"Exported: {names}. The table above is also in export.md, export.json.")
-    return 0
+    say(f"Recommended score threshold: {result.threshold:g}.")
+
+
+def _check_bridges(web: Path | None, serve: Path | None, *, model: Path) -> None:
+    """Refuse folders in which something would be lost, before there is anything to lose by it."""
+    from multibox.demo.web_page import outputs_of_page
+    from multibox.export.serving import outputs_for_servers
+    from multibox.overwriting import check_outputs
+
+    outputs = [] if web is None else outputs_of_page(web)
+    outputs += [] if serve is None else outputs_for_servers(serve)
+    check_outputs(outputs, [model], say=say)
+
+
+def _write_bridges(result: Export, *, web: Path | None, serve: Path | None, name: str) -> None:
+    """Write the folders that other programs take, of files that have passed."""
+    from multibox.demo.web_page import write_web_page
+    from multibox.export.serving import write_serving_folders
+
+    exported = dict(zip(result.paths, result.infos, strict=True))
+    if web is not None:
+        (model,) = (path for path, info in exported.items() if path.suffix == ".onnx" and info.form == "raw")
+        write_web_page(web, model, name=name)
+        say(f"Page: {web}. Its README.md says how to fetch ONNX Runtime Web and to publish it.")
+    if serve is not None:
+        folders = write_serving_folders(serve, exported)
+        say(f"For model servers: {', '.join(map(str, folders))}.")

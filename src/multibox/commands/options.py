@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from multibox.commands.console import console
-from multibox.errors import DataError, OptionError
-from multibox.wording import visible
+from multibox.errors import OptionError
+from multibox.runs.display import print_line
 
 if TYPE_CHECKING:
     from multibox.config import Template
     from multibox.data.coco import CocoData
-    from multibox.runtime.protocol import Runtime
-    from multibox.weights.checkpoint import Checkpoint
+    from multibox.runs.finding import FoundModel
+    from multibox.runs.run import Run
 
 TEMPLATE_NAME = "template.yaml"
 
 Positive = Annotated[int, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
 PositiveFloat = Annotated[float, Parameter(validator=lambda _, value: require(value is None or value > 0, "above 0"))]
+ModelName = Annotated[Path | None, Parameter(name=["--model", "--load-weights"])]
+"""A run, or a file in it, or any other model; of none, the run is found."""
+
 Threshold = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
 ]
@@ -36,7 +39,7 @@ TileOverlap = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 0.9, "from 0 to 0.9"))
 ]
 
-OutputFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio"]
+OutputFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio", "hf-folder"]
 """The formats of `data.label_formats.WRITERS`, which would take a heavy import here."""
 
 MIN_TILE_PX = 32
@@ -44,17 +47,6 @@ MIN_TILE_PX = 32
 
 command_line: list[str] = []
 """The words of the running command, for the record of a run and for the processes that it starts."""
-
-
-def work_template(name: str) -> Template:
-    """The template that `--config` names, or that of the folder the command runs in."""
-    template = find_template(name)
-    if template is None:
-        raise OptionError(
-            f"There is no {TEMPLATE_NAME} in this folder. Make a work directory with `multibox new`, "
-            "or name a model or a template with --config."
-        )
-    return template
 
 
 def find_template(name: str) -> Template | None:
@@ -90,47 +82,18 @@ def read_named_data(
     )
 
 
-def work_directory(config: str) -> Path:
-    """The folder of the template that `--config` names, or the folder the command runs in."""
-    return Path(config or TEMPLATE_NAME).resolve().parent
+def found_model(named: Path | None) -> FoundModel:
+    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named."""
+    from multibox.runs.finding import find_model
 
+    found = find_model(named)
+    if found.account:
+        say(f"Model: {found.path}, {found.account}.")
+        if found.run is not None and found.run.is_brief:
+            from multibox.train.progress import TOO_BRIEF
 
-def recorded_data(checkpoint: Checkpoint, key: str) -> CocoData | None:
-    """The data set that a training recorded as `train_data` or `val_data`; None, and a word why, if it is gone."""
-    return data_of_record(checkpoint.meta.get(key) or {}, checkpoint.classes)
-
-
-def data_of_record(recorded: Mapping[str, Any], classes: Sequence[str] | None) -> CocoData | None:
-    """The data set that `data.summary.describe` describes, read again; None, and a word why, if it is gone."""
-    from multibox.data import coco
-
-    files, roots = recorded.get("annotation_files"), recorded.get("data_roots")
-    if not files or not roots:
-        return None
-    try:
-        data = coco.read(files, roots, classes=classes, skip_bad=True, allow_missing_classes=True)
-    except DataError as error:
-        say(f"The data of the training cannot be read again: {error}")
-        return None
-    if data.fingerprint != recorded.get("fingerprint"):
-        say(f"{', '.join(files)}: this data set has changed since the training.")
-    return data
-
-
-def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: float | None) -> Runtime:
-    """The runtime, looking at tiles of `tile` pixels if that is given."""
-    if tile is None:
-        if overlap is not None:
-            raise OptionError("--tile-overlap has no effect without --tile, which is the side of a tile or auto.")
-        return runtime
-
-    from multibox.runtime.tiling_runtime import DEFAULT_OVERLAP, TilingRuntime
-
-    return TilingRuntime(
-        runtime,
-        tile_px=None if tile == "auto" else tile,
-        overlap=DEFAULT_OVERLAP if overlap is None else overlap,
-    )
+            say(TOO_BRIEF)
+    return found
 
 
 def require_together(first: str, second: str, first_name: str, second_name: str) -> None:
@@ -141,7 +104,17 @@ def require_together(first: str, second: str, first_name: str, second_name: str)
 
 def say(text: str) -> None:
     """One line to the user; no part of it is markup."""
-    console.print("\n".join(map(visible, text.split("\n"))), markup=False)
+    for line in text.split("\n"):
+        print_line(console, line)
+
+
+def say_next(run: Run, command: str) -> None:
+    """The command that follows, on a line of its own."""
+    from multibox.runs.next_command import next_step_of
+
+    words, line = next_step_of(run, command)
+    say(words)
+    console.print(f"  {line}", markup=False, soft_wrap=True)  # whatever the width, it is to be pasted
 
 
 def require(is_met: bool, what: str) -> None:

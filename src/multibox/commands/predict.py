@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console, errors, tracking
-from multibox.commands.options import OutputFormat, Threshold, Tile, TileOverlap, find_template, say, with_tiles
-from multibox.errors import DataError, OptionError
+from multibox.commands.console import complain, console, tracking
+from multibox.commands.options import (
+    Flag,
+    ModelName,
+    OutputFormat,
+    Threshold,
+    Tile,
+    TileOverlap,
+    find_template,
+    found_model,
+    say,
+    say_next,
+)
+from multibox.errors import DataError, MultiboxError, OptionError
 from multibox.files import model_files
 from multibox.wording import counted, listed
 
@@ -22,8 +33,17 @@ if TYPE_CHECKING:
     from multibox.predict.result_files import CocoFile, PredictionFile, RunFacts
     from multibox.predict.run import FrameResult, OnDrawing, Tally
     from multibox.predict.sources import Source
+    from multibox.runs.finding import FoundModel
     from multibox.runtime.protocol import Runtime
     from multibox.signals import Interruption
+
+COCO_DETECTOR = "the detector of COCO's 80 classes that comes with multibox is taken, a YOLOX-Nano"
+
+PREDICTIONS = "predictions"
+"""Folder in a run for drawings of what is found."""
+
+MOST_PRINTED = 12
+"""Number of sources up to which what is found in each is printed beside being drawn."""
 
 EXIT_SOME_UNREADABLE = 1
 """Some sources could not be read, others could. If none could it is 2, as for every bad input."""
@@ -33,9 +53,11 @@ def predict(
     sources: Annotated[list[str], Parameter(negative=())],
     /,
     *,
-    load_weights: Path,
+    model: ModelName = None,
     threshold: Threshold = None,
-    save_to: Path | None = None,
+    classes: str = "",
+    agnostic_nms: Flag = False,
+    out: Annotated[Path | None, Parameter(name=["--out", "--save-to"])] = None,
     json: Path | None = None,
     csv: Path | None = None,
     coco: Path | None = None,
@@ -45,20 +67,27 @@ def predict(
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     device: str = "auto",
-    classes: str = "",
     config: str = "",
 ) -> int:
     """Find objects in images and videos, and in what cameras and streams show.
 
-    What is found in each image is printed, unless an option says where it goes. Exit code: 0; 1 if some sources could
-    not be read, each of which is named; 2 if none could; 130 after Ctrl-C, which leaves complete files.
+    Example: multibox predict new_photos
+
+    Takes the best weights of the newest run, and saves images with boxes drawn in the run. Where there is no run, the
+    detector of 80 everyday classes that comes with multibox is taken. What is found in each image is printed, unless an
+    option says where it goes. Exit code: 0; 1 if some sources could not be read, each of which is named; 2 if none
+    could; 130 after Ctrl-C, which leaves complete files.
 
     Args:
         sources: Images, videos, folders, patterns such as "photos/**/*.jpg", the number of a camera (0), or the address
             of a stream (rtsp://..., http://...).
-        load_weights: The model.
+        model: A run, or a model (.pth, .xml, .onnx). Default: the run of this folder, else the newest in runs, else the
+            detector that comes with multibox.
         threshold: Score from which a detection counts. Default: what the model's file recommends, else 0.3.
-        save_to: Folder for images and videos (mp4) with their detections drawn; of a single source, a file as well.
+        classes: Show these classes only, separated by commas. Of a file that names no classes: their names.
+        agnostic_nms: Keep one box, the best, where boxes of several classes lie on one object.
+        out: Folder for images and videos (mp4) with their detections drawn; of a single source, a file as well.
+            Default: a new folder in the run; none where a file is named as the model.
         json: JSON file for all detections; if its name ends in .jsonl, a line for each image or frame as it is done.
         csv: CSV file for all detections, a row for each.
         coco: JSON file for all detections in the COCO result format.
@@ -66,16 +95,16 @@ def predict(
         save_labels: Folder for the detections in images as labels, to be corrected in a labelling tool.
         format: Format of --save-labels. Default: coco.
         tile: For small objects in large images: side in pixels of overlapping tiles to look at as well; auto is one and
-            a half of the network's input.
+            a half of the network's input. Default: no tiles.
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
-        classes: Names of the classes of a file that names none, separated by commas.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
-    from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
-    from multibox.runtime.opening import open_runtime
+    from multibox.runs.run import next_free
+    from multibox.runtime.choosing_runtime import chosen_only
+    from multibox.runtime.tiling_runtime import with_tiles
     from multibox.signals import interruption
     from multibox.structures import shown_from
 
@@ -83,30 +112,38 @@ def predict(
         raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
     if format is not None and save_labels is None:
         raise OptionError("--format has no effect without --save-labels: it says how labels are written.")
-    all_sources, problems = find_sources(sources, output_folder=save_to)
+    found = _found(model)
+    home = Path() if found is None else found.run.home if found.run is not None else None
+    is_by_itself = home is not None and not (model is not None and model.is_file())
+    predictions = home / PREDICTIONS if home is not None else Path(PREDICTIONS)
+    all_sources, problems = find_sources(sources, output_folder=out or predictions)
     _report(problems, is_all=not all_sources)
+    prints = out is None
+    if out is None and is_by_itself and not any((json, csv, coco, save_labels)) and not all_sources[0].is_live:
+        out = next_free(predictions, Path(all_sources[0].name).stem if len(all_sources) == 1 else _name(sources))
+        prints = len(all_sources) <= MOST_PRINTED
     outputs = _Outputs(
         all_sources,
-        save_to=save_to,
+        save_to=out,
         json=json,
         csv=csv,
         coco=coco,
         ann_file=ann_file,
         save_labels=save_labels,
         format=format or "coco",
+        prints=prints,
     )
-    outputs.check(load_weights)
+    outputs.check([] if found is None else model_files(found.path))
 
-    runtime = with_tiles(
-        open_runtime(load_weights, template=find_template(config), classes=split_list(classes) or None, device=device),
-        tile,
-        tile_overlap,
-    )
+    wanted = _class_names(classes)
+    runtime = with_tiles(_opened(found, config, wanted, device), tile, tile_overlap)
+    runtime = chosen_only(runtime, wanted, is_agnostic=agnostic_nms)
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
     outputs.label_paths(runtime.classes)  # which refuses names of classes that the format cannot have
-    run = RunFacts(model=str(load_weights), classes=runtime.classes, threshold=chosen, tile_px=tile_px)
+    name = COCO_DETECTOR if found is None else str(found.path)
+    run = RunFacts(model=name, classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
         try:
             tally = _run(runtime, all_sources, run, outputs, stop)
@@ -115,10 +152,53 @@ def predict(
                 return stop.exit_code
             raise
         if stop.is_set():
-            errors.print("Interrupted: the results are of what was looked at until then.", markup=False)
+            complain("Interrupted: the results are of what was looked at until then.")
         if stop.exit_code:
             return stop.exit_code
+    if is_by_itself:
+        _say_next(found)
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
+
+
+def _name(sources: Sequence[str]) -> str:
+    """A name for the drawings of several sources: that of the folder which is named, if one is."""
+    named = Path(sources[0]).resolve()
+    return named.name if len(sources) == 1 and named.is_dir() else "images"
+
+
+def _found(named: Path | None) -> FoundModel | None:
+    """The model to take; None for the one that comes with multibox, where there is no run."""
+    from multibox.runs.finding import default_run
+
+    if named is None and default_run() is None:
+        say(f"There is no run here: {COCO_DETECTOR}. Train your own with `multibox train DATA`.")
+        return None
+    return found_model(named)
+
+
+def _opened(found: FoundModel | None, config: str, classes: list[str], device: str) -> Runtime:
+    from multibox.runtime.opening import open_coco_detector, open_runtime
+
+    if found is None:
+        return open_coco_detector(device=device)
+    template = find_template(config)
+    # Names of classes are for a file that has none of its own; of others, they choose.
+    try:
+        runtime = open_runtime(found.path, template=template, device=device)
+        if set(classes) <= set(runtime.classes) or getattr(runtime, "info", runtime) is not None:
+            return runtime
+    except MultiboxError:
+        if not classes:
+            raise
+    return open_runtime(found.path, template=template, classes=classes, device=device)
+
+
+def _say_next(found: FoundModel | None) -> None:
+    if found is None:
+        say("Next, train a detector of your own objects, on a folder with labelled images:")
+        say("  multibox train DATA --minutes 15")
+    elif found.run is not None:
+        say_next(found.run, "predict")
 
 
 @dataclass(frozen=True)
@@ -133,8 +213,9 @@ class _Outputs:
     ann_file: Path | None
     save_labels: Path | None
     format: OutputFormat
+    prints: bool
 
-    def check(self, model: Path) -> None:
+    def check(self, models: Sequence[Path]) -> None:
         """Fail early where a file would replace anything but an earlier one of its kind."""
         from multibox import overwriting
         from multibox.overwriting import Output
@@ -152,7 +233,7 @@ class _Outputs:
             *(("--save-labels", path, overwriting.is_nobodys) for path in self.label_paths()),
         ]
         read = [str(source.address) for source in self.sources if not source.is_live]
-        others = [path for path in (*model_files(model), self.ann_file) if path is not None]
+        others = [path for path in (*models, self.ann_file) if path is not None]
         written = [Output(option, path, is_ours) for option, path, is_ours in kinds if path is not None]
         overwriting.check_outputs(written, [*read, *others], say=say)
 
@@ -164,16 +245,17 @@ class _Outputs:
 
     def label_paths(self, classes: Sequence[str] = ()) -> list[Path]:
         """The files of labels."""
-        from multibox.predict.label_files import plan_label_files
-
         if self.save_labels is None:
             return []
+
+        from multibox.predict.label_files import plan_label_files
+
         return plan_label_files(self.save_labels, self.format, self.sources, classes)
 
     def open(self, context: ExitStack, run: RunFacts, stop: Interruption) -> _OpenOutputs:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
-        from multibox.predict import label_files, result_files
+        from multibox.predict import result_files
 
         files: list[PredictionFile] = []
         coco_file = label_file = None
@@ -188,6 +270,8 @@ class _Outputs:
             coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
         if self.save_labels is not None:
+            from multibox.predict import label_files
+
             opened = label_files.open_labels(self.save_labels, self.format, run, self.sources)
             label_file = context.enter_context(opened)
             files.append(label_file)
@@ -198,7 +282,7 @@ class _Outputs:
         """Say what lies where."""
         coco_file = opened.coco_file
         for what, path in (
-            ("Drawings", self.save_to),
+            ("Images with boxes", self.save_to),
             ("JSON", self.json),
             ("CSV", self.csv),
             ("COCO results", self.coco),
@@ -207,7 +291,7 @@ class _Outputs:
                 say(f"{what}: {path}")
         if coco_file is not None and coco_file.num_unknown:
             say(
-                f"{self.ann_file}: {coco_file.num_unknown} of the pictures are not in it, or in another size, and so "
+                f"{self.ann_file}: {coco_file.num_unknown} of the images are not in it, or in another size, and so "
                 f"not in {self.coco}; the first: {coco_file.first_unknown}"
             )
         if coco_file is not None and coco_file.left_out:
@@ -230,6 +314,16 @@ class _Outputs:
         say(f"  {how_to_import(self.format, self.save_labels, [file.labels])}")
 
 
+def _class_names(classes: str) -> list[str]:
+    """The names in an option; none if it is not given."""
+    if not classes:
+        return []
+
+    from multibox.data.coco import split_list
+
+    return split_list(classes)
+
+
 @dataclass(frozen=True)
 class _OpenOutputs:
     """All files that take detections, what saves a drawing, and those files that have something to report."""
@@ -246,14 +340,15 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
 
     with ExitStack() as context:
         opened = outputs.open(context, run, stop)
-        prints = console.is_all = not (opened.files or opened.save_drawing)
+        prints = outputs.prints and not opened.files
+        console.is_all = prints and opened.save_drawing is None
         with tracking("Predicting", len(sources)) as tracker:
 
             def on_result(result: FrameResult | Failure) -> None:
                 tracker.advance()
                 if isinstance(result, Failure):
                     if len(sources) > 1:  # the reason why the only source fails is the error of the command
-                        errors.print(result.reason, markup=False)
+                        complain(result.reason)
                 elif prints and result.frame.index is None:
                     _print(result, runtime.classes)
 
@@ -269,7 +364,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
             )
         if tally.num_read == 0:  # inside, so that files with nothing in them replace none
             if stop.is_set():
-                errors.print("Interrupted before anything was seen; no file is written.", markup=False)
+                complain("Interrupted before anything was seen; no file is written.")
                 raise KeyboardInterrupt
             raise DataError(
                 tally.failures[0].reason if len(sources) == 1 else f"None of the {len(sources)} sources can be read."
@@ -282,7 +377,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
 def _report(problems: Sequence[str], *, is_all: bool) -> None:
     """Say which words name no source. If none does, that is the error of the command."""
     for problem in problems[: -1 if is_all else None]:
-        errors.print(problem, markup=False)
+        complain(problem)
     if is_all:
         raise DataError(problems[-1] if problems else "There is no source to look at.")
 

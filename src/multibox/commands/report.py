@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from multibox.commands.console import counting
-from multibox.commands.options import data_of_record, read_named_data, require_together, say
-from multibox.errors import DependencyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from multibox.data.coco import CocoData
-
-LIBRARIES = ("matplotlib", "jinja2")
-"""Libraries that a report needs and an installation may lack."""
+from multibox.commands.options import Flag, found_model, require_together, say
+from multibox.errors import OptionError
 
 
 def report(
-    work_dirs: Annotated[list[Path], Parameter(negative=())],
+    work_dirs: Annotated[list[Path] | None, Parameter(negative=())] = None,
     /,
     *,
-    save_to: Path | None = None,
+    save_to: Annotated[Path | None, Parameter(name=["--out", "--save-to"])] = None,
     val_ann_files: str = "",
     val_data_roots: str = "",
+    paths: Flag = False,
 ) -> int:
     """Write what is known about a detector as one HTML page, or compare several.
 
-    Everything that train, eval, export, compress and bench left in a work directory is put together: accuracy with
-    intervals, errors by kind, a threshold chooser, images of the worst mistakes, parity, INT8, speed, provenance.
-    What is missing is named with the command that adds it. The page opens from disk, without a network.
+    Example: multibox report
+
+    Everything that train, eval, export, compress, bench and doctor left in a run is put together: accuracy with
+    intervals, errors by kind, a threshold chooser, the best and worst images, parity, INT8, speed, provenance.
+    What is missing is named with the command that adds it. The page opens from disk, without a network; its figures
+    lie beside it as JSON.
 
     Args:
-        work_dirs: The work directory. Of several, the others are compared with the first.
-        save_to: The page. Default: report.html in the work directory; comparison.html here if there are several.
+        work_dirs: A run, or a work directory. Of several, the others are compared with the first. Default: the run of
+            this folder, else the newest in runs.
+        save_to: The page. Default: report.html in the run; comparison.html here if there are several.
         val_ann_files: Annotation files (COCO json) to measure on, separated by commas, if the data have moved or others
             are wanted. Default: those of the last evaluation.
         val_data_roots: The folder of images of each of these.
+        paths: Show whole paths of files. Default: relative to the run, or the names alone.
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise DependencyError(f'A report needs {", ".join(missing)}. Install with: pip install "multibox[report]"')
 
-    from multibox.report import run
+    from multibox.data.reading import DataFiles
+    from multibox.runs.actions import report_on
+    from multibox.runs.display import Audience
+    from multibox.runs.measuring import NamedData
 
-    def named(classes: Sequence[str]) -> CocoData:
-        return read_named_data(val_ann_files, val_data_roots, classes, skip_bad=True, allow_missing_classes=True)
-
-    sources = run.DataSources(named if val_ann_files else None, data_of_record)
-    page = run.report(work_dirs, save_to=save_to, sources=sources, say=say, count=counting)
+    folders = [reported_folder(named) for named in work_dirs] if work_dirs else [reported_folder(None)]
+    files = DataFiles(val_ann_files, val_data_roots)
+    named = NamedData(files=files, skip_bad=True)
+    page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
     say(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
     return 0
+
+
+def reported_folder(named: Path | None) -> Path:
+    """The folder to report on: the one that is named as it is, the run of a file or name, or the run that is found."""
+    if named is not None and named.is_dir():
+        return named
+    found = found_model(named)
+    if found.run is None:
+        raise OptionError(f"{named}: this model belongs to no run. Name a run, or a work directory.")
+    return found.run.home

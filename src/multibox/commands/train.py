@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import TrainingDisplay, duration
+from multibox.commands.console import console
 from multibox.commands.options import (
-    TEMPLATE_NAME,
     Flag,
     Positive,
     PositiveFloat,
@@ -20,128 +18,167 @@ from multibox.commands.options import (
     require,
     require_together,
     say,
-    work_directory,
-    work_template,
+    say_next,
 )
 from multibox.errors import OptionError
+from multibox.runs.display import TrainingDisplay, duration
+from multibox.wording import counted
 
 if TYPE_CHECKING:
-    from multibox.data.coco import CocoData
-    from multibox.train.loop import TrainingResult
+    from multibox.runs.run import Run
+
+Share = Annotated[
+    float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value < 1, "from 0 to below 1"))
+]
 
 
 def train(
+    data: Annotated[Path | None, Parameter(name=["--data"])] = None,
     *,
-    train_ann_files: str,
-    train_data_roots: str,
-    val_ann_files: str = "",
-    val_data_roots: str = "",
+    minutes: Annotated[PositiveFloat | None, Parameter(name=["--minutes", "--time-budget"])] = None,
+    size: str = "",
+    val: Path | None = None,
+    val_share: Share = None,
+    model: Annotated[str, Parameter(name=["--model", "--config"])] = "",
+    out: Annotated[Path | None, Parameter(name=["--out", "--save-checkpoints-to"])] = None,
+    name: str = "",
+    epochs: Positive | None = None,
     load_weights: str = "",
     resume_from: str = "",
-    save_checkpoints_to: Path = Path("outputs"),
-    epochs: Positive | None = None,
+    classes: str = "",
     batch_size: Positive | None = None,
     base_learning_rate: PositiveFloat | None = None,
-    gpu_num: Annotated[int, Parameter(validator=lambda _, n: require(n is None or n >= 0, "0 or more"))] | None = None,
-    classes: str = "",
-    tensorboard_dir: Path | None = None,
-    config: str = "",
     seed: int = 0,
     device: str = "auto",
-    time_budget: PositiveFloat | None = None,
+    gpu_num: Annotated[int, Parameter(validator=lambda _, n: require(n is None or n >= 0, "0 or more"))] | None = None,
     skip_bad: Flag = False,
+    tensorboard_dir: Path | None = None,
+    log_to: Literal["tensorboard", "mlflow"] | None = None,
+    train_ann_files: str = "",
+    train_data_roots: str = "",
+    val_ann_files: str = "",
+    val_data_roots: str = "",
 ) -> int:
-    """Train a detector on COCO data.
+    """Train a detector on your own labelled images.
+
+    Example: multibox train my_photos --minutes 15
+
+    The run is a new folder, runs/my_photos: weights, template, records. Without validation images, a fifth of the
+    images is held out to measure on; images that are alike stay together.
 
     Args:
-        train_ann_files: Annotation files (COCO json), separated by commas.
-        train_data_roots: The folder of images of each annotation file, separated by commas.
-        val_ann_files: Annotation files to validate on after each epoch.
-        val_data_roots: The folder of images of each of these.
+        data: A labelled data set: a folder, annotation file (.json), data.yaml or .zip of COCO, YOLO, Pascal VOC,
+            labelme, CVAT, Label Studio, VIA or Open Images.
+        minutes: Train for about this many minutes; the number of epochs is set to fit. Default: the epochs of the
+            model.
+        size: Side of the network's input in pixels: 256, 384, 512, or auto for what suits the objects and the time.
+            Default: auto; in a work directory, as its template says.
+        val: A data set to validate on. Default: the validation part of the data, else images that are held out.
+        val_share: Share of the images to hold out where there is no validation part; 0 for none, and then nothing is
+            measured. Default: 0.2, but 10 images or more.
+        model: A model or template: ssd, yolox_nano, the name of a model such as yolox_nano-384x384, or a template.yaml.
+            Default: template.yaml of the work directory, else ssd.
+        out: The folder of the run. Default: the next free one in runs; with --train-ann-files, outputs.
+        name: Name of the run in the folder runs. Default: that of the data.
+        epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
             MobileNetV2 classifier (.tflite), `bundled-classifier` or `bundled-detector` for those that come with
             multibox, `bundled` for the one of the two that does better in a short trial, or `random`. A yolox_nano
             starts from a .pth, `bundled` (its COCO weights), or `random`. Default: those of the work directory, else
             `bundled`.
-        resume_from: Checkpoint of a run to go on with, as if it had never stopped.
-        save_checkpoints_to: Folder for latest.pth, best.pth and the records of the run.
-        epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
-        batch_size: Images per step and process.
-        base_learning_rate: The highest learning rate; not scaled by the number of processes.
-        gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.
+        resume_from: Run or checkpoint (latest.pth) to resume; without data, on the data of that run and in its folder.
         classes: Names of the classes, separated by commas; a name with a comma goes in double quotes. The order is that
             of the labels. Default: all classes of the annotations, by id.
-        tensorboard_dir: Folder for TensorBoard. Default: tf_logs in the folder of the checkpoints.
-        config: The template, by path or by the name of a model. Default: template.yaml of the work directory.
+        batch_size: Images per step and process. Default: 16, or as the template says.
+        base_learning_rate: The highest learning rate; not scaled by the number of processes. Default: the template's.
         seed: Of initial weights, order and augmentation.
         device: auto, cpu, cuda, ...
-        time_budget: Minutes after which the best weights are to be there; the number of epochs follows from it.
-        skip_bad: Leave out images and annotations that cannot be used, and list them in skipped.txt.
+        gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.
+        skip_bad: Skip unusable images and annotations; they are listed in skipped.txt.
+        tensorboard_dir: Folder for TensorBoard. Default: tf_logs in the folder of the run.
+        log_to: Where settings, metrics and images go beside the files of the run. MLflow is the one of
+            MLFLOW_TRACKING_URI, else the folder mlruns here. Default: tensorboard, or as the template says.
+        train_ann_files: Instead of a data set: annotation files (COCO json), separated by commas.
+        train_data_roots: The folder of images of each annotation file, separated by commas.
+        val_ann_files: Annotation files to validate on after each epoch.
+        val_data_roots: The folder of images of each of these.
     """
     started_at = time.monotonic()
-    template = work_template(config)
+    require_together(train_ann_files, train_data_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
-    if time_budget is not None and epochs is not None:
-        raise OptionError("--time-budget and --epochs each set the length of the run. Leave one out.")
+    if minutes is not None and epochs is not None:
+        raise OptionError("--minutes and --epochs each set the length of the run. Leave one out.")
+    if data is not None and (train_ann_files or val_ann_files or resume_from):
+        other = "--resume-from" if resume_from else "--train-ann-files" if train_ann_files else "--val-ann-files"
+        raise OptionError(f"{data} and {other} each say what to train on. Leave one out.")
+    is_by_files = bool(train_ann_files)
+    if not (is_by_files or data or resume_from):
+        raise OptionError("Name a data set, such as the folder of your images: multibox train my_photos")
 
     from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
-    from multibox.train import distributed
-    from multibox.train.devices import processes_wanted
-    from multibox.train.request import TrainingRequest, prepare_training
+    from multibox.runs.training import Wish, resume_run, train_by_files, train_on
 
-    device, num_processes, remark = processes_wanted(device, gpu_num, template.gpu_num)
-    if remark:
-        say(remark)
-    if num_processes > 1 and not distributed.is_launched():
-        return distributed.launch(num_processes, command_line)
-    request = TrainingRequest(
-        template=template,
-        work_directory=work_directory(config),
-        train_files=DataFiles(train_ann_files, train_data_roots),
-        val_files=DataFiles(val_ann_files, val_data_roots),
-        output=save_checkpoints_to,
+    wish = Wish(
+        val=val,
+        val_share=val_share,
+        minutes=minutes,
+        epochs=epochs,
+        size=size,
+        model=model,
+        out=out,
+        name=name,
         load_weights=load_weights,
         resume_from=resume_from,
-        epochs=epochs,
+        classes=tuple(split_list(classes)),
         batch_size=batch_size,
         base_learning_rate=base_learning_rate,
-        classes=tuple(split_list(classes)),
+        gpu_num=gpu_num,
         tensorboard_dir=tensorboard_dir,
+        log_to=log_to,
         seed=seed,
         device=device,
-        time_budget_minutes=time_budget,
         skip_bad=skip_bad,
         started_at=started_at,
         command=shlex.join(["multibox", *command_line]),
-        template_file=config or TEMPLATE_NAME,
     )
-    with TrainingDisplay() as display:
-        train_now = prepare_training(request, display, check=_warn)
-        result = train_now()
-    if distributed.is_main_process():
-        _report(result, time.monotonic() - started_at)
-    return 130 if result.is_interrupted else 0
+    with TrainingDisplay(console) as display:
+        if is_by_files:
+            run = train_by_files(
+                DataFiles(train_ann_files, train_data_roots),
+                DataFiles(val_ann_files, val_data_roots),
+                wish,
+                display=display,
+                words=command_line,
+            )
+        elif data is not None:
+            run = train_on(data, wish, display=display)
+        else:
+            run = resume_run(wish, display=display)
+    return _report(run, time.monotonic() - started_at, minutes)
 
 
-def _warn(splits: Mapping[str, CocoData]) -> None:
-    """Say what the checks of `multibox doctor` find that look at no image."""
-    from multibox.doctor.checks import cheap
+def _report(run: Run, seconds: float, minutes: float | None) -> int:
+    """Say how the training ended and what to do next; the exit code."""
+    from multibox.runs.next_command import next_command
+    from multibox.train import distributed
+    from multibox.train.progress import TOO_BRIEF
 
-    findings = cheap(splits)
-    for finding in findings:
-        example = f"; for one, {finding.examples[0]}" if finding.examples else ""
-        say(f"{finding.split}: {finding.text}{example}")
-    if findings:
-        say("`multibox doctor` tells more of this.")
-
-
-def _report(result: TrainingResult, seconds: float) -> None:
-    took = f"{result.epochs} epochs, {result.steps} steps in {duration(seconds)}"
+    result = run.training
+    if result is None or not distributed.is_main_process():
+        return 0
+    took = f"{duration(seconds)} ({counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')})"
     if result.is_interrupted:
-        say(f"Stopped after {took}. Go on with --resume-from {shlex.quote(str(result.latest))}.")
-        return
-    say(f"Done: {took}, {result.images_per_second:.1f} img/s. Last weights: {result.latest}")
-    if result.best is not None:
+        left = [] if minutes is None else ["--minutes", f"{max(1, round(minutes - seconds / 60))}"]
+        say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
+        return 130
+    if run.is_brief:
+        say(TOO_BRIEF)
+    best = ""
+    if result.best is not None and result.best_ap is not None:
         when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"
-        say(f"Best: AP {result.best_ap:.3f} {when}. Weights: {result.best}")
+        best = f" Best AP {result.best_ap:.3f}, {when}."
+    say(f"Done in {took}.{best}")
+    say(f"Weights: {result.best or result.latest}. All of the run: {run.folder}")
+    say_next(run, "train")
+    return 0

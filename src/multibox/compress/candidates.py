@@ -71,16 +71,13 @@ class CheckpointModel:
     def __init__(self, checkpoint: Checkpoint, source: Path, folder: Path, *, device: str) -> None:
         from multibox.export.run import Request, write_files
         from multibox.model.folding import fold
-        from multibox.model.ssd import SSD
 
         self.source = source
         self.input_size = checkpoint.template.input.size
         self._checkpoint = checkpoint
         self._folder = folder
         self._device = device
-        network = checkpoint.build_float()
-        assert isinstance(network, SSD), "only SSDs are compressed"
-        self._folded = fold(network)
+        self._folded = fold(checkpoint.build_float())
         exported = write_files(checkpoint, source, folder / "float", Request(onnx=False, raw=True))
         self.float_xml, self._info = exported[0].path, exported[0].info
         # The raw form ends where a converted network does, and has the same names.

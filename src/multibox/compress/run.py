@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multibox.compress import nncf
 from multibox.compress.candidates import CheckpointModel, FileModel
 from multibox.compress.ladder import FAST_IMAGES, THOROUGH_IMAGES, Ladder, Method, Plan, Rungs
 from multibox.compress.result import CompressResult, Rung
@@ -61,6 +62,7 @@ def compress(
         DependencyError: NNCF is not installed.
         TrainingError: the loss of the training is not finite.
     """
+    nncf.require_nncf()
     output.mkdir(parents=True, exist_ok=True)
     if val_data is not None:  # export compares on what the model was measured on
         checkpoint = replace(checkpoint, meta={**checkpoint.meta, "val_data": describe(val_data)})
@@ -113,6 +115,7 @@ def compress_file(
         OptionError: training is asked for; a file cannot be written.
         DataError, DependencyError: as `compress`.
     """
+    nncf.require_nncf()
     if plan.method == "qat":
         raise OptionError(f"{path}: training in 8 bits needs a checkpoint (.pth). Leave --method out.")
     output.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where data lie: on this machine, or behind an address that fsspec can read (s3://, gs://, https://, ...)."""
+"""Where data lie: on this machine, in a .zip or not, or behind an address that fsspec can read (s3://, ...)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import cast
 
+from multibox.data.archives import archived
 from multibox.errors import DataError, DependencyError
 
 ADDRESS = re.compile(r"\w[\w+.-]+://")
@@ -16,12 +17,14 @@ ADDRESS = re.compile(r"\w[\w+.-]+://")
 def locate(place: str | os.PathLike[str]) -> Path:
     """A path, or for an address an object that reads like one (`UPath`): `/`, `open`, `read_bytes`, `stat`, `is_dir`.
 
+    What is in a .zip is read in place, see `archives.ArchivedPath`.
+
     Raises:
         DependencyError: universal_pathlib, or what speaks this protocol, is not installed.
         DataError: there is no such protocol.
     """
     if not isinstance(place, str) or not ADDRESS.match(place):
-        return cast(Path, place) if is_remote(place) else Path(place)
+        return cast(Path, place) if is_remote(place) else archived(place if isinstance(place, Path) else Path(place))
     try:
         from upath import UPath
     except ImportError as error:

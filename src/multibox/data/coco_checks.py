@@ -36,6 +36,10 @@ FRAME_TOLERANCE = 0.01
 """Share of a side that boxes may reach over the border by rounding or by a hasty hand."""
 
 
+OF_ANOTHER_SIZE = "images whose boxes fit them as they are, not as they are annotated"
+"""The kind of problem of images whose size in the file of annotations is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class UsableObject:
     """An annotation of a chosen category, its box as corners, not clipped."""
@@ -267,9 +271,10 @@ def _title(annotation: Annotation, position: int) -> str:
 
 
 def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally, problems: Problems) -> None:
-    """Take out photographs whose boxes fit them turned, but not as the annotated size says.
+    """Take out images whose boxes fit them as they are, but not as the annotated size says.
 
-    It happens when a tool shows photographs turned, and writes down the size that they are stored in.
+    It happens when a tool shows photographs turned, and writes down the size that they are stored in; or when the file
+    has the sizes of smaller copies.
     """
     odd = tally.with_odd_boxes & usable.keys()
     if not odd:
@@ -280,6 +285,18 @@ def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally
             boxes.setdefault(annotation.image_id, []).append(annotation.bbox)
     for image_id, of_image in boxes.items():
         image = usable[image_id]
+        if not _leave((image.width, image.height), of_image):
+            continue
+        size = _size_of(image)
+        if size is not None and size not in {(image.width, image.height), (image.height, image.width)}:
+            if _lie_inside(size, of_image):
+                del usable[image_id]
+                problems.add(
+                    OF_ANOTHER_SIZE,
+                    f"{image.title} measures {size[0]}x{size[1]} pixels, not {image.width}x{image.height} as "
+                    "annotated, and its boxes fit it as it is",
+                )
+            continue
         if not fits_turned((image.width, image.height), of_image):
             continue
         header = images.read_header(image.path)
@@ -291,31 +308,54 @@ def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally
                 "turned as it is to be shown",
             )
     problems.put_first("images with boxes of the other frame")
+    problems.put_first(OF_ANOTHER_SIZE)
 
 
 def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
     """Whether boxes (x, y, width, height) leave an image of this size, a centre at least, but not one lying across."""
+    return _leave(size, boxes) and _lie_inside(size[::-1], boxes)
+
+
+def _leave(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether the centre of a box lies outside of an image of this size."""
     width, height = size
-    whole = [box for box in boxes if len(box) == 4]
-    if not any(x + w / 2 > width or y + h / 2 > height for x, y, w, h in whole):
-        return False
+    return any(x + w / 2 > width or y + h / 2 > height for x, y, w, h in (box for box in boxes if len(box) == 4))
+
+
+def _lie_inside(size: Size, boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether boxes lie in an image of this size, but for what a hasty hand adds."""
+    width, height = size
     reach = 1 + FRAME_TOLERANCE
     return all(
-        x >= -reach and y >= -reach and x + w <= height * reach and y + h <= width * reach for x, y, w, h in whole
+        x >= -reach and y >= -reach and x + w <= width * reach and y + h <= height * reach
+        for x, y, w, h in (box for box in boxes if len(box) == 4)
     )
 
 
-def box_fault(box: list[float] | None, image_width: int, image_height: int) -> str | None:
-    """What is wrong with a box [x, y, width, height], as the end of a sentence, or None."""
+def _size_of(image: UsableImage) -> Size | None:
+    """The size of the image file; None if it cannot be read, which is told elsewhere."""
+    try:
+        return images.read_size(image.path)
+    except DataError:
+        return None
+
+
+def box_fault(box: list[float] | None, image_width: int | None, image_height: int | None) -> str | None:
+    """What is wrong with a box [x, y, width, height], as the end of a sentence, or None.
+
+    Of an image of unknown size, it is not asked whether the box lies inside.
+    """
     if box is None or len(box) != 4:
         return "has no box" if not box else f"has a box of {counted(len(box), 'number')}, not 4"
     if not all(abs(value) < float("inf") for value in box):  # false for NaN, too
         return f"has a box that is not finite: {_numbers(box)}"
     x, y, width, height = box
-    if width <= MIN_BOX_SIDE * image_width:
+    if width <= MIN_BOX_SIDE * (image_width or 1):
         return f"has a box of width {width:g}"
-    if height <= MIN_BOX_SIDE * image_height:
+    if height <= MIN_BOX_SIDE * (image_height or 1):
         return f"has a box of height {height:g}"
+    if image_width is None or image_height is None:
+        return None
     sides_inside = (min(x + width, image_width) - max(x, 0), min(y + height, image_height) - max(y, 0))
     if sides_inside[0] <= MIN_BOX_SIDE * image_width or sides_inside[1] <= MIN_BOX_SIDE * image_height:
         return f"has the box {_numbers(box)} outside its image of {image_width}x{image_height} pixels"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from multibox.data.coco_format import read_images
+from multibox.data.archives import absolute, folders_in
+from multibox.data.coco_format import read_outline
 from multibox.data.coco_images import find_file
 from multibox.data.split_names import kinds_of
 from multibox.errors import DataError
@@ -35,13 +35,17 @@ def is_annotation_folder(folder: Path) -> bool:
 def find_folder(file: Path, top: Path) -> Path:
     """The folder that the images of an annotation file are in; its own folder if they are nowhere in the set `top`.
 
-    Looked at are, in this order: a folder of the file's name, the file's own folder, folders of its split, folders of
-    images in general, and the others that belong to no other split and no other file.
+    What `multibox convert` wrote says where they are. Else looked at are, in this order: a folder of the file's name,
+    the file's own folder, folders of its split, folders of images in general, and the others that belong to no other
+    split and no other file.
 
     Raises:
         DataError: images of these names lie in several folders of equal right.
     """
-    names = [image.file_name for image in read_images(file)]
+    images, said = read_outline(file)
+    if said is not None and (folder := absolute(said)).is_dir():
+        return folder
+    names = [image.file_name for image in images]
     names = names[:: max(1, len(names) // NUM_PROBED)]
     if not names:
         return file.parent
@@ -108,10 +112,9 @@ def _below(top: Path) -> list[Path]:
 
 def _inner(folder: Path) -> list[Path]:
     try:
-        entries = sorted((entry for entry in os.scandir(folder) if entry.is_dir()), key=lambda entry: entry.name)
+        return [inner for inner in folders_in(folder) if not inner.name.startswith((".", "__MACOSX"))]
     except OSError:
         return []
-    return [Path(entry.path) for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
 
 
 def _with_images(folders: Sequence[Path]) -> list[Path]:

@@ -23,6 +23,9 @@ from multibox.files import check_regular
 
 Id = int | str
 
+IMAGE_FOLDER = "image_folder"
+"""Key in `info` of the folder that the images stayed in when another format was converted, relative to the file."""
+
 
 @dataclass(frozen=True)
 class AnnotationFile:
@@ -91,8 +94,9 @@ class _Shapes(Struct):
     annotations: list[_Shape]
 
 
-class _Images(Struct):
+class _Outline(Struct):
     images: list[ImageEntry]
+    info: Any = None
 
 
 @dataclass(frozen=True)
@@ -129,17 +133,22 @@ def read_content(source: AnnotationFile) -> Content:
     return Content(file.images, file.annotations, file.categories, notes=notes)
 
 
-def read_images(file: Path) -> list[ImageEntry]:
-    """The images that a COCO file names, for a look at where they are; none if it cannot be read."""
+def read_outline(file: Path) -> tuple[list[ImageEntry], Path | None]:
+    """The images that a COCO file names, none if it cannot be read, and the folder that it says they are in.
+
+    Only what `multibox convert` writes says so.
+    """
     try:
-        data = _read_bytes(file)
-        return msgspec.json.decode(data, type=_Images).images
+        outline = msgspec.json.decode(_read_bytes(file), type=_Outline)
     except (msgspec.DecodeError, RecursionError, DataError):
         pass
+    else:
+        said = outline.info.get(IMAGE_FOLDER) if isinstance(outline.info, dict) else None
+        return outline.images, file.parent / said if isinstance(said, str) and said else None
     try:
-        return read_content(AnnotationFile(file, file.parent, 0)).images
+        return read_content(AnnotationFile(file, file.parent, 0)).images, None
     except DataError:  # told when the set is read
-        return []
+        return [], None
 
 
 def read_plain(file: Path) -> tuple[dict[str, Any], Faults, Faults]:

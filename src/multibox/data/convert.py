@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from multibox.data import cvat, labelme, open_images, voc, yolo
+from multibox.data import cvat, hf_folder, label_studio, labelme, open_images, via, voc, yolo
+from multibox.data.coco_format import IMAGE_FOLDER
 from multibox.data.label_formats import coco_content
 from multibox.data.labels import Labels
 from multibox.data.layouts import Format, Layout, Split
@@ -23,6 +25,9 @@ READERS: dict[Format, Callable[[Layout], tuple[dict[str, Labels], dict[int, str]
     "labelme": labelme.read_labelme,
     "Open Images": open_images.read_open_images,
     "CVAT": cvat.read_cvat,
+    "Label Studio": label_studio.read_label_studio,
+    "VIA": via.read_via,
+    "Hugging Face": hf_folder.read_hf_folder,
 }
 """What reads each format: labels of each split, and the names of the classes by their numbers."""
 
@@ -34,6 +39,8 @@ def convert(
     layout: Layout, output: Path, *, guess: bool = False, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Split]:
     """Write a COCO file for each split of a set of another format into the folder `output`; images are not copied.
+
+    Each file says where its images are, so that the folder is read like any set.
 
     Images without objects stay in. YOLO counts in fractions of the image as it is shown, so the sizes written are those
     of the image turned as its EXIF data say. Pascal VOC counts pixels from 1, so a box x1..x2 covers x1 - 1 to x2 here,
@@ -54,7 +61,8 @@ def convert(
     check_outputs([Output("--save-to", file, is_unchanged) for file in files.values()], [], say=say)
     with unfinished_folder(output) as folder:
         for name, part in parts.items():
-            (folder / files[name].name).write_bytes(_sealed(coco_content(part.images, names)))
+            content = _sealed(coco_content(part.images, names), _from_there(part.root, output))
+            (folder / files[name].name).write_bytes(content)
         publish(folder, [(folder / file.name, file) for file in files.values()])
     return {
         name: Split(files[name], part.root, part.problems, part.doubts, part.remarks, f"{layout.folder} ({name})")
@@ -72,10 +80,19 @@ def is_unchanged(path: Path) -> bool:
     return bool(seal == hashlib.sha256(msgspec.json.encode(content)).hexdigest())
 
 
-def _sealed(content: dict[str, list[dict[str, Any]]]) -> bytes:
-    """The bytes of a COCO file that says by what it was made, and the SHA-256 of all the rest."""
+def _sealed(content: dict[str, list[dict[str, Any]]], image_folder: str) -> bytes:
+    """The bytes of a COCO file that says what made it, where its images are, and the SHA-256 of all the rest."""
     seal = hashlib.sha256(msgspec.json.encode(content)).hexdigest()
-    return msgspec.json.encode({"info": {"description": "converted by multibox", "sha256": seal}, **content})
+    info = {"description": "converted by multibox", IMAGE_FOLDER: image_folder, "sha256": seal}
+    return msgspec.json.encode({"info": info, **content})
+
+
+def _from_there(root: Path, folder: Path) -> str:
+    """The path of the images from the folder of the annotations, or from the top where they are on different drives."""
+    try:
+        return os.path.relpath(root.resolve(), folder.resolve()).replace(os.sep, "/")
+    except ValueError:
+        return str(root.resolve())
 
 
 def _check(layout: Layout, name: str, part: Labels, *, guess: bool) -> None:

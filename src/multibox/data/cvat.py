@@ -1,4 +1,5 @@
-"""CVAT's own XML, "CVAT for images 1.1": one file for all images of a split, corners in pixels.
+"""CVAT's own XML, "CVAT for images 1.1" and "CVAT for video 1.1": one file for all images of a split, or for the frames
+of a video; corners in pixels.
 
 Source: docs.cvat.ai, "XML annotation format".
 """
@@ -6,13 +7,14 @@ Source: docs.cvat.ai, "XML annotation format".
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from multibox.data.coco_checks import box_fault
 from multibox.data.coco_images import find_file
 from multibox.data.coco_mending import AROUND_POLYGONS, AROUND_TURNED
-from multibox.data.image_files import hint
+from multibox.data.image_files import hint, image_names
 from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import Layout
 from multibox.data.shapes import Box, box_around, box_around_turned
@@ -20,6 +22,9 @@ from multibox.data.text_files import read_text
 from multibox.data.yolo_places import shown_path
 from multibox.errors import DataError
 from multibox.wording import quoted
+
+FRAME = re.compile(r"(\d+)\.\w+$")
+"""The number of a frame at the end of its name."""
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
 ELLIPSE = ("cx", "cy", "rx", "ry")
@@ -32,12 +37,13 @@ def read_cvat(layout: Layout) -> tuple[dict[str, Labels], dict[int, str]]:
     """The labels of each split of a set with CVAT's XML, and the names of its classes in the order of the first file.
 
     Raises:
-        DataError: a file cannot be read, is of a video, or names no class.
+        DataError: a file cannot be read, or names no class.
     """
     trees = {split: _parse(layout.folder / name) for split, name in layout.words.items()}
     classes: dict[str, int] = {}
     for tree in trees.values():
         shapes = [shape.get("label", "") for image in tree.iterfind("image") for shape in image if shape.tag in SHAPES]
+        shapes += [track.get("label", "") for track in tree.iterfind("track")]
         for name in [*(label.text or "" for label in tree.iterfind("meta/*/labels/label/name")), *shapes]:
             if name:
                 classes.setdefault(name, len(classes))
@@ -52,13 +58,11 @@ def _parse(file: Path) -> ElementTree.Element:
         tree = ElementTree.fromstring(read_text(file, "the annotations of CVAT"))
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{file}: this is no XML: {error}. Export it again.") from error
-    if tree.find("track") is not None:
-        raise DataError(f"{file}: this is CVAT for video. Export the task as CVAT for images 1.1, with its images.")
     return tree
 
 
 def _read_part(layout: Layout, split: str, tree: ElementTree.Element, classes: dict[str, int]) -> Labels:
-    entries = tree.findall("image")
+    entries = tree.findall("image") if tree.find("track") is None else _frames(layout, split, tree)
     part = Labels(_image_folder(layout, split, [entry.get("name", "") for entry in entries]))
     for entry in entries:
         name = entry.get("name", "")
@@ -72,15 +76,47 @@ def _read_part(layout: Layout, split: str, tree: ElementTree.Element, classes: d
         shapes = (shape for shape in entry if shape.tag in SHAPES)
         for position, shape in enumerate(shapes, start=1):
             where = f"{layout.words[split]}: image {quoted(name)}, object {position} ({shape.get('label', '')})"
-            item = _read_shape(shape, where, part, classes, (width or 1 << 30, height or 1 << 30))
+            item = _read_shape(shape, where, part, classes, (width, height))
             if item is not None:
                 objects.append(item)
         part.images.append(LabelledImage(shown_path(path, part.root), width, height, objects))
     return part
 
 
+def _frames(layout: Layout, split: str, tree: ElementTree.Element) -> list[ElementTree.Element]:
+    """The frames of a video as images, with the shapes of all tracks that are seen on them (`outside` is 0).
+
+    CVAT saves frames as `images/frame_000000.PNG`. What is saved and has no shape is a frame without objects.
+
+    Raises:
+        DataError: the frames were not saved.
+    """
+    folder = layout.folder / "images"
+    folder = folder if folder.is_dir() else layout.folder
+    frames = {int(match[1]): name for name in image_names(folder) if (match := FRAME.search(name))}
+    if not frames:
+        raise DataError(
+            f"{layout.folder / layout.words[split]}: the frames of this video are missing. Export the task with its "
+            "images (Save images)."
+        )
+    size = tree.find("meta/*/original_size")
+    sides = {side: (size.findtext(side) or "0").strip() for side in ("width", "height")} if size is not None else {}
+    shapes: dict[int, list[ElementTree.Element]] = {number: [] for number in frames}
+    for track in tree.iterfind("track"):
+        for shape in track:
+            if shape.tag in SHAPES and shape.get("outside") != "1" and (shape.get("frame") or "").isdigit():
+                shape.set("label", track.get("label", ""))
+                shapes.setdefault(int(shape.get("frame", "")), []).append(shape)
+    entries = []
+    for number, of_frame in sorted(shapes.items()):
+        entry = ElementTree.Element("image", {"name": frames.get(number, f"frame_{number:06d}.PNG"), **sides})
+        entry.extend(of_frame)
+        entries.append(entry)
+    return entries
+
+
 def _read_shape(
-    shape: ElementTree.Element, where: str, part: Labels, classes: dict[str, int], size: tuple[int, int]
+    shape: ElementTree.Element, where: str, part: Labels, classes: dict[str, int], size: tuple[int | None, int | None]
 ) -> LabelledObject | None:
     """An object, or None if it cannot be read, which is noted."""
     try:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from multibox.data.addresses import is_remote
+from multibox.data.archives import ArchivedPath, names_in, walk
 
 SUFFIXES = frozenset(
     [
@@ -85,13 +86,13 @@ def hint(root: Path, file_name: str) -> str:
     candidates = list(tails(file_name))
     for name in candidates:
         parent, base = posixpath.split(name)
-        near = _near(_listing(str(root / parent)), base)
+        near = _near(_listing(root / parent), base)
         if near is not None:
             return f"; there is {posixpath.join(parent, near)}"
     top = root
     for _ in range(2):
         top = top.parent
-        if candidates and os.path.isfile(top / candidates[0]):  # noqa: PTH113 - some names are too long for a path
+        if candidates and _is_file(top / candidates[0]):
             return f"; it would fit the data root {top}"
     return ""
 
@@ -122,16 +123,15 @@ def stem_key(name: str) -> str:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    top = str(folder)
-    for path, folders, files in os.walk(top, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        relative = "" if path == top else os.path.relpath(path, top).replace(os.sep, "/") + "/"
-        for name in files:
-            if not name.startswith("."):
-                yield relative + name
+    return (relative + name for relative, files in walk(folder) for name in files if not name.startswith("."))
 
 
-def _near(listed: tuple[str, ...], base: str) -> str | None:
+def _is_file(path: Path) -> bool:
+    # Some names are too long for a path.
+    return path.is_file() if isinstance(path, ArchivedPath) else os.path.isfile(path)  # noqa: PTH113
+
+
+def _near(listed: list[str], base: str) -> str | None:
     """The entry of a folder that a name probably means: in other capitals, else of another ending."""
     folded = _folded(base)
     for same in (_folded, lambda name: stem_key(_folded(name))):
@@ -145,8 +145,8 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
-def _listing(folder: str) -> tuple[str, ...]:
+def _listing(folder: Path) -> list[str]:
     try:
-        return tuple(sorted(entry.name for entry in os.scandir(folder)))
+        return names_in(folder)
     except (OSError, ValueError):  # ValueError: a null character in the name
-        return ()
+        return []

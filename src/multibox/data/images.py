@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import struct
 from collections.abc import Sequence
@@ -58,6 +59,22 @@ def read_image(
         return _decode(_load(path), expected_size, min_size)
     except UnusableError as error:
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
+
+
+def decode_image(data: bytes) -> Image:
+    """The image in the bytes of a file, as `read_image` gives it.
+
+    Raises:
+        UnusableError: the bytes are broken off or no image; its text is the end of a sentence ("is truncated").
+    """
+    if not data:
+        raise UnusableError("is an empty file")
+    return _decode(data, None, None)
+
+
+def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The highest 8 bits that are in use of an image of 16 (H, W) or (H, W, 3), see `read_image`."""
+    return _to_8_bits(image)[0]
 
 
 def read_size(path: str | os.PathLike[str]) -> Size:
@@ -252,6 +269,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
 
 def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
     """The image with 8 bits, and how many of 16 were in use; None if it had 8."""
+    if _is_heic(data):
+        return _heic_decode(data), None
     try:
         image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:  # larger than OpenCV's limit, for one
@@ -264,14 +283,37 @@ def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
         raise UnusableError(
             f"has pixels of the type {image.dtype}, which say not what is white; save it with 8 or 16 bits"
         )
-    brightest = int(image.max())
+    return _to_8_bits(image)
+
+
+def _to_8_bits(image: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """The image with 8 bits, and how many of 16 are in use."""
+    brightest = int(image.max(initial=0))
     bits = next(bits for bits in DEPTHS if brightest < 1 << bits)
     return np.right_shift(image, bits - 8).astype(np.uint8), bits
 
 
+def _is_heic(data: bytes) -> bool:
+    """Whether this is what telephones of Apple save; AVIF, of the same family, is read by OpenCV."""
+    return data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}
+
+
+def _heic_decode(data: bytes) -> Image:
+    """The image as it is to be shown, turned as it says; of more than 8 bits, the highest 8."""
+    try:
+        from pi_heif import open_heif
+    except ImportError as error:
+        raise UnusableError(
+            'is in HEIC, which is not read without a library; pip install "multibox[heic]", or save it as JPEG'
+        ) from error
+    try:
+        image: Image = np.ascontiguousarray(np.asarray(open_heif(io.BytesIO(data), bgr_mode=True))[..., :3])
+    except (ValueError, RuntimeError, EOFError, OSError) as error:
+        raise UnusableError("cannot be decoded") from error
+    return image
+
+
 def _why_not(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}:
-        return "is in HEIC, which is not read; save it as JPEG"
     if data.startswith((b"II*\0", b"MM\0*")):
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
         if image is not None and image.dtype.kind == "f":

@@ -1,5 +1,5 @@
 """What is in the files of labels that labelling tools import, one function for each format: COCO, YOLO, Pascal VOC,
-CVAT's XML and Label Studio's tasks. Nothing is written here.
+CVAT's XML, Label Studio's tasks and Hugging Face's metadata.jsonl. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 import msgspec
 
 from multibox.data.labels import LabelledImage, LabelledObject
+from multibox.data.layouts import CLASSES_FILE, METADATA
 from multibox.wording import quoted
 
-LabelFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio"]
+LabelFormat = Literal["coco", "yolo", "voc", "cvat", "label-studio", "hf-folder"]
 
 Files = Iterator[tuple[str, str]]
 """Names of files, relative with slashes, each with its content."""
@@ -224,12 +225,39 @@ def _region(image: LabelledImage, item: LabelledObject, region_id: str, classes:
     return region if item.score is None else region | {"score": round(item.score, 4)}
 
 
+def _hf_folder(sets: Sequence[LabelSet], classes: Sequence[str]) -> Files:
+    """A line for each image in the folder of its split, with the numbers of its classes; classes.txt has their names.
+
+    Source: huggingface.co/docs/datasets, "Create an image dataset", object detection.
+    """
+    for part in sets:
+        lines = [json.dumps(_hf_line(image), ensure_ascii=False) + "\n" for image in part.images]
+        yield f"{part.split}/{METADATA}".removeprefix("/"), "".join(lines)
+    yield CLASSES_FILE, "".join(f"{name}\n" for name in classes)
+
+
+def _hf_line(image: LabelledImage) -> dict[str, Any]:
+    width, height = _size(image)
+    objects: dict[str, list[Any]] = {
+        "bbox": [
+            [round(value, 3) for value in (item.x1, item.y1, item.x2 - item.x1, item.y2 - item.y1)]
+            for item in image.objects
+        ],
+        "categories": [item.number for item in image.objects],
+    }
+    scores = [item.score for item in image.objects if item.score is not None]
+    if scores:
+        objects["scores"] = [round(score, 4) for score in scores]
+    return {"file_name": image.file_name, "width": width, "height": height, "objects": objects}
+
+
 WRITERS: dict[LabelFormat, Callable[[Sequence[LabelSet], Sequence[str]], Files]] = {
     "coco": _coco,
     "yolo": _yolo,
     "voc": _voc,
     "cvat": _cvat,
     "label-studio": _label_studio,
+    "hf-folder": _hf_folder,
 }
 """What writes each format."""
 

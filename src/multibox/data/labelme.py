@@ -78,7 +78,7 @@ def _read_file(file: Path, part: Labels, stems: dict[str, list[str]], labels: li
     for position, shape in enumerate(content["shapes"], start=1):
         label, box, fault = _read_shape(shape)
         if not fault and box is not None:
-            fault = box_fault(list(box), width or 1 << 30, height or 1 << 30) or ""
+            fault = box_fault(list(box), width, height) or ""
         if fault or box is None:
             part.lose("objects that cannot be read", [f"{where}, shape {position} {fault}"])
             continue

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from multibox.data.archives import archived
 from multibox.data.coco_folders import find_folder, is_annotation_folder
 from multibox.data.image_files import image_names
 from multibox.data.split_names import TRAIN_NAMES, VAL_NAMES, is_of, kinds_of, words_of
@@ -18,9 +19,15 @@ from multibox.files import check_regular
 from multibox.plain_yaml import read_yaml
 from multibox.wording import counted, listed, quoted
 
-Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT"]
+Format = Literal["COCO", "YOLO", "Pascal VOC", "labelme", "Open Images", "CVAT", "Label Studio", "VIA", "Hugging Face"]
 
-CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+CLASSES_FILE = "classes.txt"
+"""A file with the names of classes, a line for each, in the order of their numbers."""
+
+METADATA = "metadata.jsonl"
+"""What Hugging Face calls the file that says what is on the images beside it."""
+
+CLASS_LISTS = (CLASSES_FILE, "obj.names", "_darknet.labels")
 """Files with the names of the classes, a line for each, that YOLO sets without a description have."""
 
 COCO_KEYS = ("images", "annotations", "categories")
@@ -50,7 +57,7 @@ class Layout:
     `splits`: the files of `train` and `val`, or one of them, if the format is COCO. For others, `words` has what the
     set itself calls these, and `description` is what the reading begins with: of YOLO, its data.yaml, obj.data or list
     of classes; of Pascal VOC, the folder Annotations, whose images are listed in ImageSets, or a folder with one of
-    .xml files for each split; of labelme, Open Images and CVAT, the folder of its files. `left_out`: a split
+    .xml files for each split; of others, the folder of its files, which `words` names. `left_out`: a split
     beside these that nothing here looks at. `passed_over`: lines about files that could have been a part.
     """
 
@@ -68,15 +75,17 @@ def find_layout(source: Path) -> Layout:
 
     A COCO set is a .json with its images beside it or in a folder of the set; a YOLO set has a data.yaml, an obj.data
     or a list of classes beside its labels; a Pascal VOC set has a folder Annotations of .xml files, or .xml files
-    beside the images; labelme writes a .json beside each image, CVAT an annotations.xml. A folder that has nothing but
-    a folder with one of these will do.
+    beside the images; labelme writes a .json beside each image, CVAT an annotations.xml, Label Studio
+    and VIA one .json that is no COCO; Hugging Face has a metadata.jsonl beside the images. A folder that has nothing
+    but a folder with one of these will do; so will a .zip of any of them.
 
     Raises:
         DataError: there is nothing of the kind, several files could be the same part of it, or images could lie in
             several folders.
     """
+    source = archived(source)
     if source.is_file() and source.suffix.lower() == ".json":
-        return Layout("COCO", source.parent, {"train": Split(source, find_folder(source, _top_of(source)))})
+        return _json_layout(source)
     if source.is_file() and source.suffix.lower() in {".yaml", ".yml"}:
         return _yaml_layout(source)
     if source.is_file() and source.name.lower() == "obj.data":
@@ -103,7 +112,7 @@ def read_yolo_description(file: Path) -> dict[str, Any]:
     try:
         content = read_yaml(read_text(file, "the description of the YOLO set"), as_text=True)
     except yaml.YAMLError as error:
-        raise DataError(f"{file}: cannot read the description of the YOLO set; it is no YAML.") from error
+        raise DataError(f"{file}: cannot read the description of the YOLO set: it is not valid YAML.") from error
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list) or not content["names"]:
         raise DataError(f"{file}: this describes no YOLO set: it has no `names`.")
     return content
@@ -152,10 +161,12 @@ def _layout_of_folder(source: Path) -> Layout | None:
     if (source / "obj.data").is_file():
         return _darknet_layout(source / "obj.data")
     return (
-        _cvat_layout(source)
+        _hf_layout(source)
+        or _cvat_layout(source)
         or _voc_layout(source)
         or _coco_layout(source)
         or _labelme_layout(source)
+        or _tasks_layout(source)
         or _listed_layout(source)
         or _open_images_layout(source)
     )
@@ -185,13 +196,56 @@ def _nothing_known(source: Path) -> str:
     what = f"{counted(len(names), 'image')}, but no labels of them" if names else "no data set that multibox knows"
     return (
         f"{source}: this is {what}. Expected annotations of COCO (a .json with `train` or `val` in its name or that of "
-        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations), labelme or CVAT."
+        "its folder), YOLO (data.yaml, obj.data or classes.txt), Pascal VOC (a folder Annotations), labelme, CVAT, "
+        "Label Studio, VIA or Hugging Face (metadata.jsonl)."
     )
 
 
 def _top_of(file: Path) -> Path:
     """The folder of the set that a single annotation file belongs to."""
     return file.parent.parent if is_annotation_folder(file.parent) else file.parent
+
+
+def _json_layout(file: Path) -> Layout:
+    """The set of a single annotation file."""
+    tool = _tool_of(file)
+    if tool is None:
+        return Layout("COCO", file.parent, {"train": Split(file, find_folder(file, _top_of(file)))})
+    top = _top_of(file)
+    return Layout(tool, top, words={"train": file.relative_to(top).as_posix()}, description=top)
+
+
+def _tasks_layout(source: Path) -> Layout | None:
+    """Label Studio's or VIA's own JSON, one file for each split, in the folder or in one for annotations in it."""
+    places = [source, *(folder for folder in _folders(source) if is_annotation_folder(folder))]
+    files = [file for place in places for file in sorted(place.glob("*.json")) if not file.name.startswith(".")]
+    tools = {file: tool for file in files if (tool := _tool_of(file)) is not None}
+    if not tools:
+        return None
+    words: dict[str, str] = {}
+    for split, kinds in (("train", {"train"}), ("val", {"val"}), ("val", {"test"})):
+        file = next((file for file in tools if kinds_of(file.stem) & kinds), None)
+        if file is not None:
+            words.setdefault(split, file.relative_to(source).as_posix())
+    if not words:
+        words = {"train": _only_one(source, list(tools), "the data set").relative_to(source).as_posix()}
+    tool = tools[source / next(iter(words.values()))]
+    return Layout(tool, source, words=words, description=source)
+
+
+def _tool_of(file: Path) -> Literal["Label Studio", "VIA"] | None:
+    """The tool whose own JSON a file is: tasks are a list, VIA's images have regions or stand in a project."""
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            beginning = opened.read(4096).replace(b"\0", b"")  # of UTF-16
+    except OSError:
+        return None
+    plain = beginning.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    if plain.startswith(b"{") and (b'"_via_' in plain or (b'"filename"' in plain and b'"regions"' in plain)):
+        return "VIA"
+    is_list = plain.startswith(b"[") and plain[1:].lstrip().startswith(b"{")
+    return "Label Studio" if is_list and (b'"annotations"' in plain or b'"id"' in plain) else None
 
 
 def _coco_layout(source: Path) -> Layout | None:
@@ -340,6 +394,29 @@ def _cvat_layout(source: Path) -> Layout | None:
     if not words and files:
         words = {"train": _only_one(source, files, "the data set").name}
     return Layout("CVAT", source, words=words, description=source) if words else None
+
+
+def _hf_layout(source: Path) -> Layout | None:
+    """Hugging Face's imagefolder with boxes: a metadata.jsonl in the folder of each split, or in this one."""
+    words = _words_for_splits(lambda word: _has_boxes(source / word / METADATA))
+    if words:
+        files = {split: f"{word}/{METADATA}" for split, word in words.items()}
+        has_test = "test" not in words.values() and _has_boxes(source / "test" / METADATA)
+        return Layout("Hugging Face", source, words=files, description=source, left_out="test" if has_test else "")
+    if _has_boxes(source / METADATA):
+        return Layout("Hugging Face", source, words={"train": METADATA}, description=source)
+    return None
+
+
+def _has_boxes(file: Path) -> bool:
+    """Whether a metadata.jsonl says where objects are; others have captions or classes of whole images."""
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            beginning = opened.read(4096)
+    except OSError:
+        return False
+    return b'"objects"' in beginning and b'"file_name"' in beginning
 
 
 def _is_cvat(file: Path) -> bool:

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from multibox.data import coco
 from multibox.data.coco import CocoData
+from multibox.data.layouts import Split
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Annotation files and the folder of images of each, separated by commas, as options have them; may be empty."""
+    """Annotation files and the folder of images of each, separated by commas, as options have them; may be empty.
+
+    `titles` are what messages call the files, if not by their paths.
+    """
 
     annotations: str = ""
     roots: str = ""
+    titles: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, *splits: Split) -> DataFiles:
+        """The files of parts of data sets."""
+        files = ",".join(as_item(split.annotation_file) for split in splits)
+        titles = tuple(split.title for split in splits)
+        return cls(files, ",".join(as_item(split.root) for split in splits), titles if any(titles) else ())
+
+    @property
+    def name(self) -> str:
+        """What messages call all of them."""
+        return ", ".join(filter(None, self.titles)) or self.annotations
+
+
+def as_item(value: str | Path) -> str:
+    """A path or name as an item of an option whose items are separated by commas."""
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if "," in text or text.startswith('"') else text
 
 
 def read_data(
@@ -34,9 +58,10 @@ def read_data(
         skip_bad=skip_bad,
         keep_images_without_objects=keep_images_without_objects,
         allow_missing_classes=allow_missing_classes,
+        titles=files.titles or None,
     )
     for line in oddities(data):
-        say(f"{files.annotations}: {line}")
+        say(f"{files.name}: {line}")
     return data
 
 

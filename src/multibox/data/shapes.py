@@ -23,6 +23,13 @@ def box_around_turned(box: Box, degrees: float) -> Box:
     return x + (width - wide) / 2, y + (height - high) / 2, wide, high
 
 
+def box_around_ellipse(x: float, y: float, wide: float, high: float, degrees: float) -> Box:
+    """The upright box around an ellipse about (x, y) with half axes `wide` and `high`, turned by an angle."""
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    half_width, half_height = math.hypot(wide * cosine, high * sine), math.hypot(wide * sine, high * cosine)
+    return x - half_width, y - half_height, 2 * half_width, 2 * half_height
+
+
 def box_around_segmentation(segmentation: Any) -> Box | None:
     """The box around COCO's `segmentation`: polygons [[x, y, x, y, ...], ...] or an uncompressed mask; None for others.
 

@@ -173,7 +173,7 @@ def _keys(line: str) -> Iterator[str]:
 def _read_document(stem: str, file: Path, stems: dict[str, list[str]], part: Labels) -> _Document | None:
     try:
         check_regular(file)
-        tree = ElementTree.parse(file).getroot()
+        tree = ElementTree.fromstring(file.read_bytes())
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         part.lose("annotation files that cannot be read", [f"{file.name} is no XML: {error}"])
         return None
@@ -327,7 +327,7 @@ def _settle_boxes(part: Labels, files: list[_Document], numbers: dict[str, int],
                     part.doubt(OTHER_WAY_ROUND, [item.where])
                     x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
                 x1, y1 = x1 - offset, y1 - offset
-            fault = box_fault([x1, y1, x2 - x1, y2 - y1], width or 1 << 30, height or 1 << 30)
+            fault = box_fault([x1, y1, x2 - x1, y2 - y1], width, height)
             if fault is None:
                 objects.append(LabelledObject(numbers[item.name], x1, y1, x2, y2))
             else:

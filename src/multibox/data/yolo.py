@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from multibox.data import box_meaning, images
+from multibox.data.archives import archived
 from multibox.data.coco_checks import box_fault
 from multibox.data.image_files import (
     UNREAD_SUFFIXES,
@@ -318,4 +319,4 @@ def _unread(name: str) -> str:
 
 
 def _common_folder(paths: Sequence[Path], folder: Path) -> Path:
-    return Path(os.path.commonpath([path.parent for path in paths])) if paths else folder
+    return archived(Path(os.path.commonpath([path.parent for path in paths]))) if paths else folder

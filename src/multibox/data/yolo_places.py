@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from multibox.data.archives import absolute, folders_in, names_in
 from multibox.data.image_files import SUFFIXES, image_names, spellings, stem_key, tails
 from multibox.data.layouts import Layout
 from multibox.data.split_names import kinds_of
@@ -46,9 +46,9 @@ def label_folder(folder: Path) -> Path:
     position = next((i for i in range(len(parts) - 1, -1, -1) if parts[i].lower() == "images"), None)
     if position is None:
         return folder
-    top = Path(*parts[:position])
+    top = folder.parents[len(parts) - position - 1]
     try:
-        names = sorted(entry.name for entry in os.scandir(top) if entry.name.lower() == "labels" and entry.is_dir())
+        names = [inner.name for inner in folders_in(top) if inner.name.lower() == "labels"]
     except OSError:
         return folder
     for name in ["labels", *names] if "labels" in names else names:
@@ -62,7 +62,7 @@ def label_folder(folder: Path) -> Path:
 def text_names(folder: Path) -> dict[str, str]:
     """The names of text files in a folder by their stems."""
     try:
-        names = sorted(entry.name for entry in os.scandir(folder))
+        names = names_in(folder)
     except OSError:
         return {}
     return {stem_key(name): name for name in names if name[-4:].lower() == ".txt" and not name.startswith(".")}
@@ -91,8 +91,8 @@ def shown_path(path: Path, folder: Path) -> str:
     try:
         return path.relative_to(folder).as_posix()
     except ValueError:
-        absolute, top = _absolute(path), _absolute(folder)
-        return absolute.relative_to(top).as_posix() if absolute.is_relative_to(top) else str(path)
+        whole, top = absolute(path), absolute(folder)
+        return whole.relative_to(top).as_posix() if whole.is_relative_to(top) else str(path)
 
 
 def _tops(layout: Layout, content: dict[str, Any]) -> list[Path]:
@@ -112,13 +112,13 @@ def _find_place(layout: Layout, content: dict[str, Any], word: str, given: str) 
         for name in candidates:
             for path in (top / name, top / name / "images"):
                 if path.is_dir() or (path.is_file() and path.suffix.lower() in {".txt", ".list"}):
-                    return _absolute(path)
+                    return absolute(path)
     moved = inside(layout.folder, plain, word)
     if moved is None:
         raise DataError(
             f"{layout.description}: `{word}` names {given}, which does not exist. Correct the path in the file."
         )
-    return _absolute(moved)
+    return absolute(moved)
 
 
 def _listed_image(line: str, file: Path, layout: Layout, content: dict[str, Any]) -> Path | None:
@@ -127,12 +127,12 @@ def _listed_image(line: str, file: Path, layout: Layout, content: dict[str, Any]
         for name in dict.fromkeys((line, *spellings(line))):
             path = top / name
             if path.is_file():
-                return _absolute(path)
+                return absolute(path)
     for tail in tails(line):
         # A mere file name may be that of another image.
         for name in spellings(tail) if "/" in tail else ():
             if (layout.folder / name).is_file():
-                return _absolute(layout.folder / name)
+                return absolute(layout.folder / name)
     return None
 
 
@@ -143,8 +143,3 @@ def _folder_of_images(folder: Path) -> Path:
         return folder
     has_own = any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
     return folder if has_own else inner
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolved: a link to the images leads away from the labels beside it.
-    return Path(os.path.abspath(path))  # noqa: PTH100

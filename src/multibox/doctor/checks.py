@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multibox import boxes as geometry
 from multibox import config
-from multibox.config import Template, ssd_templates
+from multibox.config import Template, bundled_templates
 from multibox.data.coco import CocoData, Record
 from multibox.data.coco_checks import CLIP_TOLERANCE_PX
 from multibox.data.coco_images import CANNOT_BE_USED, UnusableImage, fault_lines
@@ -194,7 +194,7 @@ def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
         return
     are = "image is" if len(large) == 1 else "images are"
     text = (
-        f"{len(large)} {are} over {limit} px on both sides, and no SSD uses more than {largest_input()}: training "
+        f"{len(large)} {are} over {limit} px on both sides, and no model uses more than {largest_input()}: training "
         "reads photographs at a part of their size, other files take long"
     )
     lines = [f"{quoted(record.file_name)}: {record.width} x {record.height}" for record in large]
@@ -204,11 +204,11 @@ def much_larger(split: str, data: CocoData) -> Iterator[Finding]:
 @cache
 def shipped_templates() -> tuple[Template, ...]:
     """The templates that come with the package."""
-    return tuple(config.load_template(path) for path in ssd_templates().values())
+    return tuple(config.load_template(path) for path in bundled_templates().values())
 
 
 def largest_input() -> int:
-    """Side in pixels of the largest network input of the templates that `doctor` advises on, which are the SSDs."""
+    """Side in pixels of the largest network input of all templates."""
     return max(template.input.size for template in shipped_templates())
 
 

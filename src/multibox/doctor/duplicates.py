@@ -61,6 +61,28 @@ def find_twins(looks: Mapping[str, Sequence[Look]]) -> list[Twins]:
     return twins
 
 
+def groups_alike(looks: Sequence[Look]) -> list[int]:
+    """The number of the group of each image: those that are near each other, mirrored perhaps, have the same.
+
+    Images that are near only by others between them, as the frames of a film are, are of one group, too. So are files
+    with the same bytes. Groups are numbered from 0 in the order of their first image.
+    """
+    groups = np.arange(len(looks))
+    first_with: dict[bytes, int] = {}
+    for position, look in enumerate(looks):
+        first = first_with.setdefault(look.file_hash, position)
+        if first != position:
+            groups[position] = groups[first]
+    for is_mirrored in (False, True):
+        for start, apart in _bits_apart(looks, looks, is_mirrored=is_mirrored):
+            for column in range(apart.shape[1]):
+                joined = np.union1d(groups[np.isfinite(apart[:, column])], groups[start + column])
+                if len(joined) > 1:
+                    groups[np.isin(groups, joined)] = joined[0]
+    _, numbers = np.unique(groups, return_inverse=True)
+    return [int(number) for number in numbers]
+
+
 def report_twins(twins: Sequence[Twins]) -> Iterator[Finding]:
     """Findings about twins: across splits they make a measurement too good, within one they only cost time."""
     across = [twin for twin in twins if twin.first[0] != twin.second[0]]
@@ -149,6 +171,20 @@ def _agree(record: Record, other: Record) -> bool:
 
 def _nearest_pairs(base: Sequence[Look], other: Sequence[Look], *, is_mirrored: bool) -> Iterator[tuple[int, int, int]]:
     """For each of `other` that is near some of `base`: position of the nearest, its own, and the bits that differ."""
+    for start, apart in _bits_apart(base, other, is_mirrored=is_mirrored):
+        # A camera that does not move makes every pair near: whoever looks at pairs one by one never comes to an end.
+        nearest = apart.argmin(axis=0)
+        for j in np.flatnonzero(np.isfinite(apart.min(axis=0))).tolist():
+            yield int(nearest[j]), start + j, int(apart[nearest[j], j])
+
+
+def _bits_apart(
+    base: Sequence[Look], other: Sequence[Look], *, is_mirrored: bool
+) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """The bits that differ between `base` (rows) and some of `other` (columns), infinite where they are not near.
+
+    Block after block; each comes with the position of its first column.
+    """
     if not base or not other:
         return
     rows, columns = np.stack([look.grey for look in base]), np.stack([look.grey for look in other])
@@ -161,11 +197,8 @@ def _nearest_pairs(base: Sequence[Look], other: Sequence[Look], *, is_mirrored: 
         # Equal signs count 1, different ones -1: a product of matrices counts 256 - 2 x the bits that differ.
         apart = (HASH_SIDE**2 - row_signs @ column_signs[start : start + step].T) / 2
         alike = row_greys @ column_greys[start : start + step].T
-        # A camera that does not move makes every pair near: whoever looks at pairs one by one never comes to an end.
         apart[(apart > NEAR_BITS) | (alike < NEAR_CORRELATION)] = np.inf
-        nearest = apart.argmin(axis=0)
-        for j in np.flatnonzero(np.isfinite(apart.min(axis=0))).tolist():
-            yield int(nearest[j]), start + j, int(apart[nearest[j], j])
+        yield start, apart
 
 
 def _signs(greys: NDArray[np.uint8]) -> FloatArray:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from multibox.data import images
-from multibox.data.box_meaning import COCO, Meaning, corners_of, find_meaning, numbers_as
+from multibox.data.box_meaning import (
+    COCO,
+    FEWEST_BOXES,
+    MOST_THAT_FIT,
+    NEARLY_ALL,
+    Meaning,
+    corners_of,
+    find_meaning,
+    fits,
+    numbers_as,
+)
 from multibox.data.coco_checks import box_fault, fits_turned
-from multibox.data.coco_format import read_plain
+from multibox.data.coco_format import IMAGE_FOLDER, read_plain
 from multibox.data.coco_images import find_file, scale
 from multibox.data.convert import OTHER_MEANING
 from multibox.data.image_files import leads_outside
+from multibox.data.jpeg_header import Size
 from multibox.data.layouts import Split
 from multibox.doctor.duplicates import Twins
 from multibox.doctor.orientation import is_of_the_other_frame
@@ -32,6 +42,10 @@ JPEG_QUALITY = 95
 
 CHANGES = "changes.json"
 """Name of the file with all changes and their reasons."""
+
+
+Frame = Literal["annotated", "actual"]
+"""The size of an image that its boxes were drawn on: that in the file of annotations, or that of the image file."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
     that are missing or cannot be read, annotations of unknown images or categories and with boxes that cannot be
     fixed, and objects that are there twice to the pixel; a training image that is byte for byte one of `val` too.
     Boxes are cut at the border, ids made unique, and photographs that are stored turned saved as their boxes see them.
-    Boxes that all mean something else are read as that, and those of images that were resized later are resized, too.
+    Boxes that all mean something else are read as that, and those of images that were resized later are resized, too;
+    where boxes fit their images as they are, but not as they are annotated, the sizes are corrected instead.
     The original is only read.
 
     Raises:
@@ -91,11 +106,15 @@ def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> li
     annotations_of: dict[Any, list[dict[str, Any]]] = {}
     for annotation in content["annotations"]:
         annotations_of.setdefault(annotation.get("image_id"), []).append(annotation)
+    fits_whom = _what_boxes_fit(content["images"], annotations_of, split.root)
     for image in content["images"]:
         what = f"image {quoted(str(image.get('file_name')))}"
         own = annotations_of.get(image.get("id"), [])
         boxes[image.get("id")] = [annotation.get("bbox") for annotation in own]
-        for note in (_fix_frame(image, boxes[image.get("id")], split.root), _fix_size(image, own, split.root)):
+        for note in (
+            _fix_frame(image, boxes[image.get("id")], split.root),
+            _fix_size(image, own, split.root, fits_whom),
+        ):
             if note is not None:
                 changes.append(Change(name, f"{what} {note[0]}", note[1]))
         fault = _image_fault(image, kept, split.root, leaked)
@@ -113,6 +132,8 @@ def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> li
         reason = next((f"; the first: {change.what}: {change.why}" for change in changes), "")
         raise DataError(f"{split.title or split.annotation_file}: not one object is left to train on{reason}.")
     fixed = {**content, "images": list(kept.values()), "annotations": annotations}
+    if isinstance(content.get("info"), dict):  # the images of the copy are beside it
+        fixed["info"] = {key: value for key, value in content["info"].items() if key != IMAGE_FOLDER}
     (target / name).mkdir(parents=True, exist_ok=True)
     write_atomically(target / f"annotations_{name}.json", json.dumps(fixed, ensure_ascii=False))
     return changes
@@ -223,7 +244,7 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     target.parent.mkdir(parents=True, exist_ok=True)
     header = images.read_header(source)
     if header is None or header.orientation == 1:
-        shutil.copy2(source, target)
+        target.write_bytes(source.read_bytes())  # it may be in a .zip
         return None
     pixels = images.read_image(source, expected_size=(image["width"], image["height"]))
     _, encoded = cv2.imencode(target.suffix or ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -231,8 +252,37 @@ def _copy_image(image: dict[str, Any], root: Path, folder: Path) -> tuple[str, s
     return "saved as its boxes see it", f"EXIF orientation {header.orientation}"
 
 
-def _fix_size(image: dict[str, Any], annotations: Sequence[dict[str, Any]], root: Path) -> tuple[str, str] | None:
-    """Resize the boxes of an image that was resized after it was annotated; what was done, and why, or None."""
+def _what_boxes_fit(
+    entries: Sequence[dict[str, Any]], annotations_of: Mapping[Any, Sequence[dict[str, Any]]], root: Path
+) -> Frame | None:
+    """Of images that are not of their annotated size, which of both sizes their boxes were drawn on; None in doubt.
+
+    Told by all of them: nearly all boxes fit the annotated size, or many do not and nearly all fit the actual one.
+    """
+    boxes: list[list[float]] = []
+    annotated: list[Size] = []
+    actual: list[Size] = []
+    for image in entries:
+        sizes = _sizes(image, root)
+        own = [box for row in annotations_of.get(image.get("id"), ()) if (box := row.get("bbox")) and len(box) == 4]
+        if sizes is not None:
+            boxes += own
+            annotated += [sizes[0]] * len(own)
+            actual += [sizes[1]] * len(own)
+    if not boxes:
+        return "annotated"
+    values = np.array(boxes, dtype=np.float64)
+    fit_annotated, fit_actual = (
+        float(fits(values, np.array(sizes, dtype=np.float64), COCO).mean()) for sizes in (annotated, actual)
+    )
+    if fit_annotated >= NEARLY_ALL:
+        return "annotated"
+    is_enough = len(boxes) >= FEWEST_BOXES
+    return "actual" if is_enough and fit_annotated <= MOST_THAT_FIT and fit_actual >= NEARLY_ALL else None
+
+
+def _sizes(image: dict[str, Any], root: Path) -> tuple[Size, Size] | None:
+    """The annotated and the actual size of an image, if they differ; None if not, or if it cannot be read."""
     name, width, height = image.get("file_name"), image.get("width"), image.get("height")
     if (
         not isinstance(name, str)
@@ -242,15 +292,35 @@ def _fix_size(image: dict[str, Any], annotations: Sequence[dict[str, Any]], root
     ):
         return None
     path, file_size = find_file(root, name)
-    fault = None if file_size is None else images.find_fault(path, expected_size=(width, height))
-    if fault is None or not fault.startswith("measures"):
+    try:
+        actual = images.read_size(path) if file_size is not None else (width, height)
+    except DataError:
         return None
-    actual = images.read_size(path)
+    if actual == (width, height):
+        return None
+    fault = images.find_fault(path, expected_size=(width, height))  # a photograph may be annotated as it is stored
+    return ((width, height), actual) if fault is not None and fault.startswith("measures") else None
+
+
+def _fix_size(
+    image: dict[str, Any], annotations: Sequence[dict[str, Any]], root: Path, fits_whom: Frame | None
+) -> tuple[str, str] | None:
+    """Bring an image that is not of its annotated size and its boxes together; what was done, and why, or None.
+
+    Its boxes are resized, if they were drawn before it was; or its size is corrected, if they fit it as it is.
+    """
+    sizes = _sizes(image, root)
+    if sizes is None:
+        return None
+    (width, height), actual = sizes
     if actual == (height, width) and fits_turned((width, height), [a["bbox"] for a in annotations if a.get("bbox")]):
         image["width"], image["height"] = actual
         return f"measures {actual[0]} x {actual[1]} px", "its width and height had changed places: its boxes fit it so"
+    if fits_whom == "actual":
+        image["width"], image["height"] = actual
+        return f"measures {actual[0]} x {actual[1]} px", f"its boxes fit it so, not {width} x {height} px as annotated"
     factor = scale((width, height), actual)
-    if factor is None:
+    if factor is None or fits_whom is None:
         return None
     for annotation in annotations:
         if isinstance(annotation.get("bbox"), list):

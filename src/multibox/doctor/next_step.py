@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multibox.data.layouts import Format, Split
+from multibox.data.reading import as_item
 from multibox.doctor.run import EXIT_ERRORS, EXIT_WARNINGS, Examination
 
 
@@ -16,14 +17,13 @@ class Named:
     """The data as the user named them.
 
     `source`: the folder, file or .zip, or None where annotation files are named by options. `splits`: their annotation
-    files. `classes`: the option --classes. `is_archive`: whether `source` is unpacked for this look only.
+    files. `classes`: the option --classes.
     """
 
     source: Path | None
     splits: Mapping[str, Sequence[Split]]
     format: Format
     classes: str = ""
-    is_archive: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,9 @@ def next_step(named: Named, examination: Examination, *, has_template: bool) -> 
     if examination.advice is None:
         return NextStep("Next, install what training needs:", shlex.join(["pip", "install", "multibox[train]"]))
     first = "Next, once you have looked at the warnings" if examination.exit_code == EXIT_WARNINGS else "Next"
-    if named.format != "COCO":
-        words = ["multibox", "convert", str(named.source), "--save-to", str(_new_folder(named, "coco"))]
-        return NextStep(f"{first}, write COCO annotations to train on:", shlex.join(words))
-    if named.is_archive:
-        return NextStep(f"{first}, write a folder to train on:", shlex.join(_fix_words(named)))
+    if named.source is not None:
+        words = ["multibox", "train", str(named.source), *(["--classes", named.classes] if named.classes else [])]
+        return NextStep(f"{first}, train:", shlex.join(words))
     template = "" if has_template else examination.advice.template
     return NextStep(f"{first}, train:", shlex.join(train_words(named.splits, template, named.classes)))
 
@@ -67,8 +65,8 @@ def train_words(splits: Mapping[str, Sequence[Split]], template: str, classes: s
     """The words of a command that trains on the splits, with a template unless its name is empty."""
     words = ["multibox", "train", *(["--config", template] if template else [])]
     for name, parts in splits.items():
-        words += [f"--{name}-ann-files", ",".join(_item(part.annotation_file) for part in parts)]
-        words += [f"--{name}-data-roots", ",".join(_item(part.root) for part in parts)]
+        words += [f"--{name}-ann-files", ",".join(as_item(part.annotation_file) for part in parts)]
+        words += [f"--{name}-data-roots", ",".join(as_item(part.root) for part in parts)]
     return [*words, *(["--classes", classes] if classes else [])]
 
 
@@ -92,16 +90,10 @@ def _doctor_words(named: Named) -> list[str]:
     return ["multibox", "doctor", *words[2:]]
 
 
-def _item(path: Path) -> str:
-    """A path as an item of an option whose items are separated by commas."""
-    text = str(path)
-    return '"' + text.replace('"', '""') + '"' if "," in text or text.startswith('"') else text
-
-
 def _new_folder(named: Named, ending: str) -> Path:
     """A folder that is not there yet, beside the set and outside of it."""
     near = named.source or next(iter(named.splits.values()))[0].annotation_file.parent
-    inside = [] if named.is_archive else [part.root for parts in named.splits.values() for part in parts]
+    inside = [part.root for parts in named.splits.values() for part in parts]
     inside += [near] if near.is_dir() else []
     name, parent = _name_and_parent(near)
     while any(_lies_in(parent / f"{name}-{ending}", folder) for folder in inside) and parent.resolve() != Path("/"):

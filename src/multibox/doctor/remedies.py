@@ -18,17 +18,20 @@ REMEDIES = {
     "images-outside-the-data-root": "Move them into the folder of the set, and correct their names in the file.",
     "images-that-cannot-be-read": "Give each image an id and a file name.",
     "images-that-cannot-be-used": "Replace or remove these images; --fix scales boxes and leaves out what is broken.",
+    "images-whose-boxes-fit-them-as-they-are": "Let --fix write the sizes that the images have.",
     "images-with-boxes-of-the-other-frame": "Let --fix save the photographs turned as their boxes see them.",
     "images-with-the-id-of-another": "Give each image an id of its own.",
     "label-files-without-an-image": "Put the images back, or remove the files.",
     "label-lines-that-cannot-be-read": "Correct these lines: class, x and y of the centre, width, height.",
     "annotated-images-that-are-missing": "Put the images back, or take them out of the annotations.",
+    "annotated-images-that-could-be-several": "Give each image a name of its own, or leave in one folder of them.",
     "listed-images-that-are-missing": "Put the images back, or take them out of the list.",
     "missing-images": "Put the images back or correct their names in the file; --fix leaves them out.",
     "objects-that-cannot-be-read": "Draw them again in your labelling tool.",
     "parts-whose-boxes-mean-something-else": "Let --fix write a copy with the boxes as they are meant.",
     "parts-without-any-label-file": "Put the folder of labels where the format has it: labels/ beside images/.",
     "rows-that-cannot-be-read": "Correct these rows of the table.",
+    "tasks-without-an-image": "Remove these tasks from the project, and export it again.",
     # Warnings: training goes on, and its result may disappoint.
     "annotation-files-that-name-another-image": "Look whether the boxes fit the image, and correct the name.",
     "boxes-drawn-twice": "Remove one of each pair; --fix removes those that are equal to the pixel.",
@@ -60,6 +63,7 @@ REMEDIES = {
     # Notes: good to know.
     "exif-shown": "Nothing needs to be done.",
     "grey-images": "Nothing needs to be done, if the detector is to see such images, too.",
+    "images-annotated-several-times": "Remove what does not hold any more in your labelling tool.",
     "images-of-other-sizes": "Nothing needs to be done, if they belong to the set.",
     "images-without-a-label-file": "Label them, or leave them as images without objects if they show none.",
     "images-without-a-row": "Add rows for them if they show objects.",
@@ -68,6 +72,9 @@ REMEDIES = {
     "large-images": "Nothing needs to be done. If reading them is slow, save them smaller.",
     "of-the-set's-images-have-boxes-that-begin-at-pixel-0-or-between-pixels": "Nothing needs to be done.",
     "same-files": "Keep one file of each pair.",
+    "sets-whose-objects-have-no-attribute": "Add an attribute `class` in your labelling tool if there are several.",
+    "tasks-that-were-skipped": "Annotate them if they show objects.",
+    "tasks-without-an-annotation": "Annotate them, or submit them empty if they show no object.",
 }
 """What to do about a finding, by its kind."""
 

@@ -25,15 +25,15 @@ REPORTED_EVERY = 20
 
 @dataclass(frozen=True)
 class Examination:
-    """What a data set holds (`contents` by split), what is wrong with it, and how it suits each input size.
+    """What a data set holds (`contents` by split), what is wrong with it, and how it suits each template.
 
-    `findings` begin with the gravest. `fits` are by input size in pixels; they and `advice` are empty without PyTorch
+    `findings` begin with the gravest. `fits` are by the names of templates; they and `advice` are empty without PyTorch
     and where there is no object. `usable`: the splits without the images that cannot be used.
     """
 
     contents: Mapping[str, Contents]
     findings: tuple[Finding, ...]
-    fits: Mapping[int, TemplateFit]
+    fits: Mapping[str, TemplateFit]
     advice: Advice | None
     twins: tuple[Twins, ...]
     usable: Mapping[str, CocoData] = field(default_factory=dict, repr=False)
@@ -57,11 +57,11 @@ class Listener(Protocol):
     def contents(self, contents: Mapping[str, Contents]) -> None:
         """What each split holds."""
 
-    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
-        """How the data suit each input size, and which template to take."""
+    def fits(self, fits: Mapping[str, TemplateFit], advice: Advice) -> None:
+        """How the data suit each template, and which one to take."""
 
-    def times(self, fits: Mapping[int, TemplateFit]) -> None:
-        """How long a training takes at each input size, roughly."""
+    def times(self, fits: Mapping[str, TemplateFit]) -> None:
+        """How long a training takes at each input size of a family, roughly."""
 
 
 class Silence:
@@ -76,10 +76,10 @@ class Silence:
     def contents(self, contents: Mapping[str, Contents]) -> None:
         """Nothing."""
 
-    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
+    def fits(self, fits: Mapping[str, TemplateFit], advice: Advice) -> None:
         """Nothing."""
 
-    def times(self, fits: Mapping[int, TemplateFit]) -> None:
+    def times(self, fits: Mapping[str, TemplateFit]) -> None:
         """Nothing."""
 
 
@@ -113,6 +113,14 @@ def doctor(
     listener.contents(held)
     fits, advice = _fit(usable, is_timed=is_timed, listener=listener)
     return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins), usable)
+
+
+def find_faults(splits: Mapping[str, CocoData]) -> tuple[Finding, ...]:
+    """What is wrong with the splits of a data set, the gravest first, without what the data mean for a model."""
+    seen = looks.see(splits)
+    usable = {name: split.data for name, split in seen.items() if split.data is not None}
+    twins = duplicates.find_twins({name: split.looks for name, split in seen.items()})
+    return tuple(gravest_first([*_check_annotations(splits, {}), *_check_images(seen, usable, twins)]))
 
 
 def examination_to_plain(examination: Examination) -> dict[str, Any]:
@@ -154,22 +162,22 @@ def _check_images(seen: Mapping[str, Seen], usable: Mapping[str, CocoData], twin
 
 def _fit(
     usable: Mapping[str, CocoData], *, is_timed: bool, listener: Listener
-) -> tuple[dict[int, TemplateFit], Advice | None]:
+) -> tuple[dict[str, TemplateFit], Advice | None]:
     """How the training images suit each template, and which to take; with rough times of a training if `is_timed`."""
     train = usable.get("train", next(iter(usable.values()), None))
     if train is None or not sum(train.objects_per_class) or find_spec("torch") is None:
         return {}, None
-    templates = {template.input.size: template for template in checks.shipped_templates()}
+    templates = {template.name: template for template in checks.shipped_templates()}
     listener.doing("Fitting anchors")
     fits = fit_templates(train, templates.values())
     advice = advise(fits)
     listener.fits(fits, advice)
     if is_timed:
-        size = next(size for size, template in templates.items() if template.name == advice.template)
-        listener.doing(f"Timing {size} px")
-        speed = measure_speed(train, templates[size])
+        chosen = templates[advice.template]
+        listener.doing(f"Timing {chosen.name}")
+        speed = measure_speed(train, chosen)
         num_val_images = len(usable["val"].records) if "val" in usable else 0
-        fits = with_times(fits, templates, speed, size, num_images=len(train.records), num_val_images=num_val_images)
+        fits = with_times(fits, templates, speed, chosen, num_images=len(train.records), num_val_images=num_val_images)
         listener.times(fits)
     return fits, advice
 

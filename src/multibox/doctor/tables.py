@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents
 from multibox.doctor.model_fit import SMALL_PX, Advice, TemplateFit
-from multibox.wording import NO_VALUE, counted, listed
+from multibox.wording import NO_VALUE, cell, counted, listed, visible
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -24,7 +23,8 @@ NUM_EXAMPLES = 3
 SIDES = "Side: object size (square root of its area) in percent of the image's: 10th, 50th and 90th percentile."
 FITS = (
     "Share of the training objects smaller than 8, 16 and 32 px at each input size; share that some anchor matches, "
-    "with the template's anchors and with fitted ones; the class that fitted anchors match least."
+    "with the SSD template's anchors and with fitted ones; the class that fitted anchors match least. No cell: share "
+    "whose centre is in the finest cell of another object."
 )
 NOTHING_WRONG = "Nothing is wrong."
 
@@ -53,22 +53,26 @@ class ConsoleDisplay:
         if doctor_tables:
             self._console.print(Group(Text(), *doctor_tables, Text(SIDES, style="dim")))
 
-    def fits(self, fits: Mapping[int, TemplateFit], advice: Advice) -> None:
-        """A table of all input sizes, and the advice."""
+    def fits(self, fits: Mapping[str, TemplateFit], advice: Advice) -> None:
+        """A table of all templates, and the advice."""
         self._console.print(Group(Text(), _fit_table(list(fits.values())), Text(FITS, style="dim")))
-        self._console.print(Group(Text(), Text(f"Take {advice.template}: {advice.reason}.")))
+        self._console.print(Group(Text(), Text(visible(f"Take {advice.template}: {advice.reason}."))))
 
-    def times(self, fits: Mapping[int, TemplateFit]) -> None:
+    def times(self, fits: Mapping[str, TemplateFit]) -> None:
         """The rough times of a training, in a sentence."""
         self._console.print(Group(Text(), Text(times_sentence(fits))))
 
 
-def times_sentence(fits: Mapping[int, TemplateFit]) -> str:
+def times_sentence(fits: Mapping[str, TemplateFit]) -> str:
     """How long all epochs take here, roughly: as measured at one size, and by the number of pixels at the others."""
     measured = next(fit for fit in fits.values() if fit.is_measured)
-    others = [f"{_minutes(fit)} at {fit.input_size} px" for fit in fits.values() if not fit.is_measured]
+    others = [
+        f"{_minutes(fit)} at {fit.input_size} px"
+        for fit in fits.values()
+        if not fit.is_measured and fit.minutes is not None
+    ]
     return (
-        f"Training takes about {_minutes(measured)} here at {measured.input_size} px, all epochs and validations "
+        f"Training {measured.template} takes about {_minutes(measured)} here, all epochs and validations "
         f"included ({measured.images_per_second:.1f} images per second over a few steps), and by the number of pixels "
         f"{listed(others)}. Both are rough."
     )
@@ -93,7 +97,7 @@ def _contents_table(split: str, contents: Contents) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in contents.classes:
         sides = (NO_VALUE,) * 3 if row.sides is None else tuple(f"{value:.1f}" for value in row.sides)
-        table.add_row(escape(row.name), str(row.num_objects), str(row.num_images), *sides)
+        table.add_row(cell(row.name), str(row.num_objects), str(row.num_images), *sides)
     return table
 
 
@@ -101,30 +105,29 @@ def _finding_lines(findings: Sequence[Finding]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for finding in findings:
         line = Text(f"{finding.severity:8}", style=STYLES[finding.severity])
-        line.append(f"{finding.split + ': ' if finding.split else ''}{finding.text}", style="default")
+        line.append(visible(f"{finding.split + ': ' if finding.split else ''}{finding.text}"), style="default")
         lines.append(line)
-        lines += [Text(f"{INDENT}{example}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
+        lines += [Text(f"{INDENT}{visible(example)}", style="dim") for example in finding.examples[:NUM_EXAMPLES]]
         num_others = len(finding.examples) - NUM_EXAMPLES
         if num_others > 0:
             lines.append(Text(f"{INDENT}and {num_others} more", style="dim"))
-        lines.append(Text(f"{INDENT}-> {finding.remedy}"))
+        lines.append(Text(f"{INDENT}-> {visible(finding.remedy)}"))
     return lines
 
 
 def _fit_table(fits: Sequence[TemplateFit]) -> Table:
     table = Table(title="What it means for a model", title_justify="left", title_style="bold")
-    table.add_column("input", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for limit in SMALL_PX:
         table.add_column(f"< {limit} px", justify="right", no_wrap=True)
-    for name in ("given", "fitted", "worst class"):
+    for name in ("no cell", "given", "fitted", "worst class"):
         table.add_column(name, justify="right", overflow="fold")
     for fit in fits:
         row = [
-            str(fit.input_size),
-            *(f"{share:.1%}" for share in fit.small),
-            f"{fit.recall_given:.1%}",
-            f"{fit.recall_fitted:.1%}",
-            f"{escape(fit.worst_class)} {fit.worst_recall:.1%}",
+            f"{fit.family} {fit.input_size}",
+            *(f"{share:.1%}" for share in (*fit.small, fit.without_own_cell)),
+            *(NO_VALUE if share is None else f"{share:.1%}" for share in (fit.recall_given, fit.recall_fitted)),
+            NO_VALUE if fit.worst_recall is None else f"{cell(fit.worst_class or '')} {fit.worst_recall:.1%}",
         ]
         table.add_row(*row)
     return table

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from multibox import __version__, machine
+from multibox.wording import cell
 
 Precision = Literal["f32", "default"]
 
@@ -124,7 +124,7 @@ def _files(result: SpeedResult) -> Table:
         table.add_column(name, justify="right" if name in {"#", "MB", "input"} else "left", overflow="fold")
     for number, row in enumerate(result.rows, start=1):
         facts = (f"{row.size_mb:.1f}", f"{row.input_size} px", row.device, row.precision_hint, row.computes_in)
-        table.add_row(str(number), escape(short_name(row.file, [other.file for other in result.rows])), *facts)
+        table.add_row(str(number), cell(short_name(row.file, [other.file for other in result.rows])), *facts)
     return table
 
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from multibox.model.detector import Detector
 from multibox.model.quantized import INPUT_QUANTIZER, QuantizedConv2d, Quantizer
-from multibox.model.ssd import SSD
 
 ChannelOrder = Literal["BGR", "RGB"]
 
 
-def take_raw_images(folded: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
+def take_raw_images(folded: Detector, *, channel_order: ChannelOrder, input_maximum: int) -> Detector:
     """A copy of a folded network, quantised or not, that takes images 0..`input_maximum` in this channel order.
 
     The first convolution has no offset to its input, so dividing by 255 and swapping channels move into its weights:
@@ -23,25 +23,25 @@ def take_raw_images(folded: SSD, *, channel_order: ChannelOrder, input_maximum: 
     return _with_input(folded, channel_order, 1 / input_maximum)
 
 
-def take_scaled_images(raw: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
+def take_scaled_images(raw: Detector, *, channel_order: ChannelOrder, input_maximum: int) -> Detector:
     """A copy of what `take_raw_images` gave that takes RGB images in 0..1 again."""
     return _with_input(raw, channel_order, input_maximum)
 
 
-def round_to_half(folded: SSD, *, channel_order: ChannelOrder, input_maximum: int) -> SSD:
+def round_to_half(folded: Detector, *, channel_order: ChannelOrder, input_maximum: int) -> Detector:
     """A copy of a folded network, RGB in 0..1, with the weights that a half precision file with this input holds."""
     stored = take_raw_images(folded, channel_order=channel_order, input_maximum=input_maximum)
     return take_scaled_images(stored.half().float(), channel_order=channel_order, input_maximum=input_maximum)
 
 
-def name_of_first_convolution(network: SSD) -> str:
+def name_of_first_convolution(network: Detector) -> str:
     """The name of the module that reads the image."""
     first = _first_convolution(network)
     (name,) = (name for name, module in network.named_modules() if module is first)
     return str(name)
 
 
-def _with_input(network: SSD, channel_order: ChannelOrder, factor: float) -> SSD:
+def _with_input(network: Detector, channel_order: ChannelOrder, factor: float) -> Detector:
     changed = copy.deepcopy(network)
     first = _first_convolution(changed)
     weight = first.weight.detach().double() * factor
@@ -60,7 +60,7 @@ def _multiply_step(quantizer: Quantizer, factor: float) -> None:
     quantizer.step = (quantizer.step.double() * factor).float()
 
 
-def _first_convolution(network: SSD) -> nn.Conv2d:
+def _first_convolution(network: Detector) -> nn.Conv2d:
     """The convolution that reads the image; the network is run, because modules need not stand in the order of data."""
     image = torch.zeros(1, 3, 64, 64)
     readers: list[nn.Conv2d] = []

@@ -1,6 +1,6 @@
 """The network as an ONNX model of standard operators: layer by layer from PyTorch, and one of two ends.
 
-`raw`           deltas and class probabilities of all anchors
+`raw`           deltas and scores of all anchors
 `boxes_labels`  decoded, class-wise non-maximum suppression, padded to a fixed number
 
 The layers are written here and not by `torch.onnx`: they are of few kinds, and this way takes a tenth of a second
@@ -27,8 +27,11 @@ from multibox.boxes import MAX_LOG_RATIO
 from multibox.errors import DependencyError
 from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
+from multibox.model.detector import Detector
+from multibox.model.layers import flatten_level
 from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
-from multibox.model.ssd import flatten_level
+from multibox.model.ssd import SSD
+from multibox.model.yolox import YOLOX
 from multibox.runtime import contract as metadata
 from multibox.runtime.contract import ExportInfo
 from multibox.structures import RawOutput
@@ -46,7 +49,7 @@ Input = str | float | Sequence[float] | NDArray[Any]
 """Input of a node: the name of a value, or a constant."""
 
 
-def build_onnx_model(folded: nn.Module, info: ExportInfo) -> Any:
+def build_onnx_model(folded: Detector, info: ExportInfo) -> Any:
     """The `onnx.ModelProto` of a folded network, quantised or not, in the form that `info` says, which it carries.
 
     Its input is RGB divided by 255. Equal weights and `info` give equal bytes.
@@ -62,7 +65,7 @@ def build_onnx_model(folded: nn.Module, info: ExportInfo) -> Any:
     graph = _Graph()
     deltas, logits = _Layers(folded, graph).run("image")
     graph.rename(deltas, "deltas")
-    graph.add("Softmax", logits, axis=-1, name="scores")
+    SCORES[type(folded)](graph, logits)
     append = {"raw": _raw, "boxes_labels": _boxes_labels}[info.form]
     outputs, contract = append(graph, info)
     side = info.input_size
@@ -197,8 +200,8 @@ def _quantized_convolution(graph: _Graph, name: str, layer: QuantizedConv2d, x: 
 
 def _quantizer(graph: _Graph, name: str, layer: Quantizer, x: str) -> str:
     assert (layer.low, layer.high) in {(0, 255), (-128, 127)}, f"{name}: integers {layer.low}..{layer.high}"
-    step = (layer.step if len(layer.step) > 1 else layer.step[0]).cpu().numpy()
-    zero = np.zeros(step.shape, dtype=np.int8 if layer.low else np.uint8)
+    step, zero = ((values if len(values) > 1 else values[0]).cpu().numpy() for values in (layer.step, layer.zero))
+    zero = zero.astype(np.int8 if layer.low else np.uint8)
     axis = {"axis": layer.axis} if step.ndim else {}
     integers = graph.add("QuantizeLinear", x, step, zero, name=f"{name}.quantized", **axis)
     return graph.add("DequantizeLinear", integers, step, zero, name=name, **axis)
@@ -226,6 +229,26 @@ def _flatten_level(graph: _Graph, level: str, last: int) -> str:
     return graph.add("Reshape", graph.add("Transpose", level, perm=[0, 2, 3, 1]), [0, -1, last])
 
 
+def _upsample(graph: _Graph, name: str, layer: nn.Upsample, x: str) -> str:
+    assert layer.mode == "nearest" and layer.size is None, f"{name}: no ONNX is known here for {layer}"
+    return graph.add(
+        "Resize",
+        x,
+        "",
+        np.array([1, 1, layer.scale_factor, layer.scale_factor], dtype=np.float32),
+        name=name,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def _max_pool(graph: _Graph, name: str, layer: nn.MaxPool2d, x: str) -> str:
+    side, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    assert isinstance(side, int) and isinstance(stride, int) and isinstance(padding, int), f"{name}: {layer}"
+    return graph.add("MaxPool", x, name=name, kernel_shape=[side] * 2, strides=[stride] * 2, pads=[padding] * 4)
+
+
 LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _convolution,
     DepthwiseConv2d: _convolution,
@@ -233,6 +256,9 @@ LAYERS: dict[type[nn.Module], Callable[..., str]] = {
     Quantizer: _quantizer,
     nn.ReLU: lambda graph, name, _, x: graph.add("Relu", x, name=name),
     nn.ReLU6: lambda graph, name, _, x: graph.add("Clip", x, 0.0, 6.0, name=name),
+    nn.SiLU: lambda graph, name, _, x: graph.add("Mul", x, graph.add("Sigmoid", x), name=name),
+    nn.MaxPool2d: _max_pool,
+    nn.Upsample: _upsample,
     nn.Identity: lambda graph, name, _, x: x,
 }
 
@@ -244,12 +270,26 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
+def _class_times_objectness(graph: _Graph, logits: str) -> str:
+    probabilities = graph.add("Sigmoid", logits)
+    of_classes = graph.add("Slice", probabilities, [0], [-1], [2])
+    objectness = graph.add("Slice", probabilities, [-1], [np.iinfo(np.int64).max], [2])
+    products = graph.add("Mul", of_classes, objectness)
+    return graph.add("Concat", products, graph.add("Sub", 1.0, objectness), axis=2, name="scores")
+
+
+SCORES: dict[type[nn.Module], Callable[[_Graph, str], str]] = {
+    SSD: lambda graph, logits: graph.add("Softmax", logits, axis=-1, name="scores"),
+    YOLOX: _class_times_objectness,
+}
+
+
 def _raw(graph: _Graph, info: ExportInfo) -> tuple[dict[str, tuple[int, ...]], str]:
     num_anchors = len(_anchors(info))
     return (
         {"deltas": (num_anchors, 4), "scores": (num_anchors, len(info.classes) + 1)},
-        "Of each anchor in the metadata, `deltas` are (dx, dy, dw, dh) and `scores` the probability of each class and, "
-        "last, of background.",
+        "Of each anchor in the metadata, `deltas` are (dx, dy, dw, dh) and `scores` the score of each class and, last, "
+        "that of no object.",
     )
 
 
@@ -317,4 +357,4 @@ def _suppress(graph: _Graph, candidates: str, scores: str, per_class: int, info:
 
 
 def _anchors(info: ExportInfo) -> NDArray[np.float32]:
-    return make_anchors(info.anchors_px, info.strides, info.input_size)
+    return make_anchors(info.anchors_px, info.strides, info.input_size, offset=info.anchor_offset)

@@ -1,6 +1,6 @@
 """The network as an OpenVINO model: the convolutions from PyTorch, and one of three ends appended as OpenVINO nodes.
 
-`raw`               deltas and class probabilities of all anchors
+`raw`               deltas and scores of all anchors
 `boxes_labels`      decoded, class-wise non-maximum suppression, padded to a fixed number
 `detection_output`  PriorBoxClustered and DetectionOutput, as Open Model Zoo's SSDs have them
 
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.export.input_layer import take_raw_images
+from multibox.model.detector import Detector
 from multibox.model.quantized import activate_all
-from multibox.model.ssd import SSD
 from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo
 
 NAME = "multibox"
 
 
-def build_openvino_model(folded: SSD, info: ExportInfo) -> Any:
+def build_openvino_model(folded: Detector, info: ExportInfo) -> Any:
     """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
 
     The model carries `info` in its `rt_info`.
@@ -34,8 +34,8 @@ def build_openvino_model(folded: SSD, info: ExportInfo) -> Any:
     return finish(convert_network(folded, info), info)
 
 
-def convert_network(folded: SSD, info: ExportInfo) -> Any:
-    """The network as an `openvino.Model` without an end: deltas (N, A, 4) and probabilities (N, A, K + 1).
+def convert_network(folded: Detector, info: ExportInfo) -> Any:
+    """The network as an `openvino.Model` without an end: deltas (N, A, 4) and scores (N, A, K + 1).
 
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
     whoever profiles a file, and for `compress.nncf.read`.
@@ -51,7 +51,7 @@ def convert_network(folded: SSD, info: ExportInfo) -> Any:
     with warnings.catch_warnings():
         # What the two libraries find deprecated in each other is nothing that a user could mend.
         warnings.simplefilter("ignore")
-        program = torch.export.export(_WithProbabilities(network).eval(), (example,), dynamic_shapes=dynamic)
+        program = torch.export.export(_WithScores(network).eval(), (example,), dynamic_shapes=dynamic)
         # OpenVINO would do this itself, and its nodes would have the names of a program that nobody else sees.
         program = program.run_decompositions()
         converted = openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
@@ -77,17 +77,17 @@ def finish(converted: Any, info: ExportInfo) -> Any:
     return model
 
 
-class _WithProbabilities(nn.Module):
-    """A network that gives class probabilities instead of logits."""
+class _WithScores(nn.Module):
+    """A network that gives scores instead of logits."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Detector) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) to deltas (N, A, 4) and probabilities (N, A, K + 1)."""
+        """(N, 3, S, S) to deltas (N, A, 4) and scores (N, A, K + 1)."""
         raw = self.network(image)
-        return raw.deltas, raw.logits.softmax(dim=-1)
+        return raw.deltas, self.network.scores(raw.logits)
 
 
 def _name_by_module(converted: Any, program: torch.export.ExportedProgram) -> None:
@@ -194,11 +194,14 @@ def _anchors(info: ExportInfo) -> Any:
             "height": np.array([height for _, height in sizes], dtype=np.float32),
             "clip": False,
             "step": float(stride),
+            # The operator takes 0 as well, but this function does not.
             "offset": 0.5,
             "variance": np.array([centre, centre, size, size], dtype=np.float32),
         }
         cells, image = (ops.constant(np.array([number, number], dtype=np.int64)) for number in (side // stride, side))
-        levels.append(ops.unsqueeze(ops.prior_box_clustered(cells, image, attributes), [0]))
+        level = ops.prior_box_clustered(cells, image, attributes)
+        level.set_attribute("offset", info.anchor_offset)
+        levels.append(ops.unsqueeze(level, [0]))
     return ops.concat(levels, 2)
 
 

@@ -32,7 +32,7 @@ from multibox.structures import DEFAULT_THRESHOLD, Detections, Image
 from multibox.wording import counted
 
 if TYPE_CHECKING:
-    from multibox.model.ssd import SSD
+    from multibox.model.detector import Detector
 
 CANDIDATE_SLACK = 0.01
 """Distance below the score threshold down to which candidates are kept; more than the tolerance of a score."""
@@ -187,7 +187,7 @@ def collect(
                 progress(len(batch))
 
 
-def reference_runtimes(name: str, model: SSD, template: Template, classes: Sequence[str]) -> dict[str, Runtime]:
+def reference_runtimes(name: str, model: Detector, template: Template, classes: Sequence[str]) -> dict[str, Runtime]:
     """The two runtimes that a reference of this name needs, by their keys for `collect`.
 
     One gives its detections; the other its candidates: all that are above the threshold or just below it, those that

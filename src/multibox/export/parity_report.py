@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import rich.box
-from rich.markup import escape
 from rich.table import Table
 
 from multibox.errors import OptionError
@@ -17,7 +16,7 @@ from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, ParityRow
 from multibox.files import write_atomically
 from multibox.machine import provenance
 from multibox.structures import DEFAULT_THRESHOLD
-from multibox.wording import NO_VALUE, percent
+from multibox.wording import NO_VALUE, cell, percent, visible
 
 COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB", "ms", "")
 NUM_TEXT_COLUMNS = 2
@@ -45,7 +44,7 @@ def parity_table(parity: Parity, *, width: int = 100) -> Table:
         # A second row of a file, in other arithmetic, is told by its precision. A name may hold what rich would read
         # as markup.
         is_file = row.form.reference is not None and row.form.size_bytes is not None
-        cells[COLUMNS[0]] = escape(row.form.file if is_file else row.form.name)
+        cells[COLUMNS[0]] = cell(row.form.file if is_file else row.form.name)
         cells[COLUMNS[1]] = SHORT.get(row.form.precision, row.form.precision.split()[0])
         result.add_row(*(cells[name] for name in columns), style=style)
     return result
@@ -71,13 +70,13 @@ def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
         "",
         "| " + " | ".join((COLUMNS[0], "file", *COLUMNS[1:])) + " |",
         "|---|---|---|" + "---:|" * (len(COLUMNS) - NUM_TEXT_COLUMNS - 1) + "---|",
-        *("| " + " | ".join(_escaped(cell) for cell in _with_file(row)) + " |" for row in parity.rows),
+        *("| " + " | ".join(_escaped(text) for text in _with_file(row)) + " |" for row in parity.rows),
         "",
         *_explanations(parity),
         "",
         *_made_by(),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def write_report(
@@ -192,5 +191,5 @@ def _made_by() -> list[str]:
     ]
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

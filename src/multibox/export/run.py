@@ -24,9 +24,8 @@ from multibox.export.timing import median_ms
 from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model.complexity import complexity_gflops, size_mp
-from multibox.model.detector import strides_of
+from multibox.model.detector import Detector, strides_of
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.openvino_graph import write_graph
 from multibox.overwriting import Output, has_inside, is_export_json, is_export_page, is_onnx, is_openvino_xml
 from multibox.runtime.contract import ExportInfo, Form, Origin
@@ -94,10 +93,12 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing. `removed` are files of earlier exports of another checkpoint.
+    detection is worth showing, `infos` what each file says of itself. `removed` are files of earlier exports of another
+    checkpoint.
     """
 
     paths: tuple[Path, ...]
+    infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
     removed: tuple[Path, ...] = ()
@@ -119,12 +120,10 @@ def export(
     many images that was.
 
     Raises:
-        OptionError: a file cannot be written, half precision is asked for where weights are in 8 bits, or the model is
-            of a family that cannot be exported yet.
+        OptionError: a file cannot be written, or half precision is asked for where weights are in 8 bits.
         DependencyError: ONNX is asked for and its packages are not installed.
         DataError: an image cannot be read.
     """
-    config.require_ssd(checkpoint.template, purpose="exported")
     checkpoint = with_threshold(checkpoint, data)
     with unfinished_folder(output) as folder:
         files = write_files(checkpoint, source, folder, request)
@@ -134,7 +133,7 @@ def export(
             folder, compared, checkpoint=source.name, images=_described(data), threshold=threshold
         )
         paths, removed = _publish(files, folder, is_rejected=not compared.passed)
-    return Export(paths, compared, threshold, removed)
+    return Export(paths, tuple(file.info for file in files), compared, threshold, removed)
 
 
 def outputs_of_export(output: Path, request: Request) -> list[Output]:
@@ -178,7 +177,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
             f"--precision {request.precision}: the checkpoint is compressed, its weights are in 8 bits. "
             "Leave --precision out."
         )
-    network = fold(_network(checkpoint))
+    network = fold(checkpoint.build())
     describe = _Description(checkpoint, source)
     files = []
     forms = _names(request)
@@ -198,13 +197,6 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
             _write(path, onnx_model.build_onnx_model(network, info).SerializeToString(deterministic=True))
             files.append(ExportedFile(name, path, info))
     return tuple(files)
-
-
-def _network(checkpoint: Checkpoint) -> SSD:
-    """The network of a checkpoint that can be exported."""
-    network = checkpoint.build()
-    assert isinstance(network, SSD), "only SSDs are exported"
-    return network
 
 
 def with_threshold(checkpoint: Checkpoint, data: CocoData | None) -> Checkpoint:
@@ -234,7 +226,7 @@ def prove(
     """
     template, classes = checkpoint.template, checkpoint.classes
     forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
-    runtimes = dict(parity.reference_runtimes(CHECKPOINT, _network(checkpoint), template, classes))
+    runtimes = dict(parity.reference_runtimes(CHECKPOINT, checkpoint.build(), template, classes))
     for precision, rounded in _rounded_networks(checkpoint, files).items():
         name = f"{CHECKPOINT}, weights in {precision}"
         runtimes |= parity.reference_runtimes(name, rounded, template, classes)
@@ -278,12 +270,12 @@ def _int8_tolerance(input_size: int) -> Tolerance:
     return Tolerance(INT8_BOX_SHARE * input_size, INT8_SCORE, INT8_AP_POINTS, only_ap=True)
 
 
-def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, SSD]:
+def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> dict[str, Detector]:
     """The checkpoint's network with the weights that half precision files hold, if there are such."""
     infos = [file.info for file in files if file.info.precision == "FP16"]
     if not infos:
         return {}
-    folded = fold(_network(checkpoint))
+    folded = fold(checkpoint.build())
     rounded = round_to_half(folded, channel_order=infos[0].channel_order, input_maximum=infos[0].input_maximum)
     return {"FP16": rounded}
 
@@ -350,6 +342,7 @@ class _Description:
             "anchors_px": template.model.anchors_px,
             "strides": tuple(strides_of(network)),
             "box_variances": template.model.box_variances,
+            "anchor_offset": template.model.anchor_offset,
             "origin": Origin(
                 checkpoint=source.resolve().name,
                 sha256=sha256(source),

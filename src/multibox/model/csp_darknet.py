@@ -84,6 +84,20 @@ class Focus(nn.Module):
         return y
 
 
+def merge_pixels(weight: Tensor) -> Tensor:
+    """Weights (O, 4 C, k, k) for the cells that `Focus` makes, as weights (O, C, 2 k, 2 k) for the image itself."""
+    out_channels, channels, side, _ = weight.shape
+    by_pixel = weight.reshape(out_channels, 2, 2, channels // 4, side, side)  # O, x, y, C, row, column
+    return by_pixel.permute(0, 3, 4, 2, 5, 1).reshape(out_channels, channels // 4, 2 * side, 2 * side)
+
+
+def split_pixels(weight: Tensor) -> Tensor:
+    """Weights (O, 4 C, k, k) of which `merge_pixels` makes these, (O, C, 2 k, 2 k)."""
+    out_channels, channels, side, _ = weight.shape
+    by_place = weight.reshape(out_channels, channels, side // 2, 2, side // 2, 2)  # O, C, row, y, column, x
+    return by_place.permute(0, 5, 3, 1, 2, 4).reshape(out_channels, 4 * channels, side // 2, side // 2)
+
+
 class PyramidPooling(nn.Module):
     """Maxima over windows of several sizes, between two 1x1 convolutions: each cell sees most of the image.
 

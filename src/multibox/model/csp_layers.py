@@ -33,7 +33,8 @@ class ConvSiLU(nn.Module):
         else:
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, eps=EPS, momentum=MOMENTUM)
-        self.activ = nn.SiLU(inplace=True)
+        # Not in place: its gradient needs the input, of which PyTorch would keep a copy.
+        self.activ = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""

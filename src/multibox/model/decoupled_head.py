@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multibox.model.csp_layers import ConvSiLU, SeparableConv
+from multibox.model.layers import flatten_level
 from multibox.structures import RawOutput
 
 HIDDEN = 64
@@ -35,8 +36,9 @@ class DecoupledHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> RawOutput:
         """Feature maps (B, C_i, H_i, W_i) to deltas (B, A, 4) and logits (B, A, num_classes + 1)."""
         outputs = [level(x) for level, x in zip(self.levels, features, strict=True)]
-        deltas, logits = (torch.cat([_rows(output[i]) for output in outputs], dim=1) for i in range(2))
-        return RawOutput(deltas, logits)
+        deltas = [flatten_level(of_boxes, 4) for of_boxes, _ in outputs]
+        logits = [flatten_level(of_classes, self.num_outputs) for _, of_classes in outputs]
+        return RawOutput(torch.cat(deltas, dim=1), torch.cat(logits, dim=1))
 
 
 class Level(nn.Module):
@@ -63,8 +65,3 @@ class Level(nn.Module):
 
 def _tower() -> nn.Sequential:
     return nn.Sequential(SeparableConv(HIDDEN, HIDDEN), SeparableConv(HIDDEN, HIDDEN))
-
-
-def _rows(level: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H * W, C)."""
-    return level.flatten(2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Building blocks of the backbone, named as the published snapshots name them."""
+"""Building blocks: those of the SSD's backbone, named as in the published snapshots, and what both heads do."""
 
 from __future__ import annotations
 
@@ -51,3 +51,8 @@ class InvertedResidual(nn.Module):
         """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         y: Tensor = self.conv3(self.conv2(self.conv1(x)))
         return x + y if self.has_residual else y
+
+
+def flatten_level(level: Tensor, last: int) -> Tensor:
+    """The `last` values of each of the N anchors of a cell as a row: (B, N * last, H, W) to (B, H * W * N, last)."""
+    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, last)

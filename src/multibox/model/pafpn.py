@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multibox.model.csp_layers import ConvSiLU, CSPBlock, SeparableConv
@@ -22,8 +21,10 @@ class PAFPN(nn.Module):
         fine, middle, coarse = channels
         assert (middle, coarse) == (2 * fine, 4 * fine), f"channels {channels} do not double"
         self.reduce_coarse = ConvSiLU(coarse, middle)
+        self.enlarge_coarse = nn.Upsample(scale_factor=2, mode="nearest")
         self.down_middle = _block(2 * middle, middle)
         self.reduce_middle = ConvSiLU(middle, fine)
+        self.enlarge_middle = nn.Upsample(scale_factor=2, mode="nearest")
         self.down_fine = _block(2 * fine, fine)
         self.shrink_fine = SeparableConv(fine, fine, stride=2)
         self.up_middle = _block(2 * fine, middle)
@@ -34,8 +35,8 @@ class PAFPN(nn.Module):
         """[(B, C, H, W), (B, 2 C, H / 2, W / 2), (B, 4 C, H / 4, W / 4)] to three maps of the same shapes."""
         fine, middle, coarse = features
         from_coarse = self.reduce_coarse(coarse)
-        from_middle = self.reduce_middle(self.down_middle(torch.cat([_enlarge(from_coarse), middle], dim=1)))
-        fine = self.down_fine(torch.cat([_enlarge(from_middle), fine], dim=1))
+        from_middle = self.reduce_middle(self.down_middle(torch.cat([self.enlarge_coarse(from_coarse), middle], dim=1)))
+        fine = self.down_fine(torch.cat([self.enlarge_middle(from_middle), fine], dim=1))
         middle = self.up_middle(torch.cat([self.shrink_fine(fine), from_middle], dim=1))
         coarse = self.up_coarse(torch.cat([self.shrink_middle(middle), from_coarse], dim=1))
         return [fine, middle, coarse]
@@ -43,7 +44,3 @@ class PAFPN(nn.Module):
 
 def _block(in_channels: int, out_channels: int) -> CSPBlock:
     return CSPBlock(in_channels, out_channels, num_bottlenecks=1, has_residual=False)
-
-
-def _enlarge(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from multibox.model.ssd import SSD
+from multibox.model.detector import Detector
 
 Place = Literal["input", "output", "weight", "summand"]
 """Value of a module that is rounded: its input, its output, its weights, or a summand.
@@ -35,14 +35,16 @@ RANGES = ((-128, 127), (0, 255), (-127, 127))
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values become integers: value / `step`, rounded, cut to `low`..`high`.
+    """How values become integers: value / `step`, rounded, `zero` added, cut to `low`..`high`.
 
-    `step` is (1,) for all values, or (C,) for each channel: of outputs in a weight, else of the value itself.
+    `step` is (1,) for all values, or (C,) for each channel: of outputs in a weight, else of the value itself. `zero`,
+    int32 of the same shape, has the integers that stand for 0; None means that it is 0 itself.
     """
 
     step: Tensor
     low: int
     high: int
+    zero: Tensor | None = None
 
 
 Quantization = Mapping[tuple[str, Place], Scale]
@@ -63,7 +65,8 @@ class Quantizer(nn.Module):
         self.low, self.high, self.axis, self.is_active = scale.low, scale.high, axis, is_active
         # Not among the weights: the names of a state dict stay those of the network, and scales are kept beside it.
         self.register_buffer("step", scale.step.clone(), persistent=False)
-        self.register_buffer("zero", torch.zeros_like(scale.step, dtype=torch.int32), persistent=False)
+        zero = torch.zeros_like(scale.step, dtype=torch.int32) if scale.zero is None else scale.zero.clone()
+        self.register_buffer("zero", zero, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
         """Rounded values, in the shape of `values`."""
@@ -104,7 +107,7 @@ class QuantizedConv2d(nn.Conv2d):
         return y
 
 
-def apply(folded: SSD, quantization: Quantization) -> SSD:
+def apply(folded: Detector, quantization: Quantization) -> Detector:
     """A copy of a folded network that computes in 8 bits (simulated in floating point), and can be trained on so.
 
     Raises:
@@ -133,7 +136,7 @@ def apply(folded: SSD, quantization: Quantization) -> SSD:
     return network
 
 
-def activate_all(network: SSD) -> None:
+def activate_all(network: Detector) -> None:
     """Round summands too, in place, as an exported file does."""
     for module in network.modules():
         if isinstance(module, Quantizer):
@@ -146,11 +149,8 @@ def is_quantized(network: nn.Module) -> bool:
 
 
 def scales_to_plain(quantization: Quantization) -> dict[str, Any]:
-    """Plain values and tensors, for a checkpoint."""
-    return {
-        f"{name}:{place}": {"step": scale.step.detach().cpu().clone(), "low": scale.low, "high": scale.high}
-        for (name, place), scale in quantization.items()
-    }
+    """Plain values and tensors, for a checkpoint; a zero that is 0 is left out."""
+    return {f"{name}:{place}": _plain(scale) for (name, place), scale in quantization.items()}
 
 
 def scales_from_plain(plain: Any) -> Quantization:
@@ -170,13 +170,23 @@ def scales_from_plain(plain: Any) -> Quantization:
     return scales
 
 
+def _plain(scale: Scale) -> dict[str, Any]:
+    plain = {"step": scale.step.detach().cpu().clone(), "low": scale.low, "high": scale.high}
+    return plain if scale.zero is None else {**plain, "zero": scale.zero.detach().cpu().clone()}
+
+
 def _scale(key: str, value: Any) -> Scale:
-    if not isinstance(value, Mapping) or set(value) != {"step", "low", "high"}:
+    if not isinstance(value, Mapping) or set(value) - {"zero"} != {"step", "low", "high"}:
         raise ValueError(f"`{key}` is no scale")
     step = value["step"]
     is_scale = isinstance(step, Tensor) and step.ndim == 1 and len(step) > 0 and step.dtype == torch.float32
     if not is_scale or not bool((step.isfinite() & (step > 0)).all()) or (value["low"], value["high"]) not in RANGES:
         raise ValueError(f"`{key}` is no scale")
+    zero = value.get("zero")
+    if zero is not None:
+        is_zero = isinstance(zero, Tensor) and zero.shape == step.shape and zero.dtype == torch.int32
+        if not is_zero or not bool(((zero >= value["low"]) & (zero <= value["high"])).all()):
+            raise ValueError(f"`{key}` is no scale")
     return Scale(**value)
 
 
@@ -185,7 +195,7 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def _module(network: SSD, name: str) -> nn.Module:
+def _module(network: Detector, name: str) -> nn.Module:
     try:
         return network.get_submodule(name)
     except AttributeError as error:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from multibox.config import Template
 from multibox.errors import TemplateError
+from multibox.model.layers import flatten_level
 from multibox.model.mobilenet_v2 import MobileNetV2
 from multibox.structures import RawOutput
 
@@ -102,11 +103,6 @@ def build_ssd(template: Template, *, num_classes: int) -> SSD:
     backbone = BACKBONES[template.model.backbone]()
     num_anchors = [len(sizes) for sizes in template.model.anchors_px]
     return SSD(backbone, num_anchors=num_anchors, num_classes=num_classes)
-
-
-def flatten_level(level: Tensor, last: int) -> Tensor:
-    """The `last` values of each of the N anchors of a cell as a row: (B, N * last, H, W) to (B, H * W * N, last)."""
-    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, last)
 
 
 def strides(model: SSD) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 from multibox import __version__
 from multibox.drawing import colour
 from multibox.report.sentences import interval
-from multibox.wording import percent
+from multibox.wording import percent, visible
 
 FOLDER = Path(__file__).parent / "assets"
 
@@ -29,6 +29,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else _shown(value),
     )
     environment.globals |= {"percent": percent, "interval": interval, "colour": css_colour}
     script = (FOLDER / "script.js").read_text(encoding="utf-8")
@@ -48,14 +49,23 @@ def svg(drawing: str) -> Any:
     """A drawing of `plots`, which escapes the texts in it, for a template."""
     from markupsafe import Markup
 
-    return Markup(drawing)
+    return Markup(_shown(drawing))
 
 
 def as_json(value: Any) -> Any:
     """Plain values for a script element: no text in them can end it."""
     from markupsafe import Markup
 
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(json.dumps(_shown(value), separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _shown(value: Any) -> Any:
+    """A value in whose texts letters are shown that change the order of others, or are none; lines stay lines."""
+    if isinstance(value, str):
+        return "\n".join(map(visible, value.split("\n")))
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def css_colour(label: int) -> str:

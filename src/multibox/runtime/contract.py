@@ -44,7 +44,8 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     `form`: what the outputs are, see docs/deploy.md. Label i is `classes[i]`; background, where scores include it, is
     last. The input is planar, `channel_order`, `input_size` pixels square, with values from 0 to `input_maximum` (255:
     an image as it is; 1: divided by 255). `batch`: images per call, 0 where any number goes. `anchors_px`: (width,
-    height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell.
+    height) of the anchors of each level in pixels of the network input, `strides` the pixels per cell, and
+    `anchor_offset` where in its cell an anchor has its centre: 0.5 is the middle, 0 the top left corner.
     `suggested_threshold` is the score from which a detection is worth showing, `min_score` the one below which the file
     leaves it out; in files they are called `threshold` and `score_threshold`. `size_mp` and `complexity_gflops` are
     those of the network, see `multibox.model.complexity`.
@@ -65,6 +66,8 @@ class ExportInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False)
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
     strides: tuple[int, ...]
     box_variances: tuple[float, float]
+    # Files of before there were two families do not say it.
+    anchor_offset: float = 0.5
     origin: Origin
     versions: dict[str, str | None]
     template: dict[str, Any]
@@ -111,6 +114,8 @@ def _contradiction(info: ExportInfo) -> str:
         return "it allows an impossible number of detections"
     if len(info.strides) != len(info.anchors_px) or not all(0 < stride <= info.input_size for stride in info.strides):
         return "its strides do not go with its anchors"
+    if not 0 <= info.anchor_offset <= 1:
+        return "its anchors are not in their cells"
     sides = [side for level in info.anchors_px for size in level for side in size]
     if not all(map(_is_measure, [*sides, *info.box_variances])):
         return "an anchor or a variance is no positive number"

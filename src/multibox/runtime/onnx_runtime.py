@@ -66,7 +66,7 @@ class OnnxRuntime(CheckedRuntime):
         """Detections of each image, as many at a time as the file takes."""
         return [detections for chunk in _chunks(images, self._chunk) for detections in self._detect(chunk)]
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """Detections of each image, in order, while the next images are being taken from `images`."""
         waiting: deque[Future[list[Detections]]] = deque()
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="multibox-onnx")

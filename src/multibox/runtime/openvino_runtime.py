@@ -86,11 +86,11 @@ class OpenVINORuntime(CheckedRuntime):
         return PRECISIONS.get(name, name)
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
-        """Detections of each image. A single one has all cores for itself; several run side by side, as by `stream`."""
-        return list(self._run(self._for_one, images) if len(images) == 1 else self.stream(images))
+        """Detections of each image. A single one has all cores for itself; several run side by side."""
+        return list(self._run(self._for_one, images) if len(images) == 1 else self.detect_stream(images))
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """See `Runtime`. Images are taken one by one; a few are under way before the first result comes out."""
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each image, in order. A few are under way before the first result comes out."""
         with self._lock:
             if self._for_many is None:
                 self._for_many = self._compile("THROUGHPUT")

@@ -45,7 +45,7 @@ def read_detection_output(rows: Array, *, batch: int) -> list[Detections]:
 
 
 def read_raw(deltas: FloatArray, scores: FloatArray, info: ExportInfo) -> list[Detections]:
-    """Detections of B images from deltas (B, A, 4) and scores (B, A, K + 1) after softmax, background last.
+    """Detections of B images from deltas (B, A, 4) and scores (B, A, K + 1), of which the last is of no class.
 
     Anchors and thresholds are those of the file's description.
     """
@@ -55,13 +55,13 @@ def read_raw(deltas: FloatArray, scores: FloatArray, info: ExportInfo) -> list[D
         max_per_class=info.max_per_class,
         max_detections=info.max_detections,
     )
-    anchors = _anchors(info.anchors_px, info.strides, info.input_size)
+    anchors = _anchors(info.anchors_px, info.strides, info.input_size, info.anchor_offset)
     return select(deltas, scores, anchors, variances=info.box_variances, config=config)
 
 
 @functools.lru_cache(maxsize=8)
-def _anchors(anchors_px: LevelSizes, strides: tuple[int, ...], input_size: int) -> FloatArray:
-    return make_anchors(anchors_px, strides, input_size)
+def _anchors(anchors_px: LevelSizes, strides: tuple[int, ...], input_size: int, offset: float) -> FloatArray:
+    return make_anchors(anchors_px, strides, input_size, offset=offset)
 
 
 def _best_first(boxes: Array, scores: Array, labels: Array) -> Detections:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from multibox.errors import OptionError
 from multibox.runtime import tiling
 from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image, IntArray
@@ -40,10 +41,10 @@ class TilingRuntime(CheckedRuntime):
 
     def detect_all(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image; the tiles of all of them run side by side."""
-        return list(self.stream(images))
+        return list(self.detect_stream(images))
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """See `Runtime`. The tiles of one image follow those of another without a pause."""
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each image, in order. The tiles of one image follow those of another without a pause."""
         plans: deque[tuple[IntArray, int, int]] = deque()
 
         def pieces() -> Iterator[Image]:
@@ -66,3 +67,20 @@ class TilingRuntime(CheckedRuntime):
                 input_size=self.input_size,
                 iou_threshold=IOU_THRESHOLD,
             )
+
+
+def with_tiles(runtime: Runtime, tile: int | Literal["auto"] | None, overlap: float | None) -> Runtime:
+    """The runtime, looking at tiles of `tile` pixels if that is given.
+
+    Raises:
+        OptionError: there is an overlap of no tiles.
+    """
+    if tile is None:
+        if overlap is not None:
+            raise OptionError("--tile-overlap has no effect without --tile, which is the side of a tile or auto.")
+        return runtime
+    return TilingRuntime(
+        runtime,
+        tile_px=None if tile == "auto" else tile,
+        overlap=DEFAULT_OVERLAP if overlap is None else overlap,
+    )

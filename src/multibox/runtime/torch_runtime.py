@@ -53,8 +53,8 @@ class TorchRuntime(CheckedRuntime):
         """
         return self._detect([resize(image, self.input_size) for image in images]) if len(images) else []
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """See `Runtime`."""
+    def detect_stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """Detections of each image, in order, a batch at a time."""
         iterator = iter(images)
         while squares := [resize(image, self.input_size) for image in islice(iterator, STREAM_BATCH)]:
             yield from self._detect(squares)

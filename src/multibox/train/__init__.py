@@ -1,7 +1,14 @@
-"""From data and starting weights to a checkpoint."""
+"""From data and starting weights to a checkpoint.
+
+The room can be called: `multibox.train("my_photos", minutes=15)` is the first step of the way in Python, see
+`runs.journey` and docs/decisions/0017. `multibox.train.train` is what trains a template on data that are read.
+"""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,3 +24,22 @@ def __getattr__(name: str) -> Any:
     from multibox.train.run import train
 
     return train
+
+
+class CallableRoom(ModuleType):
+    """The module `multibox.train`, which is a function as well: both have been promised this name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Train a detector on labelled images, see `runs.journey.train_run`."""
+        # By its name: the rooms above this one are none of its business but for this door.
+        return import_module("multibox.runs.journey").train_run(*arguments, **options)
+
+    @property
+    def __signature__(self) -> Any:
+        """What help and editors show."""
+        from inspect import signature
+
+        return signature(import_module("multibox.runs.journey").train_run)
+
+
+sys.modules[__name__].__class__ = CallableRoom

@@ -26,8 +26,11 @@ def brief_training(
     val_data: CocoData | None = None,
     seed: int = 0,
     device: str = "auto",
+    minutes: float | None = None,
 ) -> Iterator[TrainingResult]:
     """One epoch of at least so many steps, with its own warm-up and decay; its files are there within.
+
+    With `minutes`, it has as many steps as fit into these, if that is fewer.
 
     Raises:
         KeyboardInterrupt: a signal came.
@@ -37,7 +40,18 @@ def brief_training(
     )
     few = data.evenly(steps * template.hyper_parameters.basic.batch_size)
     with unfinished_folder(Path(tempfile.gettempdir())) as folder:
-        result = train(short, few, folder, display=_Silent(), val_data=val_data, start=start, seed=seed, device=device)
+        result = train(
+            short,
+            few,
+            folder,
+            display=_Silent(),
+            val_data=val_data,
+            start=start,
+            seed=seed,
+            device=device,
+            time_budget_minutes=minutes,
+            is_limited=True,
+        )
         if result.is_interrupted:
             raise KeyboardInterrupt
         yield result

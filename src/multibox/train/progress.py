@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from multibox.config import MosaicConfig
 from multibox.train.pace import Pace
@@ -12,6 +14,18 @@ from multibox.train.pace import Pace
 PATIENCE_SHARE = 0.4
 """Share of a run that must pass without a better AP before it stops early: the falling learning rate of its end
 deserves a chance."""
+
+BRIEF_STEPS = 300
+"""Number of steps below which a training says little about data or model: the starting weights have hardly moved."""
+
+TOO_BRIEF = (
+    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
+    "about your data; train longer (--minutes) first."
+)
+"""What is said first wherever advice is given about such a run."""
+
+LAST_SHARE, RISING = 0.2, 0.03
+"""A run was still rising if AP grew by this much within this last share of its steps."""
 
 
 @dataclass
@@ -82,3 +96,15 @@ def has_lost_patience(
     is_long = idle_epochs * steps_per_epoch >= PATIENCE_SHARE * num_steps
     # An AP of 0 is no plateau but a start: rare or small objects take a while to be found at all.
     return bool(counters.best_ap) and is_long and idle_epochs >= patience_epochs
+
+
+def is_too_brief(epochs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run ended before it showed what the data are good for; by the lines of its metrics.jsonl."""
+    if not epochs:
+        return True
+    num_steps = epochs[-1]["step"]
+    if num_steps < BRIEF_STEPS:
+        return True
+    measured = [(line["step"], line["ap"]) for line in epochs if line.get("ap") is not None]
+    before = [ap for step, ap in measured if step <= (1 - LAST_SHARE) * num_steps]
+    return bool(before) and measured[-1][1] - max(before) >= RISING

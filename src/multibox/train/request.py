@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.data.reading import DataFiles, read_data
-from multibox.errors import DataError, OptionError
+from multibox.errors import DataError, DependencyError, OptionError
 from multibox.files import make_folder
 from multibox.train.distributed import is_launched, is_main_process, is_restarted, run_id
 from multibox.train.folder import BOARD, check_folder
@@ -22,6 +24,9 @@ from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
+
+LogTo = Literal["tensorboard", "mlflow"]
+"""Whom a run tells of its epochs, beside its own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class TrainingRequest:
     base_learning_rate: float | None = None
     classes: tuple[str, ...] = ()
     tensorboard_dir: Path | None = None
+    log_to: LogTo | None = None
     seed: int = 0
     device: str = "auto"
     time_budget_minutes: float | None = None
@@ -62,13 +68,18 @@ def prepare_training(
     `check` is called with the data of each split ("train", "val") before anything slow begins.
 
     Raises:
+        DependencyError: a folder for TensorBoard is named and TensorBoard is not installed.
         DataError: the data cannot be read, or have nothing to learn from.
         CheckpointError: weights that are named cannot be read or are of another network.
         OptionError: the options contradict each other, or a folder cannot be written to.
+        DependencyError: a library that the options need is not installed.
         TrainingError: see `run.train`.
     """
+    if request.log_to == "mlflow" and importlib.util.find_spec("mlflow") is None:
+        raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
+    tensorboard_dir = _tensorboard_dir(request, say)
     resume_from = _restarted_from(request.output, say) or request.resume_from
     named = named_start(request.load_weights, resume_from, request.template, request.work_directory)
     if named.remark:
@@ -107,9 +118,24 @@ def prepare_training(
         device=request.device,
         time_budget_minutes=request.time_budget_minutes,
         started_at=started_at,
-        tensorboard_dir=request.tensorboard_dir or (request.output / BOARD if template.tensorboard else None),
+        tensorboard_dir=tensorboard_dir,
+        has_mlflow=request.log_to == "mlflow",
         command=request.command,
     )
+
+
+def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
+    """The folder for TensorBoard: the one that is named, or the usual one if option or template want it."""
+    is_wanted = request.template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
+    if request.tensorboard_dir is None and not is_wanted:
+        return None
+    if importlib.util.find_spec("tensorboard") is not None:
+        return request.tensorboard_dir or request.output / BOARD
+    words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
+    if request.tensorboard_dir is not None or request.log_to == "tensorboard":
+        raise DependencyError(words)
+    say(f"No records for TensorBoard: {words}")
+    return None
 
 
 def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
@@ -121,7 +147,7 @@ def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
     if saved.training is None or saved.meta.get("launch") != run_id():
         return ""
     if is_main_process():
-        say(f"A process failed, and torchrun started anew: going on from {latest}.")
+        say(f"A process failed, and torchrun started again: resuming from {latest}.")
     return str(latest)
 
 
@@ -149,8 +175,7 @@ def _train_data(
         keep_images_without_objects=template.train.keep_images_without_objects,
     )
     if not sum(data.objects_per_class):
-        files = request.train_files.annotations
-        raise DataError(f"{files}: there is no object of {', '.join(data.classes)} to learn from.")
+        raise DataError(f"{request.train_files.name}: there is no object of {', '.join(data.classes)} to learn from.")
     return data
 
 

@@ -25,6 +25,7 @@ from multibox.model.detector import Detector
 from multibox.train.devices import connect, num_readers, processes_here
 from multibox.train.distributed import Processes, run_id
 from multibox.train.folder import LATEST, list_skipped, run_folder
+from multibox.train.loggers import Logger, MlflowLogger, TensorBoardLogger, as_params
 from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
 from multibox.train.pace import Pace
 from multibox.train.progress import Counters, RunLength
@@ -68,8 +69,10 @@ def train(
     seed: int = 0,
     device: str = "auto",
     time_budget_minutes: float | None = None,
+    is_limited: bool = False,
     started_at: float | None = None,
     tensorboard_dir: Path | None = None,
+    has_mlflow: bool = False,
     command: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingResult:
@@ -83,7 +86,9 @@ def train(
     already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
     whose model (anchors included) and seed replace those given; it was read from the file `resumed_from`. With
     `time_budget_minutes`, counted from `started_at` (a time of `clock`, in seconds), the number of epochs follows from
-    the time instead.
+    the time instead; with `is_limited`, it is that of the template at most.
+
+    Epochs go to TensorBoard where `tensorboard_dir` is given, and to MLflow with `has_mlflow`, see `loggers`.
 
     An earlier run in `output` moves to a folder `earlier-NUMBER` there, see `folder.run_folder`.
 
@@ -135,12 +140,14 @@ def train(
             meta=meta,
             pace=_pace(val_data, deadline=deadline, began_at=started_at, clock=clock),
             start_share=template.train.refine.start_share if refine else 0.0,
+            is_limited=is_limited,
             name_of_rate="--base-learning-rate",
             resume=resume,
             judges_start=resume is None
             and start is not None
             and bool(set(start.classes or ()) & {*train_data.classes}),
             tensorboard_dir=tensorboard_dir,
+            has_mlflow=has_mlflow,
         )
         return fit(run)
 
@@ -245,6 +252,7 @@ def assemble(
     is_limited: bool = False,
     judges_start: bool = False,
     tensorboard_dir: Path | None = None,
+    has_mlflow: bool = False,
     quantization: Mapping[str, Any] | None = None,
 ) -> TrainingRun:
     """A run that is ready for its first step, from a model that has its starting weights; its records are begun."""
@@ -273,9 +281,25 @@ def assemble(
     log = None
     if processes.is_main:
         folder.begin()
-        log = RunLog(output, tensorboard_dir, first_epoch=counters.epoch + 1)
+        loggers: list[Logger] = []
+        if tensorboard_dir is not None:
+            loggers.append(TensorBoardLogger(tensorboard_dir, first_epoch=counters.epoch + 1))
+        if has_mlflow:
+            loggers.append(MlflowLogger(run=str(meta["run"]), name=output.resolve().name, say=display.line))
+        for logger in loggers:
+            logger.begin(as_params({"template": config.to_plain(template), **_logged_facts(meta)}))
+        log = RunLog(output, loggers, first_epoch=counters.epoch + 1)
     length = RunLength(pace, epoch_steps=basic.epochs * loader.steps_per_epoch, is_limited=is_limited)
     return TrainingRun(learner, loader, counters, length, folder, validator, display, log, judges_start, pace.clock)
+
+
+def _logged_facts(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What loggers are told of a run beside its template: lists of files are in run.json."""
+    facts = {key: meta[key] for key in ("command", "seed", "start", "multibox_version", "machine") if key in meta}
+    for key in ("train_data", "val_data"):
+        data = meta.get(key) or {}
+        facts |= {f"{key}.{name}": data[name] for name in ("images", "objects", "fingerprint") if name in data}
+    return facts
 
 
 def _resumed(counters: Counters, resume: Checkpoint, meta: Mapping[str, Any]) -> str:
@@ -353,11 +377,8 @@ def _record(
 def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> Dataset:
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
-    say(
-        f"{counted(len(data.records), 'training image')}, {counted(len(all_boxes(data)), 'object')} of "
-        f"{counted(len(data.classes), 'class', 'classes')}; "
-        f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory."
-    )
+    objects = f"{counted(len(all_boxes(data)), 'object')} of {counted(len(data.classes), 'class', 'classes')}"
+    say(f"{counted(len(data.records), 'training image')}, {objects}.")
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )

@@ -1,11 +1,11 @@
-"""The record of a run: one line of JSON per epoch and TensorBoard."""
+"""The record of a run: checkpoints, and one line of JSON per epoch, which loggers get as well."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,11 +18,13 @@ from torch import Tensor
 
 from multibox import config
 from multibox.config import Count, CountOrZero, Fraction
+from multibox.data.coco import CocoData
 from multibox.errors import CheckpointError, OptionError, TrainingError
 from multibox.evaluate import record, thresholds
+from multibox.evaluate.run import Evaluation
 from multibox.files import check_regular, write_atomically
 from multibox.model.folding import unfold
-from multibox.model.ssd import SSD
+from multibox.train.loggers import Logger, glance_at
 from multibox.train.progress import Counters
 from multibox.train.step import Learner
 from multibox.train.validation import Validation, Validator
@@ -105,11 +107,7 @@ class RunFolder:
     def _weights(self) -> dict[str, Tensor]:
         """The averaged weights, under the names that every checkpoint has."""
         model = self.learner.average.model
-        if self.quantization is None:
-            weights = model.state_dict()
-        else:
-            assert isinstance(model, SSD), "only SSDs are compressed"
-            weights = unfold(model, self.learner.template)
+        weights = model.state_dict() if self.quantization is None else unfold(model, self.learner.template)
         return {key: value.cpu() for key, value in weights.items()}
 
     def _checkpoint(
@@ -249,21 +247,21 @@ def restore(learner: Learner, resume: Checkpoint, *, steps_per_epoch: int) -> Co
     return replace(counters, step_in_epoch=step_in_epoch, step=counters.epoch * steps_per_epoch + step_in_epoch)
 
 
+LOGGED_FILES = ("best.pth", "template.yaml", "run.json", "metrics.jsonl", record.NAME)
+"""What loggers that keep files get of a run when it ends."""
+
+
 class RunLog:
-    """Appends scalars of each epoch to `metrics.jsonl` and, where a folder is given, to TensorBoard.
+    """Appends scalars of each epoch to `metrics.jsonl`, and tells the loggers of them.
 
     `first_epoch`: lines of this epoch and later ones, left by a run that was killed after its last checkpoint, go.
     """
 
-    def __init__(self, output: Path, tensorboard_dir: Path | None, *, first_epoch: int) -> None:
+    def __init__(self, output: Path, loggers: Sequence[Logger] = (), *, first_epoch: int) -> None:
         self._path = output / "metrics.jsonl"
         kept = _lines_before(self._path, first_epoch) if first_epoch > 1 else []
         write_atomically(self._path, "".join(kept))
-        self._writer: Any = None
-        if tensorboard_dir is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(tensorboard_dir), purge_step=first_epoch)
+        self._loggers = tuple(loggers)
 
     def write(self, epoch: int, scalars: dict[str, float | int | None]) -> None:
         """One epoch; a value that does not exist is None.
@@ -271,22 +269,31 @@ class RunLog:
         Raises:
             TrainingError: there is no room for it.
         """
+        known = {name: float(value) for name, value in scalars.items() if value is not None}
         with _saying_where(self._path.with_name("latest.pth")):
-            self._write(epoch, scalars)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"epoch": epoch, **scalars}) + "\n")
+            for logger in self._loggers:
+                logger.write(epoch, known)
 
-    def _write(self, epoch: int, scalars: dict[str, float | int | None]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": epoch, **scalars}) + "\n")
-        if self._writer is not None:
-            for name, value in scalars.items():
-                if value is not None:
-                    self._writer.add_scalar(name, value, epoch)
-            self._writer.flush()
+    def show(self, epoch: int, evaluation: Evaluation, data: CocoData) -> None:
+        """What a validation looks like, for the loggers.
+
+        Raises:
+            TrainingError: there is no room for it.
+        """
+        if not self._loggers:
+            return
+        glance = glance_at(evaluation, data)
+        with _saying_where(self._path.with_name("latest.pth")):
+            for logger in self._loggers:
+                logger.show(epoch, glance)
 
     def close(self) -> None:
         """Finish writing."""
-        if self._writer is not None:
-            self._writer.close()
+        files = [self._path.with_name(name) for name in LOGGED_FILES]
+        for logger in self._loggers:
+            logger.end([file for file in files if file.is_file()])
 
 
 def _lines_before(path: Path, epoch: int) -> list[str]:

@@ -30,7 +30,6 @@ from multibox.files import check_regular, write_atomically
 from multibox.model import detector, quantized
 from multibox.model.detector import Detector
 from multibox.model.folding import fold
-from multibox.model.ssd import SSD
 from multibox.plain_yaml import is_unicode
 from multibox.weights.checked import check_weights
 from multibox.weights.coco_classes import COCO_CLASSES
@@ -58,7 +57,6 @@ class Checkpoint:
         model = self.build_float()
         if self.quantization is None:
             return model
-        assert isinstance(model, SSD), "only SSDs are compressed"
         return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
 
     def build_float(self) -> Detector:

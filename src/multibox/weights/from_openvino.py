@@ -1,4 +1,4 @@
-"""Starting weights from elsewhere: an OpenVINO SSD of this family becomes a state dict of our own network.
+"""Starting weights from elsewhere: an OpenVINO SSD becomes a state dict of our own network.
 
 Exported networks have their batch normalisation folded away; `multibox.train.batch_norm` prepares them for
 training. Our own checkpoints are in `multibox.weights.checkpoint`.
@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multibox.openvino_graph import read_graph
-from multibox.weights.graph_reader import GraphReader, compile_outputs, key_of
+from multibox.weights.graph_reader import key_of
+from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, name_of_node
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from multibox.model.layers import ConvBlock
     from multibox.model.ssd import SSD
-
-# Nodes that leave the values of a trained network as they are: quantisation only rounds what comes from its training.
-ROUNDING = ("FakeQuantize", "Convert")
-RESHAPING = (*ROUNDING, "Reshape", "Squeeze", "Unsqueeze")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,7 @@ class ImportedWeights:
     0..1, whatever those of the file are. `anchors_px`: for each level the (width, height) of its anchors in pixels of
     the network input. `background_index` and the last four are as the file has them: the class that its own outputs
     call background, and how it turns scores into detections (`top_k` per class, -1 for all; `keep_top_k` per image).
+    `classes`: their names, if the file has them, as ours do.
     """
 
     state_dict: dict[str, Tensor]
@@ -49,6 +46,7 @@ class ImportedWeights:
     nms_threshold: float
     top_k: int
     keep_top_k: int
+    classes: tuple[str, ...] | None = None
 
 
 def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
@@ -77,7 +75,7 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
     model = _matching_model(num_anchors, num_classes=num_outputs - 1)
     features = walk.head(model, level_deltas, level_logits)
     image = walk.backbone(model, features)
-    input_size = walk.input_layer(image)
+    input_size = walk.input_layer(image, first="backbone.features.init_block.conv")
     walk.move_background_to_the_end(num_anchors, num_outputs, background)
     sides = [side for level in anchors_px for size in level for side in size]
     walk.check(all(0 < side < np.inf for side in [*sides, *box_variances]), "sizes of anchors above 0", "others")
@@ -94,39 +92,14 @@ def read_ir(path: str | os.PathLike[str]) -> ImportedWeights:
         nms_threshold=_short(attributes["nms_threshold"]),
         top_k=int(attributes["top_k"]),
         keep_top_k=int(attributes["keep_top_k"][0]),
+        classes=walk.classes(num_outputs - 1),
     )
 
 
-class _Walk(GraphReader):
-    """Goes through a graph against the flow of data, checks each node against our network, and collects the weights."""
+class _Walk(GraphWalk):
+    """The way from the outputs of an SSD to the image."""
 
-    def expect(self, output: Any, *kinds: str, skip: tuple[str, ...] = ROUNDING) -> Any:
-        """The node that an output comes from, behind nodes of the kinds to `skip`."""
-        node = _behind(output, skip).get_node()
-        self.check(node.get_type_name() in kinds, " or ".join(kinds), _describe(node))
-        return node
-
-    def detection_output(self) -> tuple[Any, dict[str, Any]]:
-        nodes = [node for node in self.graph.get_ordered_ops() if node.get_type_name() == "DetectionOutput"]
-        self.check(len(nodes) == 1, "one DetectionOutput", f"{len(nodes)}")
-        attributes = nodes[0].get_attributes()
-        for key, value in {
-            "share_location": True,
-            "variance_encoded_in_target": False,
-            "code_type": "caffe.PriorBoxParameter.CENTER_SIZE",
-            "normalized": True,
-        }.items():
-            self.check(attributes[key] == value, f"a DetectionOutput with {key} {value}", str(attributes[key]))
-        return nodes[0], attributes
-
-    def levels(self, output: Any) -> list[Any]:
-        """What each level of one kind of prediction comes from, channels not yet moved to the end."""
-        flattened = self.expect(output, "Concat", skip=RESHAPING).input_values()
-        transposes = [self.expect(level, "Transpose", skip=RESHAPING) for level in flattened]
-        for transpose in transposes:
-            order = self.constants.get(key_of(transpose.input_value(1)))
-            self.check(order is not None and order.tolist() == [0, 2, 3, 1], "NHWC predictions", f"axes {order}")
-        return [transpose.input_value(0) for transpose in transposes]
+    what = "a 2-level MobileNetV2 SSD"
 
     def num_outputs(self, softmax: Any) -> int:
         shape = softmax.input_value(0).get_partial_shape()
@@ -158,7 +131,7 @@ class _Walk(GraphReader):
             for level, output in enumerate(outputs):
                 name = f"bbox_head.{kind}.{level}"
                 features.append(self.branch(name, model.get_submodule(name), output))
-        keys = [key_of(_behind(feature, ROUNDING)) for feature in features]
+        keys = [key_of(behind(feature, ROUNDING)) for feature in features]
         self.check(keys[:2] == keys[2:], "deltas and logits of a level from one feature map", "two")
         return features[:2]
 
@@ -188,7 +161,7 @@ class _Walk(GraphReader):
             if name.split(".")[2] != stage:
                 stage = name.split(".")[2]
                 tap = taps.get(stage, x)
-                is_chained = x is None or key_of(_behind(x, ROUNDING)) == key_of(_behind(tap, ROUNDING))
+                is_chained = x is None or key_of(behind(x, ROUNDING)) == key_of(behind(tap, ROUNDING))
                 self.check(is_chained, f"the head to read the end of {stage}", "another layer")
                 x = tap
             x = self.block(name, module, x) if isinstance(module, ConvBlock) else self.unit(name, module, x)
@@ -203,8 +176,8 @@ class _Walk(GraphReader):
         branch = first if self.leads_to(first, second, num_convolutions=3) else second
         shortcut = second if branch is first else first
         x = self.chain(name, unit, branch)
-        is_around = key_of(_behind(x, ROUNDING)) == key_of(_behind(shortcut, ROUNDING))
-        self.check(is_around, f"an addition around {name}", _describe(shortcut.get_node()))
+        is_around = key_of(behind(x, ROUNDING)) == key_of(behind(shortcut, ROUNDING))
+        self.check(is_around, f"an addition around {name}", name_of_node(shortcut.get_node()))
         return x
 
     def chain(self, name: str, unit: Any, output: Any) -> Any:
@@ -226,91 +199,6 @@ class _Walk(GraphReader):
         self.shift(f"{name}.bn", block.bn, shift)
         return x
 
-    def convolution(
-        self, name: str, ours: nn.Conv2d, output: Any
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
-        """Weight and shift of a convolution with all scales and shifts behind it, and what it reads."""
-        scale, shift, output = self.scale_and_shift(output, ours.out_channels)
-        node = self.expect(output, "GroupConvolution" if ours.groups > 1 else "Convolution")
-        weight = self.constants.get(key_of(node.input_value(1)))
-        self.check(weight is not None, f"constant weights in {_describe(node)}", "computed ones")
-        assert weight is not None
-        shape = tuple(ours.weight.shape)
-        is_like_ours = weight.size == np.prod(shape) and weight.shape[-3:] == shape[-3:]
-        self.check(is_like_ours, f"weights {list(shape)} for {name}", f"{list(weight.shape)} in {_describe(node)}")
-        attributes = node.get_attributes()
-        for key, value in {
-            "strides": ours.stride,
-            "pads_begin": ours.padding,
-            "pads_end": ours.padding,
-            "dilations": ours.dilation,
-        }.items():
-            self.check(tuple(attributes[key]) == value, f"{key} {list(value)} for {name}", f"{list(attributes[key])}")
-        folded = weight.astype(np.float64).reshape(shape) * scale.reshape(-1, 1, 1, 1)
-        return folded, shift, node.input_value(0)
-
-    def scale_and_shift(self, output: Any, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
-        """What constants do to the channels on the way from a convolution to `output`: x * scale + shift."""
-        scale, shift = np.ones(channels), np.zeros(channels)
-        while True:
-            output = _behind(output, ROUNDING)
-            step = self.constant_step(output.get_node(), channels)
-            if step is None:
-                return scale, shift, output
-            factor, summand, output = step
-            shift = shift + scale * summand
-            scale = scale * factor
-
-    def leads_to(self, output: Any, goal: Any, *, num_convolutions: int) -> bool:
-        """Whether, going back, the data that a convolution reads is `goal`, that many convolutions before `output`."""
-        while num_convolutions:
-            node = output.get_node()
-            data = [value for value in node.input_values() if key_of(value) not in self.constants]
-            if len(data) != 1:
-                return False
-            output = data[0]
-            num_convolutions -= node.get_type_name() in ("Convolution", "GroupConvolution")
-        return key_of(_behind(output, ROUNDING)) == key_of(_behind(goal, ROUNDING))
-
-    def input_layer(self, output: Any) -> int:
-        """Make the first convolution read RGB in 0..1 instead of the file's image; the side of that image."""
-        output = _behind(output, ("FakeQuantize",))
-        parameters = self.graph.get_parameters()
-        self.check(len(parameters) == 1, "one input", f"{len(parameters)}")
-        shape = parameters[0].get_partial_shape()
-        is_square = len(shape) == 4 and all(shape[axis].is_static for axis in (1, 2, 3)) and shape[2] == shape[3]
-        self.check(is_square and shape[1].get_length() == 3, "an input [1,3,S,S]", str(shape))
-        side = int(shape[3].get_length())
-        matrix = self.colour_matrix(output, parameters[0], side)
-        # The file's image is raw BGR: 255 times ours, channels in opposite order.
-        name = "backbone.features.init_block.conv.weight"
-        self.arrays[name] = np.einsum("oihw,ij->ojhw", self.arrays[name], matrix * 255)[:, ::-1]
-        return side
-
-    def colour_matrix(self, output: Any, parameter: Any, side: int) -> NDArray[np.float64]:
-        """The matrix (3, 3) by which the graph changes the colour of each pixel before the first convolution.
-
-        It is measured, not read: however scales and swapped channels are written, each is a matrix.
-        """
-        run = compile_outputs([output], [parameter])
-        dtype = parameter.get_element_type().to_dtype()
-        colours = np.zeros((4, 3, side, side))
-        colours[[1, 2, 3], [0, 1, 2]] = 255
-        black, *primaries = [run(colour[None].astype(dtype))[0][0] for colour in colours]
-        is_image = black.shape == (3, side, side)
-        self.check(is_image, "the image to keep its shape before the first convolution", f"{black.shape}")
-        matrix = np.stack([primary[:, 0, 0].astype(np.float64) for primary in primaries], axis=1) / 255
-        image = np.random.default_rng(0).integers(0, 256, (3, side, side))
-        expected = np.einsum("ij,jhw->ihw", matrix, image)
-        # A constant added to colours cannot move into the convolution: its padding would have to be that constant.
-        is_linear = np.allclose(
-            run(image[None].astype(dtype))[0][0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
-        )
-        self.check(
-            is_linear and not black.any(), "only scaled or swapped channels before the first convolution", "more"
-        )
-        return matrix
-
     def move_background_to_the_end(self, num_anchors: list[int], num_outputs: int, background: int) -> None:
         order = [index for index in range(num_outputs) if index != background] + [background]
         for level, count in enumerate(num_anchors):
@@ -319,32 +207,11 @@ class _Walk(GraphReader):
                 rows = self.arrays[name].reshape(count, num_outputs, -1)[:, order]
                 self.arrays[name] = rows.reshape(self.arrays[name].shape)
 
-    def complete(self, model: SSD) -> dict[str, Tensor]:
-        """All entries of our network's state dict, in its order; what no export holds is as in a fresh one."""
-        import torch
-
-        fresh = model.state_dict()
-        for name, array in self.arrays.items():
-            assert tuple(fresh[name].shape) == array.shape, name
-            fresh[name] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-        return dict(fresh)
-
 
 def _matching_model(num_anchors: Sequence[int], *, num_classes: int) -> SSD:
     from multibox.model.ssd import BACKBONES, SSD
 
     return SSD(BACKBONES["mobilenet_v2"](), num_anchors=num_anchors, num_classes=num_classes)
-
-
-def _behind(output: Any, kinds: tuple[str, ...]) -> Any:
-    """The output itself, or the first one before it that is not made by a node of these kinds."""
-    while output.get_node().get_type_name() in kinds:
-        output = output.get_node().input_value(0)
-    return output
-
-
-def _describe(node: Any) -> str:
-    return f"{node.get_type_name()} ({node.get_friendly_name()})"
 
 
 def _short(number: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class GraphReader:
-    """A graph whose weights are read: its constants, a check that names what is wrong, and the arrays found so far."""
+    """A graph whose weights are read: its constants, a check that names what is wrong, and the arrays found so far.
+
+    `what` is what the graph has to be, in words.
+    """
+
+    what: ClassVar[str] = "a MobileNetV2"
 
     def __init__(self, graph: Any, *, source: str) -> None:
         self.graph = graph
@@ -32,7 +37,7 @@ class GraphReader:
         """
         if not is_so:
             raise CheckpointError(
-                f"{self.source}: not a 2-level MobileNetV2 SSD as multibox exports them: expected {expected}, "
+                f"{self.source}: not {self.what} as multibox exports them: expected {expected}, "
                 f"found {found}. Weights come from a .pth file, or from an IR with a DetectionOutput."
             )
 

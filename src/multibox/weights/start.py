@@ -19,6 +19,7 @@ from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.coco_classes import COCO_CLASSES
 from multibox.weights.from_openvino import read_ir
 from multibox.weights.origin import WeightsOrigin, known_classes, origin_of, origin_of_packaged
+from multibox.weights.yolox_from_openvino import read_yolox_ir
 
 BUNDLED_KINDS: dict[str, bundled.Kind] = {
     BUNDLED: "classifier",
@@ -61,15 +62,19 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
         return _coco_start(template)
     if not is_ssd and not _suits_yolox(path):
         raise OptionError(
-            f"{path}: {template.name} cannot start from this. Name a .pth of this family, `bundled` for the COCO "
-            "weights that come with multibox, or `random`."
+            f"{path}: {template.name} cannot start from this. Name a .pth of this family, an exported model (.xml), "
+            "`bundled` for the COCO weights that come with multibox, or `random`."
         )
     if os.fspath(path) in BUNDLED_KINDS or Path(path).suffix.lower() == bundled.SUFFIX:
         return _of_starting_weights(path, template)
+    if kind_of(path) == "openvino" and not is_ssd:
+        weights, classes = read_yolox_ir(path, template)
+        return StartingPoint(weights, classes, template.model.anchors_px, True, str(path), origin_of(path))
     if kind_of(path) == "openvino":
         imported = read_ir(path)
         anchors_px = _scaled(imported.anchors_px, template.input.size / imported.input_size)
-        return StartingPoint(imported.state_dict, known_classes(path), anchors_px, True, str(path), origin_of(path))
+        classes = imported.classes or known_classes(path)
+        return StartingPoint(imported.state_dict, classes, anchors_px, True, str(path), origin_of(path))
     if Path(path).suffix.lower() == from_classifier.SUFFIX:
         weights = from_classifier.read_classifier(path)
         return StartingPoint(weights, None, template.model.anchors_px, True, str(path), origin_of(path))
@@ -85,7 +90,7 @@ def open_starting_point(path: str | os.PathLike[str], template: Template) -> Sta
 
 
 def _suits_yolox(path: str | os.PathLike[str]) -> bool:
-    is_other = kind_of(path) == "openvino" or Path(path).suffix.lower() in (bundled.SUFFIX, from_classifier.SUFFIX)
+    is_other = Path(path).suffix.lower() in (bundled.SUFFIX, from_classifier.SUFFIX)
     return os.fspath(path) not in BUNDLED_KINDS and not is_other
 
 

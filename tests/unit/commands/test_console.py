@@ -9,8 +9,9 @@ import sys
 import pytest
 
 TRAIN = """
-from multibox.commands.console import TrainingDisplay
-with TrainingDisplay() as display:
+from multibox.commands.console import console
+from multibox.runs.display import TrainingDisplay
+with TrainingDisplay(console) as display:
     for epoch in range(2000):
         display.line(f"epoch {epoch} " + "." * 200)
 open(2, "w").write("done")
@@ -37,7 +38,7 @@ def run_without_reader(code: str) -> tuple[int, str]:
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way there")
 def test_a_training_goes_on_without_a_reader_and_says_so_once() -> None:
     code, errors = run_without_reader(TRAIN)
-    assert errors == "Nobody reads the output any more; the training goes on.\ndone"
+    assert errors == "Nobody reads the output any more; the work goes on.\ndone"
     assert code == 0
 
 

@@ -292,4 +292,4 @@ def test_a_file_is_quantised_without_torch_in_silence_and_nothing_is_reported(fl
 
 def test_without_nncf_it_is_said_what_to_install(float_file):
     said, _ = said_without({"nncf"}, float_file)
-    assert said == 'Compressing needs NNCF. Install it with: pip install "multibox[train]"\n'
+    assert said == 'INT8 needs NNCF. Install it with: pip install "multibox[int8]"\n'

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from multibox.data.convert import convert
 from multibox.data.layouts import find_layout
 from multibox.errors import DataError
+from tests.unit.data.test_tools import cvat_xml
 
 
 def annotate(file: Path, *names: str) -> Path:
@@ -118,3 +120,27 @@ def test_labels_of_yolo_without_names_of_classes_are_told(tmp_path: Path) -> Non
 
     with pytest.raises(DataError, match=r"nothing says what the classes are called\. Add a classes\.txt"):
         find_layout(tmp_path)
+
+
+def test_what_was_converted_is_read_from_where_its_images_stayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my set").mkdir()
+    monkeypatch.chdir(tmp_path / "my set")
+    cvat_xml(Path("in"))
+    splits = convert(find_layout(Path("in")), Path("../out"))
+
+    monkeypatch.chdir(tmp_path)
+    split = find_layout(Path("out")).splits["train"]
+
+    assert split.root == tmp_path / "my set/in/images"
+    assert split.annotation_file.resolve() == (tmp_path / "my set" / splits["train"].annotation_file).resolve()
+
+
+def test_images_that_moved_since_are_looked_for_as_usual(tmp_path: Path) -> None:
+    file = annotate(tmp_path / "train.json", *FRAMES)
+    content = json.loads(file.read_text()) | {"info": {"image_folder": "../not there"}}
+    file.write_text(json.dumps(content))
+    put(tmp_path / "train", *FRAMES)
+
+    assert find_layout(tmp_path).splits["train"].root == tmp_path / "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -81,9 +82,39 @@ def test_a_missing_image_is_named(tmp_path):
     assert 'image "a.png" is missing; there is a.jpg' in line
 
 
-def test_a_video_is_refused_with_what_to_export_instead(tmp_path):
+def track(*boxes: str, label: str = "cat") -> str:
+    return f'<track id="0" label="{label}">{"".join(boxes)}</track>'
+
+
+def box_of_frame(frame: int, outside: int, x: float = 10) -> str:
+    return f'<box frame="{frame}" outside="{outside}" xtl="{x}" ytl="5" xbr="50" ybr="25"/>'
+
+
+def test_a_track_is_an_object_on_each_frame_that_it_is_seen_on(tmp_path):
+    write(tmp_path, "")
+    for number in (3, 4, 5):
+        shutil.copy(tmp_path / "images/a.png", tmp_path / f"images/frame_{number:06d}.png")
+    (tmp_path / "images/a.png").unlink()
+    tracks = [
+        track(box_of_frame(3, 0), box_of_frame(4, 0, 20), box_of_frame(5, 1, 30)),
+        track(box_of_frame(3, 1), box_of_frame(4, 0, 40), label="dog"),
+        track(box_of_frame(9, 0)),
+    ]
+    file = tmp_path / "annotations.xml"
+    file.write_text(f"{file.read_text().partition('<image')[0]}{''.join(tracks)}</annotations>")
+
+    part = read(tmp_path)
+
+    found = {image.file_name: [(item.number, item.x1) for item in image.objects] for image in part.images}
+    assert found == {"frame_000003.png": [(0, 10)], "frame_000004.png": [(0, 20), (1, 40)], "frame_000005.png": []}
+    assert part.problems == {
+        "annotated images that are missing": ['annotations.xml: image "frame_000009.PNG" is missing']
+    }
+
+
+def test_a_video_without_its_frames_is_refused_with_what_to_export(tmp_path):
     (tmp_path / "annotations.xml").write_text('<annotations><track id="0" label="cat"/></annotations>')
-    with pytest.raises(DataError, match="CVAT for images"):
+    with pytest.raises(DataError, match=r"the frames of this video are missing.*with its images"):
         cvat.read_cvat(find_layout(tmp_path))
 
 

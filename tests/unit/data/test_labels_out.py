@@ -43,7 +43,9 @@ def one_image(folder: Path, *boxes: list[float], crowd: int = 0) -> coco.CocoDat
     return coco.read([folder / "a.json"], [folder])
 
 
-@pytest.mark.parametrize(("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages"), ("cvat", "images")])
+@pytest.mark.parametrize(
+    ("label_format", "place"), [("yolo", "images"), ("voc", "JPEGImages"), ("cvat", "images"), ("hf-folder", "")]
+)
 def test_both_splits_of_a_coco_set_are_read_again(shapes_data, tmp_path, label_format, place):
     # The splits have images of the same names.
     shapes = read_shapes(shapes_data)
@@ -100,6 +102,7 @@ def test_coco_says_of_a_crowd_that_it_is_one(tmp_path):
         ("voc", "Annotations/a.xml", "<object>"),
         ("cvat", "annotations.xml", "<box "),
         ("label-studio", "tasks.json", "rectanglelabels"),
+        ("hf-folder", "metadata.jsonl", "[0]"),
     ],
 )
 def test_crowds_are_left_out_of_formats_that_cannot_say_so(tmp_path, label_format, name, sign):
@@ -133,3 +136,21 @@ def test_the_options_are_the_formats_and_each_has_a_next_step(tmp_path):
     data = one_image(tmp_path)
     steps = {name: how_to_import(name, tmp_path, [label_set("", tmp_path, data)]) for name in WRITERS}
     assert all(str(tmp_path) in step or str(tmp_path.parent) in step for step in steps.values())
+
+
+def test_tasks_for_label_studio_are_read_again(shapes_data, tmp_path):
+    shapes = read_shapes(shapes_data)
+    sets = [label_set(name, root, data) for name, (root, data) in shapes.items()]
+    write_labels("label-studio", tmp_path / "out", sets, shapes_data.classes)
+    for name, (root, _) in shapes.items():
+        shutil.copytree(root, tmp_path / "out" / name)
+
+    splits = convert(find_layout(tmp_path / "out"), tmp_path / "as COCO")
+
+    for name, (_, before) in shapes.items():
+        assert not splits[name].problems
+        after = coco.read([splits[name].annotation_file], [splits[name].root])
+        for old, new in zip(before.records, after.records, strict=True):
+            assert new.file_name == f"{name}/{old.file_name}"
+            assert [after.classes[i] for i in new.labels] == [before.classes[i] for i in old.labels]
+            np.testing.assert_allclose(new.boxes_px, old.boxes_px, atol=0.01)

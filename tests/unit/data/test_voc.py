@@ -222,3 +222,12 @@ def test_annotations_in_a_folder_of_their_own_and_files_of_macos(tmp_path: Path)
 
     assert boxes_of(split) == {"a.jpg": [READ], "b.jpg": [READ]}
     assert not split.problems and not split.doubts
+
+
+def test_boxes_of_images_whose_size_is_not_said_are_read(tmp_path: Path) -> None:
+    folder = voc_set(tmp_path / "set", "a.jpg")
+    (folder / "Annotations/a.xml").write_text(annotation("a.jpg", thing(), size="<width>0</width>"), encoding="utf-8")
+
+    split = read(folder)["train"]
+
+    assert not split.problems and boxes_of(split) == {"a.jpg": [READ]}

@@ -63,6 +63,24 @@ def test_boxes_of_images_that_were_resized_are_resized_too(tmp_path: Path) -> No
     assert fixed_boxes(coco_set(tmp_path / "set", written, size=(200, 100)), tmp_path / "fixed") == MEANT
 
 
+@pytest.mark.parametrize("size", [(50, 25), (80, 20), (64, 64)])
+def test_sizes_are_corrected_where_boxes_fit_the_images_as_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
+    written = [[x, y, x2 - x, y2 - y] for x, y, x2, y2 in MEANT]
+    split = coco_set(tmp_path / "set", written, size=size)
+
+    refused = coco.read([split.annotation_file], [split.root], skip_bad=True, verify_images=False)
+    assert f"measures 100x50 pixels, not {size[0]}x{size[1]} as annotated, and its boxes fit it" in refused.skipped[0]
+    assert fixed_boxes(split, tmp_path / "fixed") == MEANT
+
+
+def test_boxes_that_may_be_of_either_size_stay_refused(tmp_path: Path) -> None:
+    near = [[2, 2, 20, 10], [5, 5, 30, 15], [1, 9, 22, 12], [3, 3, 40, 20], [8, 2, 30, 20], [60, 20, 38, 28]]
+    split = coco_set(tmp_path / "set", near, size=(50, 25))
+
+    with pytest.raises(DataError, match="not one object is left"):
+        fix({"train": split}, tmp_path / "fixed")
+
+
 def test_turned_boxes_are_turned_once(tmp_path: Path) -> None:
     split = coco_set(tmp_path / "set", [[40, 10, 20, 30]], attributes={"rotation": 90.0})
 
@@ -113,3 +131,17 @@ def test_width_and_height_that_have_changed_places_change_back(tmp_path: Path) -
     split = coco_set(tmp_path / "set", [box for box in boxes if box[0] + box[2] / 2 > 50], size=(50, 100))
 
     assert fixed_boxes(split, tmp_path / "fixed") == [box for box in MEANT if (box[0] + box[2]) / 2 > 50]
+
+
+def test_the_copy_of_a_converted_set_has_its_own_images(tmp_path: Path) -> None:
+    (tmp_path / "yolo/images").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "yolo/images/a.png"), np.full((50, 100, 3), 9, np.uint8))
+    (tmp_path / "yolo/labels").mkdir()
+    (tmp_path / "yolo/labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "yolo/data.yaml").write_text("train: images\nnames: [cat]\n")
+    split = convert(find_layout(tmp_path / "yolo"), tmp_path / "converted")["train"]
+
+    fix({"train": split}, tmp_path / "fixed")
+
+    assert find_layout(tmp_path / "converted").splits["train"].root == tmp_path / "yolo/images"
+    assert find_layout(tmp_path / "fixed").splits["train"].root == tmp_path / "fixed/train"

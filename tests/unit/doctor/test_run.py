@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -186,8 +187,8 @@ def test_turned_photographs_are_told_by_the_frame_of_their_boxes(tmp_path, value
 
 def test_large_images_are_a_note(tmp_path):
     split = dataset(tmp_path, [[("cat", [10, 10, 20, 20])]])
-    cv2.imwrite(str(split.root / "picture 0.jpg"), np.zeros((2050, 2100, 3), np.uint8))
-    image = {"id": 0, "file_name": "picture 0.jpg", "width": 2100, "height": 2050}
+    cv2.imwrite(str(split.root / "picture 0.jpg"), np.zeros((2570, 2600, 3), np.uint8))
+    image = {"id": 0, "file_name": "picture 0.jpg", "width": 2600, "height": 2570}
     content = json.loads(split.annotation_file.read_text()) | {"images": [image]}
     split.annotation_file.write_text(json.dumps(content))
     (finding,) = checks.much_larger("train", read(split))
@@ -198,16 +199,43 @@ def test_shares_and_recall_by_hand(tmp_path):
     # At 256 px: 3.2 x 3.2, 12.8 x 12.8, 64 x 64 and 128 x 128 px.
     boxes = [[("cat", [50, 30, side * 120, side * 80])] for side in (0.0125, 0.05, 0.25, 0.5)]
     template = config.load_template(bundled_templates()["mobilenet_v2-2s_ssd-256x256"])
-    found = fit_templates(read(dataset(tmp_path, boxes)), [template])[256]
+    found = fit_templates(read(dataset(tmp_path, boxes)), [template])[template.name]
     assert found.small == (0.25, 0.5, 0.5)
-    assert (found.finest_cell_px, found.under_cell) == (16, 0.5)
+    assert (found.finest_cell_px, found.under_cell) == (found.least_px, found.under_least) == (16, 0.5)
     assert found.minutes is None
     assert 0 < found.recall_given <= found.recall_fitted <= 1
     assert (found.worst_class, found.worst_recall) == ("cat", found.recall_fitted)
 
 
-def made_up(size: int, *, small: float, worst: float) -> TemplateFit:
-    return TemplateFit(f"model-{size}", size, (0.0, 0.0, 0.5), 0.9, 0.95, "cat", worst, 16, small)
+def test_yolox_nano_has_cells_of_8_px_and_no_anchors(tmp_path):
+    # At 256 px a cell is 8 px: sides of 7.7, 14.1, 64 and 128 px. The first two of the image have one cell in common.
+    boxes = [[("cat", [50, 30, 3.6, 2.4]), ("dog", [49, 29, 6.6, 4.4])], [("cat", [50, 30, 30, 20])]]
+    boxes.append([("cat", [30, 20, 60, 40])])
+    template = config.load_template(bundled_templates()["yolox_nano-256x256"])
+    found = fit_templates(read(dataset(tmp_path, boxes)), [template])["yolox_nano-256x256"]
+    assert found.family == "yolox_nano"
+    assert (found.finest_cell_px, found.under_cell) == (8, 0.25)
+    assert (found.least_px, found.under_least) == (16, 0.5)
+    assert found.without_own_cell == 0.25
+    assert (found.recall_given, found.recall_fitted, found.worst_class, found.worst_recall) == (None,) * 4
+
+
+def made_up(size: int, *, small: float, worst: float | None = None, family: str = "ssd", shared: float = 0.0):
+    return TemplateFit(
+        template=f"{family}-{size}",
+        input_size=size,
+        small=(0.0, 0.0, 0.5),
+        recall_given=0.9 if worst else None,
+        recall_fitted=0.95 if worst else None,
+        worst_class="cat" if worst else None,
+        worst_recall=worst,
+        finest_cell_px=16,
+        under_cell=small,
+        family=family,
+        least_px=16,
+        under_least=small,
+        without_own_cell=shared,
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,8 +249,33 @@ def made_up(size: int, *, small: float, worst: float) -> TemplateFit:
 )
 def test_advice_is_the_smallest_input_that_serves(smalls, worsts, chosen):
     rows = zip((256, 384, 512), smalls, worsts, strict=True)
-    fits = {size: made_up(size, small=small, worst=worst) for size, small, worst in rows}
-    assert advise(fits).template == f"model-{chosen}"
+    fits = {f"{size}": made_up(size, small=small, worst=worst) for size, small, worst in rows}
+    assert advise(fits).template == f"ssd-{chosen}"
+
+
+@pytest.mark.parametrize(
+    ("smalls", "shared", "chosen"),
+    [
+        ((0.0, 0.0), 0.0, "yolox_nano-256"),
+        ((0.1, 0.0), 0.0, "yolox_nano-512"),
+        ((0.0, 0.0), 0.1, "ssd-512"),
+        ((0.4, 0.3), 0.0, "ssd-512"),
+        ((0.4, 0.1), 0.0, "ssd-512"),
+    ],
+)
+def test_the_other_family_is_advised_where_the_first_does_not_serve(smalls, shared, chosen):
+    small, large = smalls
+    own = [made_up(256, small=small, family="yolox_nano"), made_up(512, small=large, family="yolox_nano")]
+    own = [dataclasses.replace(fit, without_own_cell=shared) for fit in own]
+    others = [made_up(256, small=0.4, worst=0.9), made_up(512, small=0.05, worst=0.9)]
+    assert advise({fit.template: fit for fit in [*others, *own]}, "yolox_nano").template == chosen
+
+
+def test_where_nothing_serves_the_fewest_small_objects_decide():
+    fits = [made_up(512, small=0.3, worst=0.9), made_up(640, small=0.1, family="yolox_nano")]
+    advice = advise({fit.template: fit for fit in fits}, "ssd")
+    assert advice.template == "yolox_nano-640"
+    assert advice.reason.startswith("even at 640 px, 10% of the objects are under 16 px and 0% share a cell of 16 px")
 
 
 def test_speed_is_measured(tmp_path, tiny_template_file):
@@ -232,9 +285,18 @@ def test_speed_is_measured(tmp_path, tiny_template_file):
 
 
 def test_times_of_other_sizes_follow_from_the_number_of_pixels():
-    templates = {template.input.size: template for template in checks.shipped_templates()}
-    fits = {size: made_up(size, small=0, worst=1) for size in templates}
-    timed = with_times(fits, templates, Speed(45.0, 0.09), 384, num_images=1000, num_val_images=100)
+    templates = {template.name: template for template in checks.shipped_templates()}
+    fits = {
+        name: dataclasses.replace(
+            made_up(template.input.size, small=0, worst=1, family=config.family_of(template)), template=name
+        )
+        for name, template in templates.items()
+    }
+    ssds = [f"mobilenet_v2-2s_ssd-{size}x{size}" for size in (256, 384, 512)]
+    speed, measured = Speed(45.0, 0.09), templates[ssds[1]]
+    timed = with_times(fits, templates, speed, measured, num_images=1000, num_val_images=100)
+    assert [name for name, fit in timed.items() if fit.minutes] == ssds
+    timed = {fit.input_size: fit for fit in timed.values() if fit.minutes}
     # 512 px has (4 / 3) ** 2 = 16 / 9 of the pixels, 256 px (2 / 3) ** 2 = 4 / 9.
     assert scaled_speed(Speed(45.0, 0.09), 384, 512) == Speed(pytest.approx(45 * 9 / 16), pytest.approx(0.16))
     assert timed[256].images_per_second == pytest.approx(45 * 9 / 4)
@@ -243,8 +305,9 @@ def test_times_of_other_sizes_follow_from_the_number_of_pixels():
     assert timed[512].minutes == pytest.approx(timed[384].minutes * 16 / 9)
     assert [fit.is_measured for fit in timed.values()] == [False, True, False]
     assert times_sentence(timed) == (
-        "Training takes about 8 minutes here at 384 px, all epochs and validations included (45.0 images per second "
-        "over a few steps), and by the number of pixels 3 minutes at 256 px and 14 minutes at 512 px. Both are rough."
+        "Training mobilenet_v2-2s_ssd-384x384 takes about 8 minutes here, all epochs and validations included "
+        "(45.0 images per second over a few steps), and by the number of "
+        "pixels 3 minutes at 256 px and 14 minutes at 512 px. Both are rough."
     )
 
 
@@ -272,7 +335,7 @@ def test_examination_of_a_good_set_is_clean_and_plain(tmp_path):
     found = doctor({"train": train, "val": val}, is_timed=False)
     assert found.findings == ()
     assert found.exit_code == 0
-    assert json.loads(json.dumps(examination_to_plain(found)))["fits"][2]["input_size"] == 512
+    assert json.loads(json.dumps(examination_to_plain(found)))["fits"][6]["input_size"] == 640
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,19 @@ def test_each_channel_has_its_own_step():
     assert rounded([[0.6], [0.6]], scale, axis=0) == [[1.0], [0.5]]
 
 
+def test_a_zero_point_moves_the_integers_and_keeps_0():
+    # Steps of a half, 0 is the integer 2: from (0 - 2) / 2 to (255 - 2) / 2.
+    quantizer = Quantizer(Scale(torch.tensor([0.5]), *UNSIGNED, torch.tensor([2], dtype=torch.int32)), axis=1)
+    values = torch.tensor([-3.0, -1.0, -0.6, 0.0, 0.2, 0.3, 126.4, 200.0])
+    assert quantizer(values).tolist() == [-1.0, -1.0, -0.5, 0.0, 0.0, 0.5, 126.5, 126.5]
+
+
+def test_each_channel_has_its_own_zero():
+    zeros = torch.tensor([0, 4], dtype=torch.int32)
+    quantizer = Quantizer(Scale(torch.tensor([1.0, 0.25]), *UNSIGNED, zeros), axis=1)
+    assert quantizer(torch.full((1, 2, 1, 1), -2.0)).flatten().tolist() == [0.0, -1.0]
+
+
 def test_gradients_pass_where_nothing_was_cut_off():
     values = torch.tensor([0.2, 0.8, -3, 200], requires_grad=True)
     Quantizer(Scale(torch.tensor([0.5]), *UNSIGNED), axis=1)(values).sum().backward()
@@ -190,6 +203,10 @@ GOOD = {"step": torch.tensor([0.5]), "low": 0, "high": 255}
         ({"a:weight": GOOD | {"step": torch.tensor([0.0])}}, "`a:weight` is no scale"),
         ({"a:weight": GOOD | {"step": torch.tensor([float("nan")])}}, "`a:weight` is no scale"),
         ({"a:weight": GOOD | {"high": 15}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"zero": 3}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"zero": torch.tensor([0.5])}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"zero": torch.tensor([1, 2], dtype=torch.int32)}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"zero": torch.tensor([300], dtype=torch.int32)}}, "`a:weight` is no scale"),
     ],
 )
 def test_what_is_no_quantisation_is_refused(plain, message):

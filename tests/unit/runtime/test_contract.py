@@ -46,6 +46,7 @@ def test_what_is_written_is_read():
         *[("strides", value) for value in ("[]", "[0,0]", "[16,16,16]", "[16,100000]")],
         *[("max_detections", value) for value in ("-1", "0", "9" * 30)],
         *[("box_variances", value) for value in ("[0,1]", "[1]")],
+        *[("anchor_offset", value) for value in ("-1", "2", "NaN", "x", "null")],
         *[("origin", value) for value in ("{}", "5")],
         ("template", "[]"),
         ("versions", "x"),
@@ -58,3 +59,9 @@ def test_anything_else_is_refused_in_one_line(key, value):
     with pytest.raises(CheckpointError, match=r"^model\.xml: its description of itself is damaged: ") as caught:
         from_entries({**to_entries(INFO), key: value}, source="model.xml")
     assert str(caught.value).isprintable()
+
+
+def test_anchors_of_older_files_are_in_the_middle_of_their_cells():
+    entries = to_entries(INFO)
+    del entries["anchor_offset"]
+    assert from_entries(entries, source="model.xml").anchor_offset == 0.5

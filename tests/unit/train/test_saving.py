@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from multibox.errors import CheckpointError, TrainingError
+from multibox.train.loggers import TensorBoardLogger
 from multibox.train.progress import Counters
 from multibox.train.saving import RunFolder, RunLog, check_training, restore
 from multibox.train.step import FiniteCheck
@@ -18,14 +19,14 @@ def lines(folder) -> list[dict]:
 
 
 def write(folder, epochs, *, first_epoch: int) -> None:
-    log = RunLog(folder, None, first_epoch=first_epoch)
+    log = RunLog(folder, first_epoch=first_epoch)
     for epoch in epochs:
         log.write(epoch, {"loss": epoch / 2})
     log.close()
 
 
 def test_each_epoch_is_a_line(tmp_path):
-    log = RunLog(tmp_path, None, first_epoch=1)
+    log = RunLog(tmp_path, first_epoch=1)
     log.write(1, {"loss": 2.5, "ap": None, "steps": 50})
     log.write(2, {"loss": 1.5, "ap": 0.25, "steps": 100})
     log.close()
@@ -36,12 +37,12 @@ def test_each_epoch_is_a_line(tmp_path):
 
 
 def test_an_epoch_is_on_disk_before_the_run_ends(tmp_path):
-    RunLog(tmp_path, None, first_epoch=1).write(1, {"loss": 2.5})
+    RunLog(tmp_path, first_epoch=1).write(1, {"loss": 2.5})
     assert lines(tmp_path) == [{"epoch": 1, "loss": 2.5}]
 
 
 def test_a_run_without_epochs_has_an_empty_record(tmp_path):
-    RunLog(tmp_path, None, first_epoch=1).close()
+    RunLog(tmp_path, first_epoch=1).close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
@@ -80,7 +81,7 @@ def test_a_run_resumed_elsewhere_has_a_record_from_there_on(tmp_path):
 
 
 def test_tensorboard_gets_every_value_there_is(tmp_path):
-    log = RunLog(tmp_path, tmp_path / "board", first_epoch=1)
+    log = RunLog(tmp_path, [TensorBoardLogger(tmp_path / "board", first_epoch=1)], first_epoch=1)
     log.write(1, {"loss": 2.5, "ap": None})
     log.write(2, {"loss": 1.5, "ap": 0.25})
     log.close()

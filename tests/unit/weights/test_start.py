@@ -118,9 +118,7 @@ def test_bundled_means_the_coco_weights_for_yolox_nano(yolox):
     detector.build(yolox, num_classes=80).load_state_dict(dict(start.weights))
 
 
-@pytest.mark.parametrize(
-    "name", ["bundled-classifier", "bundled-detector", "a.xml", "a.bin", "a.tflite", "a.safetensors"]
-)
+@pytest.mark.parametrize("name", ["bundled-classifier", "bundled-detector", "a.tflite", "a.safetensors"])
 def test_what_an_ssd_may_start_from_is_refused_to_yolox_nano(yolox, name):
     with pytest.raises(OptionError, match=f"^{name}: yolox_nano-384x384 cannot start from this"):
         open_starting_point(name, yolox)

@@ -1,0 +1,112 @@
+"""The commands, one after another, with a network of either family."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from multibox.weights import checkpoint
+from tests.e2e.conftest import run_here
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass(frozen=True)
+class Family:
+    """A trained model, its figures for 3 classes at 96 px, and what its first layers are called."""
+
+    model: Path
+    size_mp: float
+    gflops: float
+
+
+@pytest.fixture(scope="module", params=["SSD", "YOLOX-Nano"])
+def family(request) -> Family:
+    """80 classes have 0.91 million parameters; 3 have 3 x 77 x 65 less. 0.41 GFLOPs at 256 px are 0.06 at 96."""
+    if request.param == "SSD":
+        return Family(request.getfixturevalue("trained"), 1.84, 0.12)
+    return Family(request.getfixturevalue("trained_yolox"), 0.9, 0.06)
+
+
+@pytest.fixture(scope="module")
+def exported(family, tmp_path_factory) -> Path:
+    """The folder of an export, judged on the validation images of the training."""
+    folder = tmp_path_factory.mktemp("exported")
+    done = run_here("export", "--load-weights", family.model, "--save-model-to", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compressed(family, tmp_path_factory) -> Path:
+    """The folder of a compression of which the first method is good enough, whatever it loses."""
+    folder = tmp_path_factory.mktemp("compressed")
+    options = ("--save-checkpoints-to", folder, "--max-drop", "100", "--gpu-num", "0")
+    done = run_here("compress", "--load-weights", family.model, *options)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def evaluated(model: Path, shapes_data, folder: Path) -> dict[str, float]:
+    done = run_here(
+        *("eval", "--load-weights", model, "--device", "cpu", "--save-metrics-to", folder / "metrics.yaml"),
+        *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
+    )
+    assert done.returncode == 0, done.stderr
+    content = yaml.safe_load((folder / "metrics.yaml").read_text())
+    return {metric["key"]: metric["value"] for metric in content["metrics"]}
+
+
+def test_a_checkpoint_is_evaluated(family, shapes_data, tmp_path):
+    metrics = evaluated(family.model, shapes_data, tmp_path)
+    assert (metrics["size"], metrics["complexity"]) == (family.size_mp, family.gflops)
+    assert metrics["bbox"] > 5
+
+
+@pytest.mark.parametrize("name", ["model.xml", "alt_ssd_export/model.xml", "model.onnx"])
+def test_each_file_is_the_checkpoint(family, exported, shapes_data, tmp_path, name):
+    report = json.loads((exported / "export.json").read_text())
+    rows = {row["form"]["name"]: row for row in report["rows"]}
+    assert report["passed"] and rows[name]["comparison"]["num_reference"] > 8
+    metrics = evaluated(exported / name, shapes_data, tmp_path)
+    assert (metrics["size"], metrics["complexity"]) == (family.size_mp, family.gflops)
+    # An OpenVINO file computes in what the processor prefers, bfloat16 on some.
+    expected = 100 * rows["checkpoint"]["ap"]
+    assert metrics["bbox"] == pytest.approx(expected, abs=0.11 if name == "model.onnx" else 4)
+
+
+def test_files_suggest_the_threshold_of_the_training(family, exported):
+    threshold = checkpoint.load(family.model).meta["threshold"]
+    assert f'<threshold value="{threshold:g}" />' in (exported / "model.xml").read_text()
+
+
+def test_images_are_looked_at_tile_by_tile(exported, shapes_data, tmp_path):
+    done = run_here(
+        *("predict", shapes_data.val_root, "--load-weights", exported / "model.xml", "--save-to", tmp_path),
+        *("--tile", "120", "--threshold", "0.3"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len([path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png")]) == 8
+
+
+def test_8_bits_find_what_floating_point_finds(family, compressed, shapes_data, tmp_path):
+    report = json.loads((compressed / "compress.json").read_text())
+    assert report["chosen"] == "ptq"
+    (rung,) = report["rungs"]
+    # On 8 images, a single detection is worth a point.
+    assert abs(rung["measured"]["drop"]["value"]) < 5
+    metrics = evaluated(compressed / "latest.pth", shapes_data, tmp_path)
+    assert metrics["bbox"] == pytest.approx(100 * rung["measured"]["metrics"]["ap"], abs=2)
+
+
+def test_a_compressed_checkpoint_is_exported(compressed, tmp_path):
+    done = run_here("export", "--load-weights", compressed / "latest.pth", "--save-model-to", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "export.json").read_text())["passed"]
+    # A weight has a byte; scales, shifts and constants come on top.
+    checkpoint_bytes = (compressed / "latest.pth").stat().st_size
+    assert (tmp_path / "model.bin").stat().st_size < 0.4 * checkpoint_bytes
