@@ -8,11 +8,12 @@ AIRPORT := data/airport
 SITE := runs/site
 .DEFAULT_GOAL := help
 
-.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench clean
+.PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench attack clean
 
 help:
 	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
 	@echo "make test         install, then run all tests"
+	@echo "make attack       damage files, kill commands and aim outputs at files, for MINUTES=10, by SEED=20"
 	@echo "make check        format, lint, types, import layers"
 	@echo "make docs         build the documentation site in $(SITE)/html; broken links and missing explanations fail it"
 	@echo "make coverage     run all tests, and show which lines no test runs"
@@ -31,27 +32,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/multibox new mobilenet_v2-2s_ssd-384x384 $(RUN) --offline
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" train.py --load-weights snapshot.pth \
-	  --train-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_train.json" \
-	  --train-data-roots "$(CURDIR)/$(AIRPORT)/train" \
-	  --val-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --val-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-checkpoints-to outputs --time-budget 4
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights outputs/best.pth \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" \
-	  --save-metrics-to metrics.yaml --save-output-to output_images
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights outputs/best.pth --save-model-to export
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" eval.py --load-weights export/model.bin \
-	  --test-ann-files "$(CURDIR)/$(AIRPORT)/annotation_example_val.json" \
-	  --test-data-roots "$(CURDIR)/$(AIRPORT)/val" --save-metrics-to export/metrics.yaml
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" compress.py --load-weights outputs/best.pth --nncf-quantization \
-	  --method ptq --save-checkpoints-to compressed
-	cd $(RUN) && "$(CURDIR)/$(BIN)/python" export.py --load-weights compressed/latest.pth --save-model-to export_int8
+	rm -rf $(RUN)
+	$(BIN)/multibox train $(AIRPORT) --minutes 4 --size 384 --name quickstart
+	$(BIN)/multibox eval quickstart --save-output-to $(RUN)/output_images
+	$(BIN)/multibox export quickstart
+	$(BIN)/multibox eval $(RUN)/export
+	$(BIN)/multibox compress quickstart --method ptq
+	$(BIN)/multibox export $(RUN)/compressed
 	$(BIN)/python tools/compare_exports.py $(RUN)/export $(RUN)/export_int8
-	$(BIN)/multibox report $(RUN)
-	@echo "Open $(RUN)/report.html, and look at the pictures in $(RUN)/output_images"
+	$(BIN)/multibox report quickstart
+	@echo "Open $(RUN)/report.html, and look at the images in $(RUN)/output_images"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -103,6 +93,9 @@ bench: install
 	$(BIN)/python benchmarks/train_speed.py --parts
 	$(BIN)/python benchmarks/eval_speed.py $(BENCH)/export/model.xml $(AIRPORT)/val --rounds 3
 	$(BIN)/python benchmarks/start_up.py $(BENCH)/export/model.xml $(AIRPORT) --rounds 3
+
+attack: install
+	$(BIN)/python -m tests.attack --minutes $(or $(MINUTES),10) --seed $(or $(SEED),20)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     labels, root = annotations(arguments.folder, "val")
     data = coco.read([labels], [root], classes=COCO_CLASSES)
-    print(f"{len(data.records)} images. {', '.join(circumstances().values())}\n")
+    print(f"{len(data.records)} images. {circumstances()['machine']}\n")
     print("| network | input | px | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     if arguments.public:
         detect = decoded(public(arguments.public), PUBLISHED_SIZE)

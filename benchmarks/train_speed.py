@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -114,12 +114,14 @@ def measure_ceiling(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ceiling(arguments: argparse.Namespace, frozen_stride: int) -> dict[str, list[float]]:
     """Images per second of the epochs of one run and of steps on a ready batch, the first epoch left out."""
+    from multibox.train.batches import device_batches
     from multibox.train.step import step
 
     epochs: list[float] = []
     steps: list[float] = []
     with training_run(arguments, frozen_stride, cache_bytes=2 << 30) as run:
-        batch = next(run.loader.epoch(0))
+        with closing(device_batches(run.loader, run.learner.fabric.device, 0)) as batches:
+            batch = next(batches)
         for number in range(arguments.rounds + 1):
             whole = epoch_speed(run)
             started_at = time.perf_counter()

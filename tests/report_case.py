@@ -116,3 +116,24 @@ def work_dir(folder: Path, classes: tuple[str, ...], *, seed: int = 0, num_image
         outputs / evaluation_record.NAME, results, data, model=outputs / "best.pth", input_size=INPUT_SIZE
     )
     return data
+
+
+def deployed_files(folder: Path) -> None:
+    """What export and compress leave, with figures typed by hand: a file that passed, INT8 that lost 0.4 points."""
+    tolerance = {"box_px": 0.1, "score": 0.001, "ap_points": 0.1, "only_ap": False}
+    form = {"file": "model.xml", "precision": "float32", "size_bytes": 7_000_000, "tolerance": tolerance}
+    compared = {"num_matched": 9, "num_reference": 9, "largest_box_px": 0.01, "largest_score": 1e-6}
+    found = {"ap": 0.3, "ap50": 0.6, "median_ms": 5.0, "passed": True, "comparison": compared}
+    int8 = {**form, "name": "model.xml int8", "is_int8": True, "tolerance": {**tolerance, "ap_points": 0.2}}
+    rows = [
+        {"form": {**form, "name": "checkpoint", "size_bytes": None}, "ap": 0.3, "ap50": 0.6},
+        {"form": {**form, "name": "model.xml", "reference": "checkpoint"}, **found},
+        {"form": {**int8, "reference": "checkpoint"}, **found},
+    ]
+    export = {"checkpoint": "best.pth", "images": "the 12 images of val.json", "passed": True, "rows": rows}
+    (folder / "export").mkdir(parents=True)
+    (folder / "export/export.json").write_text(json.dumps(export))
+    measured = {"drop": {"value": 0.4, "low": 0.1, "high": 0.9}, "metrics": {"ap": 0.296}}
+    rung = {"rung": "ptq", "num_images": 64, "minutes": 1.5, "measured": measured}
+    compression = {"rungs": [rung], "chosen": "ptq", "ap_float": 0.3, "max_drop": 0.5, "verdict": "loses 0.40"}
+    (folder / "compress.json").write_text(json.dumps(compression))

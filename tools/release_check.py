@@ -107,7 +107,7 @@ def smoke_test(wheel: Path, model: Path | None, image: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         programs = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin")
         python, multibox = programs / "python", programs / "multibox"
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+        install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
         subprocess.run(install, check=True)
         _expect([multibox, "--version"], 0, r"^\d+\.\d+\.\d+$")
         train = [

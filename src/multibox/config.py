@@ -464,7 +464,7 @@ def loads(text: str, *, source: str) -> Template:
             else ""
         )
         raise TemplateError(
-            f"{source}{where}: this is no YAML; compare it with the template it was made from."
+            f"{source}{where}: this is not valid YAML; compare it with the template it was made from."
         ) from error
     if isinstance(content, Mapping) and content.get("config") == "model.py":
         raise TemplateError(

@@ -53,6 +53,10 @@ def draw(image: Image, detections: Detections, classes: Sequence[str], *, thresh
 
     Lines and letters grow with the image. Each label lies inside the image and, where a free place touches the box,
     off the other labels.
+
+    >>> drawing = draw(np.zeros((50, 100, 3), np.uint8), found, ("cat", "dog"), threshold=0.5)
+    >>> drawing.shape, bool(drawing.any())
+    ((50, 100, 3), True)
     """
     drawing = image.copy()
     shown = detections.above(threshold)

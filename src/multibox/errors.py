@@ -17,7 +17,15 @@ LONGEST_MESSAGE = 1900
 
 
 class MultiboxError(Exception):
-    """Base of all errors meant for the user: the message says what, where, and what to do, on one line."""
+    """Base of all errors meant for the user: the message says what, where, and what to do, on one line.
+
+    >>> import multibox
+    >>> try:
+    ...     multibox.load("no such file.onnx")
+    ... except multibox.MultiboxError as error:
+    ...     print(error)
+    no such file.onnx: there is no such file.
+    """
 
     exit_code = 2
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+POLL_S = 0.05
+"""Seconds between two looks whether a lock is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,18 @@ class Lock:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
+def held(path: Path, *, patience_s: float = 0) -> Iterator[bool]:
     """Whether this process holds the lock file `path` until the context ends; False where another process does.
 
-    The file is made, and is gone in the end. On a file system that has no locks, everybody holds it.
+    It waits for the other one for up to `patience_s` seconds. The file is made, and is gone in the end. On a file
+    system that has no locks, everybody holds it.
 
     Raises:
         OSError: the file cannot be made.
     """
-    lock = acquire(path)
+    given_up_at = time.monotonic() + patience_s
+    while (lock := acquire(path)) is None and time.monotonic() < given_up_at:
+        time.sleep(POLL_S)
     try:
         yield lock is not None
     finally:

@@ -6,6 +6,7 @@ never begin as our results do. What is read is safe even if it does.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import struct
@@ -30,6 +31,9 @@ MAX_NAMED = 3
 
 MARK = b"drawn by multibox"
 """What images and videos with drawings have in them, where programs that show them do not look."""
+
+MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
+"""The mark of a file that has no place for comments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,6 @@ def marked(image: bytes) -> bytes:
     return image + MARK_BEHIND
 
 
-MARK_BEHIND = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK
-"""The mark of a file that has no place for comments."""
-
-
 def _begins_with(*beginnings: bytes, inside: bytes = b"") -> IsOurs:
     """Whether a file begins with one of these, white space aside, and has `inside` near its beginning or end."""
 
@@ -121,9 +121,31 @@ def _ends(path: Path) -> bytes:
         return beginning + file.read(KNOWN_BYTES)
 
 
+CARD_SEAL = "<!-- multibox card "
+"""How the last line of a model card begins; the hash of all lines before it follows."""
+
+
+def sealed_card(text: str) -> str:
+    """A model card with the line by which `is_card` sees that nobody has edited it."""
+    return f"{text}\n{CARD_SEAL}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a model card as it was written: what somebody has added to it, is theirs."""
+    with path.open("rb") as file:
+        content = file.read(KNOWN_BYTES)
+    text, _, _ = content.decode(errors="replace").rpartition(f"\n{CARD_SEAL}")
+    return sealed_card(text).encode() == content
+
+
 def is_nobodys(_: Path) -> bool:
     """No file is to be replaced."""
     return False
+
+
+def is_coco_results(path: Path) -> bool:
+    """Whether a file has detections as we write them: other programs put blanks behind colons."""
+    return re.match(rb'\[\n?(\]|\{"image_id":[^ ]+,"category_id":[0-9])', _ends(path)) is not None
 
 
 def is_anybodys(_: Path) -> bool:
@@ -133,20 +155,23 @@ def is_anybodys(_: Path) -> bool:
 
 is_metrics_json = _begins_with(b'{"files":', inside=b'"metrics":')
 is_evaluation = _begins_with(b'{"format":"multiboxevaluation')
-is_coco_results = _begins_with(b'[{"image_id":', b"[]")
 is_coco_images = _begins_with(b'{"images":[', inside=b'],"annotations":[],"categories":[')
 is_predictions = _begins_with(b'{"model":', inside=b'"sources":[')
 is_prediction_lines = _begins_with(b'{"source":', inside=b'"kind":')
 is_prediction_table = _begins_with(b"source,frame,time_s,width,height,class,label,score,")
 is_examination = _begins_with(b'{"contents":')
 is_benchmark = _begins_with(b'{"date":', inside=b'"machine":')
+is_report_json = _begins_with(b'{"multibox_report":', b'{"multibox_comparison":')
 is_page = _has_inside(b'<meta name="generator" content="multibox ')
 is_drawing = _has_inside(MARK)
 is_export_json = _begins_with(b'{"checkpoint":', inside=b'"rows":')
 is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
-is_openvino_xml = _has_inside(b"<multibox>")
-is_onnx = _has_inside(b"multibox form")
+is_openvino_xml = _has_inside(b"</multibox>")
+is_onnx = _has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
+is_part_of_page = _has_inside(b"multibox")
+is_ovms_config = _has_inside(b'"/models/detector"')
+is_triton_config = _begins_with(b"#Writtenbymultibox")
 
 
 def _check_ours(output: Output) -> None:

@@ -92,3 +92,11 @@ def in_a_thread(
                 call.result()
         finally:
             stop.set()
+
+
+def do_threads_hang() -> bool:
+    """Whether a thread of ours hangs in a driver, a network or a decoder: only those are daemons.
+
+    A program that ends the usual way while one of them runs code of C++ may crash on its last step.
+    """
+    return any(thread.daemon and thread.name.startswith("multibox-") for thread in threading.enumerate())

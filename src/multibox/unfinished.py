@@ -17,17 +17,16 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
-from msgspec import Struct
 
 from multibox.locks import Lock, acquire
 
 UNFINISHED = re.compile(r"\.([0-9a-f]{12})\.(?:lock|tmp(?:\..*)?)", re.DOTALL)
 """The names of what is not finished, and of its lock."""
 
-PLAN = "publishing.json"
+PLAN, BEFORE = "publishing.json", "before"
+"""In a folder that is being published: what goes where, and what was there before."""
 
 _tidied: set[str] = set()
 """Folders from which this process has removed what the dead have left: once is enough."""
@@ -94,31 +93,38 @@ def publish(staging: Path, files: Sequence[tuple[Path, Path]], *, outdated: Iter
 
     The file to open comes after those that it depends on, such as an .xml after its .bin. What was there goes first, in
     the reverse order: at any moment, an .xml has its own .bin beside it. If a file cannot be moved, all is as before;
-    if the process dies on the way, `tidy` does the rest.
+    if the process dies on the way, `tidy` does the rest, or undoes what was done.
 
     Raises:
         OSError: a file cannot be moved.
     """
-    home = staging.parent
+    import msgspec
+
+    home, before = staging.parent, staging / BEFORE
+    old = [path for path in (*outdated, *(place for _, place in reversed(files))) if path.exists()]
     plan = _Plan(
-        [(new.relative_to(staging).as_posix(), place.relative_to(home).as_posix()) for new, place in files],
-        [path.relative_to(home).as_posix() for path in outdated],
+        away=[path.relative_to(home).as_posix() for path in old],
+        files=[(new.relative_to(staging).as_posix(), place.relative_to(home).as_posix()) for new, place in files],
     )
     written = staging / f"{PLAN}.part"
     written.write_bytes(msgspec.json.encode(plan))
     for path in [written, *(new for new, _ in files)]:
         flush(path)
-    aside = staging / "before"
-    aside.mkdir()
-    done: list[tuple[Path, Path]] = []  # where each file was, and where it is
+    before.mkdir()
     written.replace(staging / PLAN)
+    done: list[tuple[Path, Path]] = []
     try:
-        _carry_out(home, staging, plan, aside, done)
+        for path, place in [*((path, before / str(number)) for number, path in enumerate(old)), *files]:
+            if path.is_dir():  # which may hold anything
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+            done.append((path, place))
     except BaseException:
         (staging / PLAN).unlink()
-        for was, now in reversed(done):
+        for path, place in reversed(done):
             with contextlib.suppress(OSError):
-                now.replace(was)
+                place.replace(path)
         raise
 
 
@@ -132,35 +138,18 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-class _Plan(Struct, frozen=True):
-    """Files below the folder that is not finished, each with its place beside or below that folder; what goes."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is taken away from where it lies, and files below the folder that is not finished, each with its place."""
 
+    away: list[str]
     files: list[tuple[str, str]]
-    outdated: list[str]
-
-
-def _carry_out(home: Path, staging: Path, plan: _Plan, aside: Path, done: list[tuple[Path, Path]]) -> None:
-    """Do what is left of a plan to do; what is taken away goes to `aside`."""
-    left = [(staging / new, home / place) for new, place in plan.files if (staging / new).exists()]
-    for path in [*(home / name for name in plan.outdated), *(place for _, place in reversed(left))]:
-        if path.exists():
-            _move(path, aside / f"{len(done)}", done)
-    for new, place in left:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _move(new, place, done)
-
-
-def _move(path: Path, place: Path, done: list[tuple[Path, Path]]) -> None:
-    if path.is_dir():  # which may hold anything
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    path.replace(place)
-    done.append((path, place))
 
 
 def _clear(folder: Path, name: str, lock: Lock) -> None:
     try:
         for path in folder.glob(f".{name}.tmp*") if lock.is_known else ():
-            with contextlib.suppress(OSError, ValueError, msgspec.DecodeError, RecursionError):
+            with contextlib.suppress(OSError, ValueError):
                 _finish(path)
             _remove(path)
     finally:
@@ -168,22 +157,37 @@ def _clear(folder: Path, name: str, lock: Lock) -> None:
 
 
 def _finish(staging: Path) -> None:
-    """Carry out the plan in a folder, if there is one and it keeps to its place: a folder may be from anybody."""
+    """Go on with the plan in a folder if all that it takes away is away, or else put that back.
+
+    The folder may be from anybody, so nothing that is there is replaced, and nothing moves into it or out of its home.
+    """
     if staging.is_symlink() or not (staging / PLAN).is_file():
         return
-    plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
-    home = staging.parent.resolve()
-    for base, name in [
-        *((home, name) for name in plan.outdated),
-        *((home, place) for _, place in plan.files),
-        *((staging.resolve(), new) for new, _ in plan.files),
-    ]:
-        place = base / name
-        if not place.parent.resolve().is_relative_to(base) or place.resolve() == base or place.is_dir():
-            return
-    aside = staging / f"before {secrets.token_hex(6)}"
-    aside.mkdir()
-    _carry_out(home, staging.resolve(), plan, aside, [])
+    import msgspec
+
+    try:
+        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+    except (msgspec.DecodeError, RecursionError):
+        return
+    home, inner = staging.parent.resolve(), staging.resolve()
+    old = [(_inside(inner, f"{BEFORE}/{number}"), _inside(home, name)) for number, name in enumerate(plan.away)]
+    new = [(_inside(inner, name), _inside(home, place)) for name, place in plan.files]
+    for path, place in new if all(path.is_file() for path, _ in old) else old:
+        if path.is_file() and not path.is_symlink() and not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path below a folder.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
+    path = folder / name
+    if path == folder or path.name == ".." or not path.parent.resolve().is_relative_to(folder):
+        raise ValueError(name)
+    return path
 
 
 def _remove(path: Path) -> None:

@@ -34,6 +34,6 @@ def test_the_page_is_one_page():
 
 
 def test_what_a_command_calls_is_the_run_of_a_room_with_its_name():
-    for room in ("doctor", "report", "compress", "train", "export", "predict", "evaluate"):
+    for room in ("doctor", "report", "compress", "demo", "train", "export", "predict", "evaluate"):
         source = (PACKAGE / room / "run.py").read_text(encoding="utf-8")
         assert re.search(rf"^def {room}\(", source, re.MULTILINE), room

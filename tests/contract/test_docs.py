@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -91,3 +92,21 @@ def test_a_link_to_a_file_without_a_page_becomes_text():
     assert site.with_site_links(text, "tutorial.md") == (
         "a [b](project/changelog.md#010) [c](data-formats.md) [d](nowhere.md) [e](decisions/index.md)"
     )
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The words of each `multibox` command in the code blocks of a page; those with `...` stand for several."""
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(part, comments=True) for line in lines for part in line.split(" && ")]
+    return [words[1:] for words in commands if words[:1] == ["multibox"] and "..." not in words]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_on_a_page_can_be_typed(page):
+    for words in commands_in(page.read_text(encoding="utf-8")):
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_most_pages_show_commands():
+    assert sum(len(commands_in(page.read_text(encoding="utf-8"))) for page in PAGES) > 40

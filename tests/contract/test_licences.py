@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tools import licences
+from tools import libraries
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
@@ -18,11 +18,11 @@ FREE = {
 
 
 def test_every_library_is_listed():
-    assert [name for name in licences.needed() if f"| {name} |" not in PAGE] == []
+    assert [name for name in libraries.needed() if f"| {name} |" not in PAGE] == []
 
 
 def test_every_library_may_be_used_freely():
-    stated = {name: licences.licence_of(library) for name, library in licences.needed().items()}
+    stated = {name: libraries.licence_of(library) for name, library in libraries.needed().items()}
     identifiers = {name: set(re.split(r" AND | OR | WITH |[()]", licence)) - {""} for name, licence in stated.items()}
     assert {name: stated[name] for name, found in identifiers.items() if not found or found - FREE} == {}
 

@@ -30,7 +30,7 @@ OPTIONS = {
         *("--model", "--data", "--out"),
         *("--load-weights", "--save-model-to", "--classes", "--openvino", "--no-openvino", "--onnx", "--no-onnx"),
         *("--openvino-input-format", "--precision", "--batch", "--raw", "--val-ann-files", "--val-data-roots"),
-        "--config",
+        *("--config", "--web", "--serve"),
     },
     "compress": {
         *("--model", "--data", "--out", "--minutes"),
@@ -40,9 +40,9 @@ OPTIONS = {
     },
     "doctor": {
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots", "--classes"),
-        *("--json", "--save-mosaic", "--fix", "--no-timing"),
+        *("--data", "--json", "--save-mosaic", "--fix", "--no-timing"),
     },
-    "convert": {"--save-to", "--format"},
+    "convert": {"--out", "--save-to", "--format"},
     "predict": {
         *("--model", "--out", "--agnostic-nms"),
         *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
@@ -52,7 +52,10 @@ OPTIONS = {
     "bench": {
         *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
-    "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots"},
+    "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
+    "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},
+    "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
+    "info": set(),
 }
 
 

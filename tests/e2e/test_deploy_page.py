@@ -18,6 +18,7 @@ import pytest
 
 from multibox import config
 from multibox.export.run import Request, write_files
+from multibox.export.serving import NAME, ovms_config
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 
@@ -95,7 +96,7 @@ def found_by_runtime(path: Path, image: np.ndarray) -> list[tuple[str, np.ndarra
 
 def test_there_is_a_program_for_each_form():
     assert {model_file(program) for program in DETECTORS} == {
-        *("model.xml", "alt_ssd_export/model.xml", "raw/model.xml", "model.onnx")
+        *("model.xml", "alt_ssd_export/model.xml", "raw/model.xml", "model.onnx", "raw/model.onnx")
     }
 
 
@@ -145,11 +146,48 @@ def test_the_program_for_the_description_prints_the_classes_of_both_kinds_of_fil
     assert of_onnx == "ONNX ['red, tiny triangle', 'square']"
 
 
-def test_the_configuration_of_the_server_names_the_folder_that_is_shown():
+def test_the_configuration_of_the_server_is_the_one_that_is_shown(folder):
     (text,) = blocks("json")
-    (model,) = json.loads(text)["model_config_list"]
-    name = model["config"]["name"]
-    assert model["config"]["base_path"] == f"/models/{name}" and f"{name}/1/model.xml" in PAGE
+    assert json.loads(text) == json.loads(ovms_config(OpenVINORuntime(folder / "model.xml").info))
+    assert f"openvino_model_server/config.json, {NAME}/1/model.xml" in PAGE
+
+
+def test_opencv_reads_no_other_form(folder):
+    for name in ("model.onnx", "model.xml", "alt_ssd_export/model.xml"):
+        with pytest.raises(cv2.error):
+            cv2.dnn.readNet(str(folder / name)).forward(["boxes"])
+
+
+def as_frigate_reads_it(path: Path, image: np.ndarray) -> list[tuple[int, float]]:
+    """Labels and scores as docs/edge_devices.md has it of Frigate: 20 rows at most, to the first score under 0.1."""
+    import openvino
+
+    model = openvino.Core().compile_model(str(path), "CPU")
+    request = model.create_infer_request()
+    request.infer([image.transpose(2, 0, 1)[np.newaxis]])  # planar bytes, BGR
+    rows = request.get_output_tensor().data[0, 0]
+    weak = [*(rows[:, 2] < 0.1).nonzero()[0], len(rows)][0]
+    return [(int(label), float(score)) for _, label, score, *_ in rows[: min(weak, 20)]]
+
+
+@pytest.mark.parametrize("name", ["alt_ssd_export/model.xml", "raw/model.xml"])
+def test_the_forms_for_npus_have_fixed_shapes_throughout(folder, name):
+    import openvino
+
+    nodes = openvino.Core().read_model(str(folder / name)).get_ordered_ops()
+    assert len(nodes) > 100
+    assert [node.get_friendly_name() for node in nodes for out in node.outputs() if out.partial_shape.is_dynamic] == []
+
+
+def test_frigate_would_see_the_first_class_only(folder):
+    image = cv2.resize(cv2.imread(str(folder / "picture.jpg")), (96, 96))
+    path = folder / "alt_ssd_export/model.xml"
+    found = OpenVINORuntime(path)(image).above(0.1)
+    first = sorted(found.scores[found.labels == 0].tolist(), reverse=True)
+    assert {0, 1} == set(found.labels.tolist())
+    seen = as_frigate_reads_it(path, image)
+    assert [label for label, _ in seen] == [0] * len(first[:20])
+    assert np.allclose([score for _, score in seen], first[:20])
 
 
 def test_the_request_to_the_server_counts_its_own_header():

@@ -129,6 +129,9 @@ def test_without_a_validation_set_built_in_pictures_serve(trained, tmp_path):
     assert json.loads((tmp_path / "e/export.json").read_text())["rows"][0]["ap"] is None
 
 
+OLDER = "<net>an older export<rt_info><multibox>of an older export</multibox></rt_info></net>"
+
+
 def test_an_export_that_differs_is_rejected(trained, tmp_path):
     content = torch.load(trained, weights_only=True)
     weights = content["state_dict"]
@@ -140,12 +143,12 @@ def test_an_export_that_differs_is_rejected(trained, tmp_path):
     torch.save(content, tmp_path / "model.pth")
     folder = tmp_path / "export"
     (folder / "alt_ssd_export").mkdir(parents=True)
-    (folder / "model.xml").write_text("an older export")
+    (folder / "model.xml").write_text(OLDER)
     command = ["export", "--load-weights", tmp_path / "model.pth", "--save-model-to", folder, "--no-onnx"]
     done = run_here(*command, "--precision", "FP16")
     assert done.returncode == 3
     assert "rejected" in done.stderr and "Traceback" not in done.stderr
-    assert (folder / "model.xml").read_text() == "an older export"
+    assert (folder / "model.xml").read_text() == OLDER
     assert files_below(folder) == {
         *("model.xml", "model.rejected.xml", "model.rejected.bin", "export.json", "export.md"),
         *("alt_ssd_export/model.rejected.xml", "alt_ssd_export/model.rejected.bin"),

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -275,3 +276,20 @@ def test_the_program_of_the_page_prints_what_the_runtime_finds(model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert any(line.startswith(("square 0.", "red, tiny triangle 0.")) for line in done.stdout.splitlines())
     assert (tmp_path / "found.jpg").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are other ones there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_silent_stream_is_opened_ends_it_at_once_and_leaves_nothing(number, code, model, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(100)
+        words = [f"http://127.0.0.1:{server.getsockname()[1]}/", "--load-weights", model, "--save-to", tmp_path / "out"]
+        words += ["--json", tmp_path / "out/found.json"]
+        command = [sys.executable, "-W", "ignore", "-m", "multibox", "predict", *map(str, words)]
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        connection, _ = server.accept()  # which then hears nothing
+        with connection:
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=100)
+    assert (process.returncode, errors) == (code, "Interrupted before anything was seen; no file is written.\n")
+    assert files_below(tmp_path / "out") == set()

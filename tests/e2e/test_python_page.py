@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import multibox
-from multibox import config
-from multibox.runtime import protocol
+from multibox import config, errors
+from multibox.runtime import opening, protocol
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLASSES = ("red, tiny triangle", "square")
@@ -73,9 +73,13 @@ def test_the_programs_of_the_page_run_one_after_the_other(folder: Path) -> None:
 @pytest.mark.usefixtures("folder")
 def test_the_examples_of_detectors_hold() -> None:
     detector = multibox.load("outputs/best.pth")
-    tests = [test for test in doctest.DocTestFinder().find(protocol, globs={"detector": detector}) if test.examples]
+    names = {"detector": detector, "open_runtime": opening.open_runtime}
+    found = [
+        test for module in (protocol, opening, errors) for test in doctest.DocTestFinder().find(module, globs=names)
+    ]
+    tests = [test for test in found if test.examples]
 
-    assert len(tests) >= 3
+    assert len(tests) >= 5
     assert [doctest.DocTestRunner().run(test).failed for test in tests] == [0] * len(tests)
 
 

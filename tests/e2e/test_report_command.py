@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -13,24 +14,21 @@ from typing import Any
 
 import pytest
 
+from multibox.commands.card import card
 from multibox.commands.report import report
 from multibox.evaluate import record
 from multibox.evaluate.average_precision import measure
+from tests.report_case import deployed_files
 
 pytestmark = pytest.mark.e2e
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
 
 
 @pytest.fixture(scope="module")
 def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work directory in which only `train` was run."""
+    """A work directory in which `train` was run, with what export and compress leave."""
     folder = tmp_path_factory.mktemp("a work dir é")
     shutil.copytree(trained.parent, folder / "outputs")
+    deployed_files(folder)
     return folder
 
 
@@ -38,18 +36,6 @@ def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(work: Path) -> Path:
     assert report([work]) == 0
     return work / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    with playwright.sync_playwright() as running:
-        if executable is None and not Path(running.chromium.executable_path).exists():
-            pytest.skip(f"there is no Chromium: none of {', '.join(BROWSERS)}, nor playwright's own")
-        chromium = running.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -117,6 +103,86 @@ def test_nothing_sticks_out_sideways(tab: Any, width: int) -> None:
     assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_whole_images_open_large_and_the_keys_go_on(tab: Any, width: int, scheme: str) -> None:
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.emulate_media(color_scheme=scheme)
+    viewer, title = tab.locator("#viewer"), tab.locator("#viewer-title")
+    names = tab.locator(".strip .file").all_inner_texts()
+    assert 4 <= len(names) <= 6
+    tab.locator(".strip button").first.click()
+    assert viewer.is_visible() and title.inner_text() == names[0]
+    box = tab.locator("#viewer-stage svg").first.bounding_box()
+    assert box["width"] > 0.4 * width and box["x"] >= 0 and box["x"] + box["width"] <= width
+    # Both halves show the image: the second by a reference to the first.
+    shown = "svg => svg.querySelector('image, use').getBoundingClientRect().width"
+    assert all(one > 0.4 * width for one in tab.locator("#viewer-stage svg").evaluate_all(f"all => all.map({shown})"))
+    tab.keyboard.press("ArrowRight")
+    assert title.inner_text() == names[1]
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("ArrowLeft")  # from the first to the last
+    last, of = (int(number) for number in tab.locator("#viewer-place").inner_text().split(" of "))
+    assert last == of >= len(names)
+    tab.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+
+def test_every_crop_opens_its_image_with_its_box_marked(tab: Any) -> None:
+    crops = tab.locator(".crop button")
+    assert crops.count() == tab.locator(".crop").count() > 4
+    for at in (0, crops.count() - 1):
+        name = tab.locator(".crop .file").nth(at).text_content()
+        crops.nth(at).click()
+        assert tab.locator("#viewer-title").inner_text() == name
+        assert tab.locator("#viewer-stage .meant").count() >= 1
+        tab.keyboard.press("Escape")
+
+
+def test_a_pointer_over_a_plot_shows_its_values(tab: Any, work: Path) -> None:
+    plot = tab.locator("#training .plot").nth(1)
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    tab.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + box["height"] / 2)
+    words = tab.locator("#hint").inner_text()
+    last = json.loads((work / "outputs/metrics.jsonl").read_text().splitlines()[-1])
+    assert words.split("\n") == ["epoch 30", f"AP {100 * last['ap']:.1f}", f"AP50 {100 * last['ap50']:.1f}"]
+    tab.mouse.move(0, 0)
+    assert tab.locator("#hint").is_hidden()
+
+
+def test_tables_are_saved_as_csv(tab: Any, tmp_path: Path) -> None:
+    button = tab.locator("#accuracy .scroll:has(table[data-csv]) + .csv")
+    with tab.expect_download() as download:
+        button.click()
+    download.value.save_as(tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ["all", "square", "circle", "red, tiny triangle"]
+    assert all(float(row["AP from"]) <= float(row["AP"]) <= float(row["AP to"]) for row in rows)
+    assert int(rows[0]["objects"]) == sum(int(row["objects"]) for row in rows[1:])
+
+
+def test_the_matrix_shows_numbers_or_shares(tab: Any) -> None:
+    row = tab.locator(".confusion tbody tr").first.locator("td")
+    numbers = [int(text or 0) for text in row.all_inner_texts()]
+    tab.locator(".switch button").nth(1).click()
+    shares = [int(text or 0) for text in row.all_inner_texts()]
+    assert shares == [round(100 * number / sum(numbers)) for number in numbers]
+    assert "detected as" in tab.locator(".confusion .axis").inner_text()
+
+
+def test_on_a_phone_the_first_column_stays_and_the_verdict_is_seen(tab: Any) -> None:
+    tab.set_viewport_size({"width": 390, "height": 800})
+    scroller = tab.locator("#deployment .scroll").first
+    name, verdict = scroller.locator("tbody th").nth(1), scroller.locator(".verdict").nth(1)
+    assert verdict.inner_text() == "passed"
+    assert verdict.bounding_box()["x"] + verdict.bounding_box()["width"] < 390
+    before = name.bounding_box()["x"]
+    scroller.evaluate("one => { one.scrollLeft = 200; }")
+    assert scroller.evaluate("one => one.scrollLeft") > 50
+    assert name.bounding_box()["x"] == before
+
+
 def test_only_our_script_may_run(tab: Any) -> None:
     assert "default-src 'none'" in tab.locator("meta[http-equiv]").get_attribute("content")
     tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<b id=hostile></b>')")
@@ -134,6 +200,20 @@ def test_the_page_is_small_and_has_the_figures_of_the_training(work: Path, page:
     assert len(text.encode()) < 5e6
     assert f'<div class="name">AP</div><div class="value">{100 * best:.1f}' in text
     assert text.count('class="crop"') > 4
+    assert str(work) not in text and str(shapes_root(work)) not in text
+    plain = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    assert plain["accuracy"]["ap"]["value"] == pytest.approx(100 * best)
+    assert plain["compression"]["max_drop"] == 0.5
+
+
+def shapes_root(work: Path) -> Path:
+    return Path(json.loads((work / "outputs/run.json").read_text())["val_data"]["data_roots"][0])
+
+
+def test_a_card_is_written_beside_the_report(work: Path) -> None:
+    for _ in range(2):  # the second time, it replaces its own
+        assert card(work, license="mit") == 0
+    assert (work / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("---\nlicense: mit\n")
 
 
 def test_without_a_record_the_weights_are_run_where_the_data_are_now(work, shapes_data, tmp_path, capsys):
@@ -161,7 +241,10 @@ def test_two_runs_are_compared(work, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
-    for folder, words in ((tmp_path, "no multibox command left anything here"), (tmp_path / "x", "no such folder")):
+    for folder, words in (
+        (tmp_path, "no multibox command left anything here"),
+        (tmp_path / "x", "no such file, folder or run"),
+    ):
         done = multibox("report", folder)
         assert done.returncode == 2
         assert words in done.stderr

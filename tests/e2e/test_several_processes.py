@@ -87,7 +87,7 @@ def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(f
         os.kill(worker_of(run.pid, rank=1), signal.SIGKILL)
         output, errors = run.communicate(timeout=600)
     assert run.returncode == 0, errors
-    assert "A process failed, and torchrun started anew: going on from" in output
+    assert "A process failed, and torchrun started again: resuming from" in output
     assert [line["epoch"] for line in lines_of(tmp_path)] == list(range(1, 13))
     saved = torch.load(tmp_path / "latest.pth", weights_only=True)
     assert saved["meta"]["epoch"] == 12 and saved["meta"]["processes"] == 2

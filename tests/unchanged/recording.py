@@ -28,7 +28,10 @@ from multibox import config
 from tests.conftest import ShapesData, tiny_template, write_shapes
 
 RECORD = Path(__file__).with_name("record.json")
-COMMANDS = ("new", "train", "eval", "export", "compress", "predict", "bench", "doctor", "convert", "report")
+COMMANDS = (
+    *("doctor", "train", "predict", "eval", "export", "compress", "report", "card", "demo", "bench", "info", "convert"),
+    "new",
+)
 STEPS = 30
 
 

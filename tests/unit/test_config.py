@@ -135,12 +135,12 @@ def test_yaml_that_is_no_template_is_refused(text):
 
 @pytest.mark.parametrize(("text", "line"), [("a: b: c", 1), ("name: x\nlist: [1, 2\nother: 3\n", 3), ("\tname: x", 1)])
 def test_text_that_is_no_yaml_is_refused_with_its_line(text, line):
-    assert refusal(text).startswith(f", line {line}: this is no YAML")
+    assert refusal(text).startswith(f", line {line}: this is not valid YAML")
 
 
 def test_yaml_that_brings_code_is_refused(tmp_path):
     folder = tmp_path / "made by the file"
-    assert "no YAML" in refusal(f"name: !!python/object/apply:os.mkdir ['{folder}']")
+    assert "not valid YAML" in refusal(f"name: !!python/object/apply:os.mkdir ['{folder}']")
     assert not folder.exists()
 
 

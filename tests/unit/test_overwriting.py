@@ -88,7 +88,7 @@ OURS = {
     "is_export_page": b"# Export of best.pth: PASSED\n",
     "is_compress_json": b'{\n  "source": "best.pth",\n  "rungs": []\n}\n',
     "is_openvino_xml": b"<net>\n<rt_info>\n<multibox>\n</multibox>\n</rt_info>\n</net>\n",
-    "is_onnx": b"\x08\x07multibox form\x12\x0cboxes_labels",
+    "is_onnx": b"\x08\x0a\x12\x08multibox\x1a\x050.1.0",
 }
 
 OF_USERS = {
@@ -99,6 +99,7 @@ OF_USERS = {
     "run.json": b'{\n  "multibox_version": "0.1.0",\n  "train_data": {}\n}\n',
     "a photograph": b"\xff\xd8\xff\xe1\x00\x10Exif\x00\x00",
     "a model of others": b"<net>\n<rt_info>\n<MO_version/>\n</rt_info>\n</net>\n",
+    "detections of another program": b'[{"image_id": 0, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]',
     "a checkpoint": b"PK\x03\x04archive/data.pkl",
     "notes": b"bought milk\n",
     "a table": b"name,score\nme,1\n",

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox import structures
+from multibox import drawing, structures
 from multibox.drawing import colour
 from multibox.errors import DependencyError, OptionError
 from multibox.structures import Detections, Image, shown_from
@@ -161,15 +161,15 @@ def coloured(drawing: Image, label: int) -> bool:
     ],
 )
 def test_a_drawing_has_what_the_model_or_the_user_finds_worth_showing(found, threshold, labels):
-    drawing = found.plot(threshold=threshold)
-    assert {label for label in range(3) if coloured(drawing, label)} == labels
-    assert drawing.shape == (100, 200, 3)
+    shown = found.plot(threshold=threshold)
+    assert {label for label in range(3) if coloured(shown, label)} == labels
+    assert shown.shape == (100, 200, 3)
 
 
 def test_a_drawing_is_on_the_image_that_was_looked_at_or_a_given_one_and_changes_neither():
     image = np.full((100, 200, 3), 7, np.uint8)
-    for drawing in (result(pixels=Picture(image)).plot(), bare().plot(image)):
-        assert drawing[90, 20].tolist() == [7, 7, 7] and coloured(drawing, 0)
+    for shown in (result(pixels=Picture(image)).plot(), bare().plot(image)):
+        assert shown[90, 20].tolist() == [7, 7, 7] and coloured(shown, 0)
     assert (image == 7).all()
     assert result(pixels=Picture(None)).plot()[90, 20].tolist() == [structures.GREY] * 3
     with pytest.raises(ValueError, match="the size of the image is not known"):
@@ -227,9 +227,11 @@ def test_the_examples_hold():
     names: dict[str, Any] = {"Detections": Detections}
     for line in example[:3]:  # until there is `found`
         exec(line.source, names)
-    tests = [test for test in doctest.DocTestFinder().find(structures, globs=names) if test.examples]
+    names["draw"] = drawing.draw
+    found = [test for module in (structures, drawing) for test in doctest.DocTestFinder().find(module, globs=names)]
+    tests = [test for test in found if test.examples]
     runner = doctest.DocTestRunner()
-    assert len(tests) >= 10
+    assert len(tests) >= 11
     for test in tests:
         for one in test.examples:
             one.options.pop(doctest.SKIP, None)

@@ -151,18 +151,35 @@ def _killed_before_operation(number: int, home: Path) -> int:
     return os.waitpid(child, 0)[1]
 
 
-@pytest.mark.parametrize("place", ["../outside", "/tmp/outside", "link/outside", ""])
-def test_a_plan_that_somebody_left_in_a_folder_does_not_lead_out_of_it(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["../outside", "/tmp/outside", "link/outside", "", "mine.txt", "a/../../outside"])
+def test_a_plan_that_somebody_left_in_a_folder_changes_nothing_that_is_there(place: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     staging = home / ".0123456789ab.tmp"
     staging.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (home / "link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "outside").write_text("mine")
-    (tmp_path / "elsewhere/outside").write_text("mine")
+    mine = [tmp_path / "outside", tmp_path / "elsewhere/outside", home / "mine.txt"]
+    for path in mine:
+        path.write_text("mine")
     (staging / "new").write_text("evil")
-    (staging / "publishing.json").write_text(json.dumps({"files": [["new", place]], "outdated": ["../outside"]}))
+    for away, files in (([], [["new", place]]), (["mine.txt", "../outside"], []), ([], [["../mine.txt", "taken"]])):
+        staging.mkdir(exist_ok=True)
+        (staging / "publishing.json").write_text(json.dumps({"away": away, "files": files}))
+        tidy(home, again=True)
+        assert [path.read_text() for path in mine] == ["mine"] * 3
+        assert names(home) == ["mine.txt"]
+
+
+def test_a_plan_takes_nothing_through_links(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    staging = home / ".0123456789ab.tmp"
+    staging.mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/0").write_text("mine")
+    (staging / "before").symlink_to(tmp_path / "secret")
+    (staging / "new").symlink_to(tmp_path / "secret/0")
+    plan = {"away": ["a", "b"], "files": [["new", "c"]]}
+    (staging / "publishing.json").write_text(json.dumps(plan))
     tidy(home, again=True)
-    assert (tmp_path / "outside").read_text() == "mine"
-    assert (tmp_path / "elsewhere/outside").read_text() == "mine"
+    assert (tmp_path / "secret/0").read_text() == "mine"
     assert names(home) == []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from multibox.commands.console import console, counting
-from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say
+from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say, say_next
 from multibox.files import write_atomically
 from multibox.overwriting import Output, check_outputs, is_benchmark
+
+if TYPE_CHECKING:
+    from multibox.runs.run import Run
 
 
 def bench(
@@ -52,9 +55,10 @@ def bench(
     from multibox.evaluate import speed as benchmark
     from multibox.evaluate import speed_table
 
+    run = None
     if not models:
-        models, folder = _of_run()
-        json = json or folder / "bench.json"
+        models, run = _of_run()
+        json = json or run.home / "bench.json"
     if json is not None:
         check_outputs([Output("--json", json, is_benchmark)], models, say=say)
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
@@ -73,13 +77,15 @@ def bench(
     if json is not None:
         write_atomically(json, format_json(encode(speed_table.speeds_to_plain(result)), indent=2) + b"\n")
         say(f"All figures: {json}")
+    if run is not None:
+        say_next(run, "bench")
     return 0
 
 
-def _of_run() -> tuple[list[Path], Path]:
-    """The models of the run that is found, exported ones first, and the folder of the run."""
+def _of_run() -> tuple[list[Path], Run]:
+    """The models of the run that is found, exported ones first, and the run."""
     found = found_model(None)
     assert found.run is not None
     folder = found.run.home
     names = ("export/model.xml", "export_int8/model.xml", "compressed/model.xml", "export/model.onnx")
-    return [*(folder / name for name in names if (folder / name).exists()), found.path], folder
+    return [*(folder / name for name in names if (folder / name).exists()), found.path], found.run

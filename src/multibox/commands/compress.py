@@ -23,6 +23,7 @@ from multibox.commands.options import (
     say,
 )
 from multibox.errors import OptionError
+from multibox.files import kind_of
 from multibox.runs.display import TrainingDisplay, duration
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def compress(
         classes=tuple(split_list(classes)),
         template=find_template(config),
         batch_size=batch_size,
-        device=_device(gpu_num),
+        device="auto" if kind_of(found.path) == "openvino" else _device(gpu_num),
         resume_from=resume_from,
         command=shlex.join(["multibox", *command_line]),
     )

@@ -21,22 +21,46 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from multibox.wording import visible
+from multibox.runs.display import print_line
 
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
 WIDTH_OF_FILES = 120
 
-console = Console(
+
+class _Spoken(Console):
+    """A console whose reader may leave, as in `multibox train ... | head -1`: the command does its work without one.
+
+    `is_all`: what is said is all that the command gives; without a reader it ends, as if it had been terminated.
+    """
+
+    is_all = False
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more to anybody who is gone."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+        if self.is_all:
+            raise SystemExit(EXIT_WITHOUT_READER)
+        if not self.stderr:
+            complain("Nobody reads the output any more; the work goes on.")
+
+
+EXIT_WITHOUT_READER = 141
+"""What a shell expects of a program whose reader left: 128 and the number of SIGPIPE."""
+
+console = _Spoken(
     soft_wrap=True,
     highlight=False,
     width=None if (sys.stdout is not None and sys.stdout.isatty()) or "COLUMNS" in os.environ else WIDTH_OF_FILES,
 )
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
+errors = _Spoken(stderr=True, soft_wrap=True, highlight=False)
 
 
 def complain(text: str) -> None:
     """One line about what went wrong, beside the output proper."""
-    errors.print(visible(text), markup=False)
+    print_line(errors, text)
 
 
 @contextmanager

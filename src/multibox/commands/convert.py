@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from multibox.commands.options import OutputFormat, say
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -22,8 +25,12 @@ EXIT_LOST = 1
 """Exit code for a set of which something could not be read."""
 
 
-def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") -> int:
+def convert(
+    source: Path, /, *, save_to: Annotated[Path, Parameter(name=["--out", "--save-to"])], format: OutputFormat = "coco"
+) -> int:
     """Turn a data set into COCO annotations, or into labels of another format; images stay where they are.
+
+    Example: multibox convert my_photos --save-to as_coco
 
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
 
@@ -41,10 +48,12 @@ def convert(source: Path, /, *, save_to: Path, format: OutputFormat = "coco") ->
     make_folder(save_to)
     if format == "coco":
         sets = _as_coco(source, layout, save_to)
-        how_to_import = f"Train with: {shlex.join(['multibox', 'train', str(save_to)])}"
+        how_to_import = (
+            f"`multibox train` reads the set as it is. Train with: multibox train {shlex.quote(str(source))}"
+        )
     else:
-        with TemporaryDirectory() as folder:
-            sets = _as_coco(source, layout, Path(folder), shows_files=False)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            sets = _as_coco(source, layout, folder, shows_files=False)
         how_to_import = _write(source, sets, save_to, format)
     if layout.left_out:
         say(f"Its part `{layout.left_out}` is not converted.")

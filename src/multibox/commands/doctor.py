@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from multibox.commands.console import console
 from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
 from multibox.errors import DataError, OptionError
+from multibox.unfinished import unfinished_folder
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -24,8 +27,7 @@ NUM_SHOWN_CHANGES = 10
 
 
 def doctor(
-    source: Path | None = None,
-    /,
+    source: Annotated[Path | None, Parameter(name=["--data"])] = None,
     *,
     train_ann_files: str = "",
     train_data_roots: str = "",
@@ -38,6 +40,8 @@ def doctor(
     no_timing: Flag = False,
 ) -> int:
     """Examine a data set: what is in it, what is wrong with it, and what it means for a model.
+
+    Example: multibox doctor my_photos
 
     Exit code: 0 if nothing is wrong, 1 with warnings, 2 with errors, which training would refuse.
 
@@ -58,6 +62,7 @@ def doctor(
     from multibox.doctor import run
     from multibox.doctor.next_step import next_step, step_after_fix
     from multibox.doctor.tables import ConsoleDisplay
+    from multibox.runs.splitting import announcement
 
     with ExitStack() as stack:
         named = _named_data(source, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes, stack)
@@ -79,6 +84,8 @@ def doctor(
             say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
         if save_mosaic is not None:
             _save_contact_sheet(save_mosaic, examination.usable)
+        if source is not None and set(named.splits) == {"train"}:
+            say(announcement(sum(held.num_images for held in examination.contents.values())))
         if json is not None:
             _write_json(json, examination)
         if fix is None:
@@ -124,7 +131,7 @@ def _named_data(
         options = {"train": (train_files, train_roots), "val": (val_files, val_roots)}
         splits = {name: _parts(files, roots) for name, (files, roots) in options.items() if files}
         return Named(None, splits, "COCO", classes)
-    opened = open_set(source, Path(stack.enter_context(tempfile.TemporaryDirectory())), guess=True)
+    opened = open_set(source, stack.enter_context(unfinished_folder(Path(tempfile.gettempdir()))), guess=True)
     for line in opened.lines:
         say(line)
     splits = {name: [split] for name, split in opened.splits.items()}

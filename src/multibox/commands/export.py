@@ -18,6 +18,7 @@ from multibox.commands.options import (
     say,
     say_next,
 )
+from multibox.errors import OptionError
 
 if TYPE_CHECKING:
     from multibox.export.run import Export
@@ -40,6 +41,8 @@ def export(
     raw: Flag = False,
     precision: Literal["FP32", "FP16"] = "FP32",
     batch: Batch = "1",
+    web: Path | None = None,
+    serve: Path | None = None,
     openvino_input_format: Literal["BGR", "RGB"] | None = None,
     classes: str = "",
     config: str = "",
@@ -64,6 +67,8 @@ def export(
         raw: Also write raw/model.xml and raw/model.onnx, which end before non-maximum suppression.
         precision: Of the weights in OpenVINO files. ONNX files are always FP32.
         batch: Images per call, or `dynamic`.
+        web: Folder for a page that detects in the browser, with the model in it; implies --onnx and --raw.
+        serve: Folder for what OpenVINO Model Server and Triton want: folders and configurations.
         openvino_input_format: Channel order of the images that the OpenVINO files take. Default: as the template says.
         classes: Must name the classes of the checkpoint, in its order. Default: these.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
@@ -79,12 +84,15 @@ def export(
     from multibox.runs.display import Audience
     from multibox.runs.measuring import NamedData
 
+    if web is not None and onnx is False:
+        raise OptionError("--web needs the ONNX file: browsers run no other. Leave --no-onnx out.")
     found = found_model(model)
+    _check_bridges(web, serve, model=found.path)
     plan = ExportPlan(
         out=out,
         openvino=openvino,
-        onnx=onnx,
-        raw=raw,
+        onnx=True if web is not None else onnx,
+        raw=raw or web is not None,
         precision=precision,
         batch=0 if batch == "dynamic" else int(batch),
         channel_order=openvino_input_format,
@@ -95,6 +103,8 @@ def export(
     result = export_model(found, named, plan, audience=Audience(say, counting))
     console.print(parity_report.parity_table(result.parity, width=console.width))
     _report(result)
+    name = found.path.stem if found.run is None else found.run.home.resolve().name
+    _write_bridges(result, web=web, serve=serve, name=name)
     if found.run is not None:
         say_next(found.run, "export" if found.path.parent.name != COMPRESSED else "compress")
     return 0
@@ -109,3 +119,29 @@ def _report(result: Export) -> None:
     names = ", ".join(str(path) for path in result.paths)
     say(f"Exported: {names}. The table above is also in export.md, export.json.")
     say(f"Recommended score threshold: {result.threshold:g}.")
+
+
+def _check_bridges(web: Path | None, serve: Path | None, *, model: Path) -> None:
+    """Refuse folders in which something would be lost, before there is anything to lose by it."""
+    from multibox.demo.web_page import outputs_of_page
+    from multibox.export.serving import outputs_for_servers
+    from multibox.overwriting import check_outputs
+
+    outputs = [] if web is None else outputs_of_page(web)
+    outputs += [] if serve is None else outputs_for_servers(serve)
+    check_outputs(outputs, [model], say=say)
+
+
+def _write_bridges(result: Export, *, web: Path | None, serve: Path | None, name: str) -> None:
+    """Write the folders that other programs take, of files that have passed."""
+    from multibox.demo.web_page import write_web_page
+    from multibox.export.serving import write_serving_folders
+
+    exported = dict(zip(result.paths, result.infos, strict=True))
+    if web is not None:
+        (model,) = (path for path, info in exported.items() if path.suffix == ".onnx" and info.form == "raw")
+        write_web_page(web, model, name=name)
+        say(f"Page: {web}. Its README.md says how to fetch ONNX Runtime Web and to publish it.")
+    if serve is not None:
+        folders = write_serving_folders(serve, exported)
+        say(f"For model servers: {', '.join(map(str, folders))}.")

@@ -22,6 +22,8 @@ def new(
 ) -> int:
     """Make a work directory for a model: its template, the commands, and weights to start from.
 
+    Example: multibox new mobilenet_v2-2s_ssd-256x256 my_model
+
     Args:
         template: Path of a template.yaml, or the name of a model: mobilenet_v2-2s_ssd-256x256, -384x384 or -512x512;
             yolox_nano-256x256, -384x384, -512x512 or -640x640.
@@ -35,7 +37,7 @@ def new(
     folder = instantiate(
         template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say, progress=downloading
     )
-    say(f"{folder} is ready: go there and run `multibox train --help`.")
+    say(f"{folder} is ready. Go there, and train by its template: multibox train DATA")
     if verbose:
         for path in sorted(output.iterdir()):
             say(f"{path} ({path.stat().st_size} bytes)")

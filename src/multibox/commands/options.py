@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from multibox.commands.console import console
 from multibox.errors import OptionError
-from multibox.wording import visible
+from multibox.runs.display import print_line
 
 if TYPE_CHECKING:
     from multibox.config import Template
@@ -89,10 +89,10 @@ def found_model(named: Path | None) -> FoundModel:
     found = find_model(named)
     if found.account:
         say(f"Model: {found.path}, {found.account}.")
-    if found.run is not None and found.run.is_brief:
-        from multibox.runs.next_command import BRIEF
+        if found.run is not None and found.run.is_brief:
+            from multibox.train.progress import TOO_BRIEF
 
-        say(BRIEF)
+            say(TOO_BRIEF)
     return found
 
 
@@ -104,7 +104,8 @@ def require_together(first: str, second: str, first_name: str, second_name: str)
 
 def say(text: str) -> None:
     """One line to the user; no part of it is markup."""
-    console.print("\n".join(map(visible, text.split("\n"))), markup=False)
+    for line in text.split("\n"):
+        print_line(console, line)
 
 
 def say_next(run: Run, command: str) -> None:
@@ -113,7 +114,7 @@ def say_next(run: Run, command: str) -> None:
 
     words, line = next_step_of(run, command)
     say(words)
-    say(f"  {line}")
+    console.print(f"  {line}", markup=False, soft_wrap=True)  # whatever the width, it is to be pasted
 
 
 def require(is_met: bool, what: str) -> None:

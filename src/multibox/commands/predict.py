@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import complain, tracking
+from multibox.commands.console import complain, console, tracking
 from multibox.commands.options import (
     Flag,
     ModelName,
@@ -100,10 +100,9 @@ def predict(
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
     """
-    from multibox.data.coco import split_list
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
-    from multibox.runs.training import next_free
+    from multibox.runs.run import next_free
     from multibox.runtime.choosing_runtime import chosen_only
     from multibox.runtime.tiling_runtime import with_tiles
     from multibox.signals import interruption
@@ -136,8 +135,9 @@ def predict(
     )
     outputs.check([] if found is None else model_files(found.path))
 
-    runtime = with_tiles(_opened(found, config, split_list(classes), device), tile, tile_overlap)
-    runtime = chosen_only(runtime, split_list(classes), is_agnostic=agnostic_nms)
+    wanted = _class_names(classes)
+    runtime = with_tiles(_opened(found, config, wanted, device), tile, tile_overlap)
+    runtime = chosen_only(runtime, wanted, is_agnostic=agnostic_nms)
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
@@ -145,7 +145,12 @@ def predict(
     name = COCO_DETECTOR if found is None else str(found.path)
     run = RunFacts(model=name, classes=runtime.classes, threshold=chosen, tile_px=tile_px)
     with interruption() as stop:
-        tally = _run(runtime, all_sources, run, outputs, stop)
+        try:
+            tally = _run(runtime, all_sources, run, outputs, stop)
+        except KeyboardInterrupt:
+            if stop.exit_code:
+                return stop.exit_code
+            raise
         if stop.is_set():
             complain("Interrupted: the results are of what was looked at until then.")
         if stop.exit_code:
@@ -240,16 +245,17 @@ class _Outputs:
 
     def label_paths(self, classes: Sequence[str] = ()) -> list[Path]:
         """The files of labels."""
-        from multibox.predict.label_files import plan_label_files
-
         if self.save_labels is None:
             return []
+
+        from multibox.predict.label_files import plan_label_files
+
         return plan_label_files(self.save_labels, self.format, self.sources, classes)
 
     def open(self, context: ExitStack, run: RunFacts, stop: Interruption) -> _OpenOutputs:
         """Begin all files; they are complete when the context ends, and dropped if an error ends it."""
         from multibox.predict import drawings as saved_drawings
-        from multibox.predict import label_files, result_files
+        from multibox.predict import result_files
 
         files: list[PredictionFile] = []
         coco_file = label_file = None
@@ -264,6 +270,8 @@ class _Outputs:
             coco_file = context.enter_context(result_files.open_coco(self.coco, run, known))
             files.append(coco_file)
         if self.save_labels is not None:
+            from multibox.predict import label_files
+
             opened = label_files.open_labels(self.save_labels, self.format, run, self.sources)
             label_file = context.enter_context(opened)
             files.append(label_file)
@@ -306,6 +314,16 @@ class _Outputs:
         say(f"  {how_to_import(self.format, self.save_labels, [file.labels])}")
 
 
+def _class_names(classes: str) -> list[str]:
+    """The names in an option; none if it is not given."""
+    if not classes:
+        return []
+
+    from multibox.data.coco import split_list
+
+    return split_list(classes)
+
+
 @dataclass(frozen=True)
 class _OpenOutputs:
     """All files that take detections, what saves a drawing, and those files that have something to report."""
@@ -323,6 +341,7 @@ def _run(runtime: Runtime, sources: Sequence[Source], run: RunFacts, outputs: _O
     with ExitStack() as context:
         opened = outputs.open(context, run, stop)
         prints = outputs.prints and not opened.files
+        console.is_all = prints and opened.save_drawing is None
         with tracking("Predicting", len(sources)) as tracker:
 
             def on_result(result: FrameResult | Failure) -> None:

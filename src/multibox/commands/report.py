@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import counting
-from multibox.commands.options import found_model, require_together, say
+from multibox.commands.options import Flag, found_model, require_together, say
 from multibox.errors import OptionError
 
 
@@ -19,14 +19,16 @@ def report(
     save_to: Annotated[Path | None, Parameter(name=["--out", "--save-to"])] = None,
     val_ann_files: str = "",
     val_data_roots: str = "",
+    paths: Flag = False,
 ) -> int:
     """Write what is known about a detector as one HTML page, or compare several.
 
     Example: multibox report
 
-    Everything that train, eval, export, compress and bench left in a run is put together: accuracy with
-    intervals, errors by kind, a threshold chooser, images of the worst mistakes, parity, INT8, speed, provenance.
-    What is missing is named with the command that adds it. The page opens from disk, without a network.
+    Everything that train, eval, export, compress, bench and doctor left in a run is put together: accuracy with
+    intervals, errors by kind, a threshold chooser, the best and worst images, parity, INT8, speed, provenance.
+    What is missing is named with the command that adds it. The page opens from disk, without a network; its figures
+    lie beside it as JSON.
 
     Args:
         work_dirs: A run, or a work directory. Of several, the others are compared with the first. Default: the run of
@@ -35,6 +37,7 @@ def report(
         val_ann_files: Annotation files (COCO json) to measure on, separated by commas, if the data have moved or others
             are wanted. Default: those of the last evaluation.
         val_data_roots: The folder of images of each of these.
+        paths: Show whole paths of files. Default: relative to the run, or the names alone.
     """
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
@@ -43,15 +46,15 @@ def report(
     from multibox.runs.display import Audience
     from multibox.runs.measuring import NamedData
 
-    folders = [_folder(named) for named in work_dirs] if work_dirs else [_folder(None)]
+    folders = [reported_folder(named) for named in work_dirs] if work_dirs else [reported_folder(None)]
     files = DataFiles(val_ann_files, val_data_roots)
     named = NamedData(files=files, skip_bad=True)
-    page = report_on(folders, out=save_to, named=named, audience=Audience(say, counting))
+    page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
     say(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
     return 0
 
 
-def _folder(named: Path | None) -> Path:
+def reported_folder(named: Path | None) -> Path:
     """The folder to report on: the one that is named as it is, the run of a file or name, or the run that is found."""
     if named is not None and named.is_dir():
         return named

@@ -67,7 +67,7 @@ def train(
 
     Args:
         data: A labelled data set: a folder, annotation file (.json), data.yaml or .zip of COCO, YOLO, Pascal VOC,
-            labelme, CVAT or Open Images.
+            labelme, CVAT, Label Studio, VIA or Open Images.
         minutes: Train for about this many minutes; the number of epochs is set to fit. Default: the epochs of the
             model.
         size: Side of the network's input in pixels: 256, 384, 512, or auto for what suits the objects and the time.
@@ -151,23 +151,25 @@ def train(
             run = train_on(data, wish, display=display)
         else:
             run = resume_run(wish, display=display)
-    return _report(run, time.monotonic() - started_at)
+    return _report(run, time.monotonic() - started_at, minutes)
 
 
-def _report(run: Run, seconds: float) -> int:
+def _report(run: Run, seconds: float, minutes: float | None) -> int:
     """Say how the training ended and what to do next; the exit code."""
-    from multibox.runs.next_command import BRIEF, next_command
+    from multibox.runs.next_command import next_command
     from multibox.train import distributed
+    from multibox.train.progress import TOO_BRIEF
 
     result = run.training
     if result is None or not distributed.is_main_process():
         return 0
     took = f"{duration(seconds)} ({counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')})"
     if result.is_interrupted:
-        say(f"Stopped after {took}. Go on with: {next_command('train', run, option='--resume-from')}")
+        left = [] if minutes is None else ["--minutes", f"{max(1, round(minutes - seconds / 60))}"]
+        say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
         return 130
     if run.is_brief:
-        say(BRIEF)
+        say(TOO_BRIEF)
     best = ""
     if result.best is not None and result.best_ap is not None:
         when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"

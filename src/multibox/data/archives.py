@@ -139,11 +139,6 @@ class _Archive:
     folders: dict[str, list[str]]
 
 
-def is_archive(source: Path) -> bool:
-    """Whether a file is a .zip, by its name."""
-    return source.suffix.lower() == ".zip" and os.path.isfile(source)  # noqa: PTH113 - an ArchivedPath says folder
-
-
 def archived(path: Path) -> Path:
     """The path as one that can be read, if it leads to or into a .zip; else as it is."""
     return path if isinstance(path, ArchivedPath) or _split(path) is None else ArchivedPath(path)

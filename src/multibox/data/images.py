@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import struct
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG: its name and check s
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a grey value that cameras use of the 16 that a file has room for."""
 
+MOST_PIXELS = 1 << 30
+"""Largest number of pixels that OpenCV decodes."""
+
 SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
@@ -57,16 +61,15 @@ def read_image(
         raise DataError(f"{path}: the image {error}. Replace or remove it.") from error
 
 
-def decode_image(data: bytes, title: str) -> Image:
-    """The image in the bytes of a file, as `read_image` gives it; `title` is what messages call it.
+def decode_image(data: bytes) -> Image:
+    """The image in the bytes of a file, as `read_image` gives it.
 
     Raises:
-        DataError: they are broken off, or no image.
+        UnusableError: the bytes are broken off or no image; its text is the end of a sentence ("is truncated").
     """
-    try:
-        return _decode(data, None, None)
-    except UnusableError as error:
-        raise DataError(f"{title}: the image {error}. Replace or remove it.") from error
+    if not data:
+        raise UnusableError("is an empty file")
+    return _decode(data, None, None)
 
 
 def to_8_bits(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -251,6 +254,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
     if data.rfind(b"\xff\xd9", header.scan_start) < 0:
         raise UnusableError("is truncated")
     shown, stored = header.shown, header.stored
+    if stored[0] * stored[1] > MOST_PIXELS:  # which OpenCV would say of the image, but not of an eighth of it
+        raise UnusableError(f"has {stored[0]:,} x {stored[1]:,} pixels, more than can be decoded")
     if expected_size is not None and expected_size not in (shown, stored):
         raise _wrong_size(shown, expected_size)
     is_as_shown = expected_size is None or expected_size == shown
@@ -264,6 +269,8 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
 
 def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
     """The image with 8 bits, and how many of 16 were in use; None if it had 8."""
+    if _is_heic(data):
+        return _heic_decode(data), None
     try:
         image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:  # larger than OpenCV's limit, for one
@@ -286,9 +293,27 @@ def _to_8_bits(image: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
     return np.right_shift(image, bits - 8).astype(np.uint8), bits
 
 
+def _is_heic(data: bytes) -> bool:
+    """Whether this is what telephones of Apple save; AVIF, of the same family, is read by OpenCV."""
+    return data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}
+
+
+def _heic_decode(data: bytes) -> Image:
+    """The image as it is to be shown, turned as it says; of more than 8 bits, the highest 8."""
+    try:
+        from pi_heif import open_heif
+    except ImportError as error:
+        raise UnusableError(
+            'is in HEIC, which is not read without a library; pip install "multibox[heic]", or save it as JPEG'
+        ) from error
+    try:
+        image: Image = np.ascontiguousarray(np.asarray(open_heif(io.BytesIO(data), bgr_mode=True))[..., :3])
+    except (ValueError, RuntimeError, EOFError, OSError) as error:
+        raise UnusableError("cannot be decoded") from error
+    return image
+
+
 def _why_not(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}:
-        return "is in HEIC, which is not read; save it as JPEG"
     if data.startswith((b"II*\0", b"MM\0*")):
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
         if image is not None and image.dtype.kind == "f":

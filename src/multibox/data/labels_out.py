@@ -14,7 +14,7 @@ import numpy as np
 from multibox.data import images
 from multibox.data.coco import CocoData, Record
 from multibox.data.image_files import by_stem
-from multibox.data.label_formats import WRITERS, LabelFormat, LabelSet, file_name_of
+from multibox.data.label_formats import WRITERS, Files, LabelFormat, LabelSet, file_name_of
 from multibox.data.labels import LabelledImage, LabelledObject
 from multibox.data.yolo_places import shown_path
 from multibox.errors import DataError, OptionError
@@ -43,19 +43,29 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def write_labels(label_format: LabelFormat, folder: Path, sets: Sequence[LabelSet], classes: Sequence[str]) -> None:
     """Write labels into a folder, each file whole or not at all; classes are in the order of their numbers.
 
-    Crowds are left out in formats that have none (`FORMATS_WITH_CROWDS`).
-
     Raises:
         DataError: names cannot be told apart, or not be written, in this format.
         OptionError: a file is there already.
     """
     plan_labels(label_format, folder, sets, classes)
-    if label_format not in FORMATS_WITH_CROWDS:
-        sets = [replace(part, images=[_without_crowds(image) for image in part.images]) for part in sets]
-    for name, text in WRITERS[label_format](sets, classes):
+    for name, text in label_files(label_format, sets, classes):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
+
+
+def label_files(label_format: LabelFormat, sets: Sequence[LabelSet], classes: Sequence[str]) -> Files:
+    """The names of the files of labels, relative with slashes, each with its content; nothing is written.
+
+    Crowds are left out in formats that have none (`FORMATS_WITH_CROWDS`).
+
+    Raises:
+        DataError: names cannot be told apart, or not be written, in this format.
+    """
+    _check_names(label_format, sets, classes)
+    if label_format not in FORMATS_WITH_CROWDS:
+        sets = [replace(part, images=[_without_crowds(image) for image in part.images]) for part in sets]
+    return WRITERS[label_format](sets, classes)
 
 
 def label_set(split: str, root: Path, data: CocoData) -> LabelSet:

@@ -106,7 +106,7 @@ def read_yolo_description(file: Path) -> dict[str, Any]:
     try:
         content = read_yaml(read_text(file, "the description of the YOLO set"), as_text=True)
     except yaml.YAMLError as error:
-        raise DataError(f"{file}: cannot read the description of the YOLO set; it is no YAML.") from error
+        raise DataError(f"{file}: cannot read the description of the YOLO set: it is not valid YAML.") from error
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list) or not content["names"]:
         raise DataError(f"{file}: this describes no YOLO set: it has no `names`.")
     return content

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from multibox.data.coco import Record
 from multibox.data.dataset import Batch, Dataset
 from multibox.structures import Image
 from multibox.threads import ahead
+
+Finished = TypeVar("Finished")
 
 MAX_PIXELS_PER_BATCH = 64_000_000
 """Images of one evaluation batch, in pixels (192 MB): a batch of large photographs is cut short."""
@@ -75,14 +78,24 @@ class TrainLoader:
         Raises:
             DataError: an image cannot be read any more.
         """
+        return self.finished_epoch(lambda batch: batch, number, first_step, mosaic_steps)
+
+    def finished_epoch(
+        self, finish: Callable[[Batch], Finished], number: int, first_step: int = 0, mosaic_steps: int = 0
+    ) -> Generator[Finished, None, None]:
+        """What `finish` makes of each batch of `epoch`, in the threads that prepare them.
+
+        Raises:
+            DataError: an image cannot be read any more.
+        """
         order = self._order(number)
         stop = threading.Event()
         mosaic_share = self.dataset.mosaic_share
 
-        def make(step: int) -> Batch:
+        def make(step: int) -> Finished:
             start = (step * self.world_size + self.rank) * self.batch_size
             positions = range(start, start + self.batch_size)
-            return self._batch(number, positions, order, stop, mosaic_share if step < mosaic_steps else 0.0)
+            return finish(self._batch(number, positions, order, stop, mosaic_share if step < mosaic_steps else 0.0))
 
         steps = range(first_step, self.steps_per_epoch)
         return ahead(make, steps, num_threads=self.num_workers, num_ahead=self.prefetch, stop=stop)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from multibox.doctor.duplicates import Twins
 from multibox.doctor.orientation import is_of_the_other_frame
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
+from multibox.unfinished import unfinished
 from multibox.wording import counted, quoted
 
 JPEG_QUALITY = 95
@@ -85,8 +84,7 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
         twin.first[1] for twin in twins if twin.is_same_file and (twin.first[0], twin.second[0]) == ("train", "val")
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp")
-    try:
+    with unfinished(target.parent) as temporary:
         for name, split in splits.items():
             changes += _fix_split(name, split, temporary, leaked=leaked if name == "train" else set())
         plain = [{"split": change.split, "what": change.what, "why": change.why} for change in changes]
@@ -94,9 +92,6 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
         if target.exists():
             target.rmdir()
         temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return changes
 
 

@@ -46,9 +46,9 @@ def next_step(named: Named, examination: Examination, *, has_template: bool) -> 
     if examination.advice is None:
         return NextStep("Next, install what training needs:", shlex.join(["pip", "install", "multibox[train]"]))
     first = "Next, once you have looked at the warnings" if examination.exit_code == EXIT_WARNINGS else "Next"
-    if named.format != "COCO":
-        words = ["multibox", "convert", str(named.source), "--save-to", str(_new_folder(named, "coco"))]
-        return NextStep(f"{first}, write COCO annotations to train on:", shlex.join(words))
+    if named.source is not None:
+        words = ["multibox", "train", str(named.source), *(["--classes", named.classes] if named.classes else [])]
+        return NextStep(f"{first}, train:", shlex.join(words))
     template = "" if has_template else examination.advice.template
     return NextStep(f"{first}, train:", shlex.join(train_words(named.splits, template, named.classes)))
 

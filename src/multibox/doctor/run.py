@@ -115,6 +115,14 @@ def doctor(
     return Examination(held, tuple(gravest_first([*of_annotations, *of_images])), fits, advice, tuple(twins), usable)
 
 
+def find_faults(splits: Mapping[str, CocoData]) -> tuple[Finding, ...]:
+    """What is wrong with the splits of a data set, the gravest first, without what the data mean for a model."""
+    seen = looks.see(splits)
+    usable = {name: split.data for name, split in seen.items() if split.data is not None}
+    twins = duplicates.find_twins({name: split.looks for name, split in seen.items()})
+    return tuple(gravest_first([*_check_annotations(splits, {}), *_check_images(seen, usable, twins)]))
+
+
 def examination_to_plain(examination: Examination) -> dict[str, Any]:
     """Turn an examination into dictionaries and numbers, ready for JSON."""
     return {

@@ -146,9 +146,9 @@ def write_detections(path: str | os.PathLike[str], detections: Sequence[Detectio
 def metrics_table(metrics: Metrics) -> Table:
     """The metrics for a console: all classes together, then each; percent, and a dash where there is no object."""
     result = Table(caption=f"percent, on {metrics.num_images} images; - means: no such object", caption_justify="left")
-    result.add_column("class")
+    result.add_column("class", overflow="fold")
     for name in ("AP", "AP50", "AP75", "small", "medium", "large", "recall", "objects"):
-        result.add_column(name, justify="right")
+        result.add_column(name, justify="right", no_wrap=True)
     total = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
     result.add_row("all", *map(_cell, total), _cell(metrics.recall), str(metrics.num_objects), end_section=True)
     for name, of_class in metrics.per_class.items():
@@ -196,11 +196,13 @@ def _existing_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise OptionError(f"{path}: cannot read the existing file: {error.strerror}. {advice}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path}: the existing file is no YAML, so its content cannot be kept. {advice}") from error
+        raise OptionError(
+            f"{path}: the existing file is not valid YAML, so its content cannot be kept. {advice}"
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise OptionError(f"{path}: the existing file is no metrics.yaml (no keys at its top level). {advice}")
+        raise OptionError(f"{path}: the existing file is not a metrics.yaml (no keys at its top level). {advice}")
     return content
 
 

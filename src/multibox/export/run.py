@@ -93,10 +93,11 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing.
+    detection is worth showing, `infos` what each file says of itself.
     """
 
     paths: tuple[Path, ...]
+    infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
 
@@ -130,7 +131,7 @@ def export(
             folder, compared, checkpoint=source.name, images=_described(data), threshold=threshold
         )
         paths = _publish(files, folder, is_rejected=not compared.passed)
-    return Export(paths, compared, threshold)
+    return Export(paths, tuple(file.info for file in files), compared, threshold)
 
 
 def outputs_of_export(output: Path, request: Request) -> list[Output]:
@@ -155,7 +156,9 @@ def _names(request: Request) -> dict[str, Form]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether an earlier export wrote this part of a model."""
+    """Whether an earlier export wrote this part of a model, and not the compression of a file."""
+    if (path.parent / "compress.json").exists() and not (path.parent / "latest.pth").exists():
+        return False
     to_open = model_files(path)[-1]
     return to_open.is_file() and (is_onnx if kind_of(path) == "onnx" else is_openvino_xml)(to_open)
 

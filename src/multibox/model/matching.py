@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,16 +28,12 @@ class PaddedTargets(NamedTuple):
 
 def pad(targets: Sequence[Targets], device: torch.device | str) -> PaddedTargets:
     """One tensor of each kind for a batch; N is at least 1, so that reductions over it are defined."""
-    longest = max([1, *(len(target) for target in targets)])
-    boxes = torch.zeros(len(targets), longest, 4)
-    labels = torch.zeros(len(targets), longest, dtype=torch.int64)
-    is_object = torch.zeros(len(targets), longest, dtype=torch.bool)
+    shape = (len(targets), max([1, *map(len, targets)]))
+    boxes, labels, is_object = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
     for i, target in enumerate(targets):
         count = len(target)
-        boxes[i, :count] = torch.from_numpy(target.boxes)
-        labels[i, :count] = torch.from_numpy(target.labels)
-        is_object[i, :count] = True
-    return PaddedTargets(boxes.to(device), labels.to(device), is_object.to(device))
+        boxes[i, :count], labels[i, :count], is_object[i, :count] = target.boxes, target.labels, True
+    return PaddedTargets(*(torch.from_numpy(array).to(device) for array in (boxes, labels, is_object)))
 
 
 def match(targets: PaddedTargets, anchors: Tensor, *, iou_threshold: float) -> Tensor:

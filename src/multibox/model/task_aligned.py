@@ -61,18 +61,24 @@ def task_aligned_loss(
         matched = assign(scores, boxes, points, targets, config=config, input_size=input_size)
     is_positive = matched != BACKGROUND
     num_positive = average_over_processes(is_positive.sum(dim=1).clamp(min=1).sum().float())
-    image_of, place_of = is_positive.nonzero(as_tuple=True)
-    object_of = matched[image_of, place_of]
 
-    overlap, giou = paired_iou(boxes[image_of, place_of], targets.boxes[image_of, object_of])
-    labels = targets.labels[image_of, object_of]
-    class_targets = overlap.detach()[:, None] * F.one_hot(labels, class_logits.shape[-1])
-    class_errors = F.binary_cross_entropy_with_logits(class_logits[image_of, place_of], class_targets, reduction="sum")
+    # As many places of each image as could learn at most, not as many as do: that a graphics card would have to tell.
+    most = min(len(points), config.num_places * targets.labels.shape[1])
+    place_of, learns = _first_true(is_positive, most)
+    object_of = matched.gather(1, place_of).clamp(min=0)
+    overlap, giou = paired_iou(_rows(boxes, place_of), _rows(targets.boxes, object_of))
+    is_class = targets.labels.gather(1, object_of)[..., None] == torch.arange(
+        class_logits.shape[-1], device=boxes.device
+    )
+    class_targets = overlap.detach()[..., None] * is_class
+    class_errors = F.binary_cross_entropy_with_logits(
+        _rows(class_logits, place_of), class_targets, weight=learns[..., None].float(), reduction="sum"
+    )
     object_errors = F.binary_cross_entropy_with_logits(object_logits, is_positive.float(), reduction="sum")
     return TaskAlignedLosses(
         classes=class_errors / num_positive,
         objectness=object_errors / num_positive,
-        boxes=config.box_weight * (1 - giou).sum() / num_positive,
+        boxes=config.box_weight * ((1 - giou) * learns).sum() / num_positive,
     )
 
 
@@ -109,15 +115,16 @@ def assign(
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU (N,) and generalised IoU (N,) of boxes (N, 4) with others (N, 4), row by row.
+    """IoU (...) and generalised IoU (...) of boxes (..., 4) with others (..., 4), one by one.
 
     Source: Rezatofighi et al., "Generalized Intersection over Union", 2019, algorithm 1.
     """
-    sides = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
-    overlap = sides.clamp(min=0).prod(dim=1)
+    shared = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
+    shared = shared.clamp(min=0)
+    hull_sides = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
+    # Not `prod`: its gradient looks for zeros, and for that a graphics card is waited for.
+    overlap, hull = shared[..., 0] * shared[..., 1], (hull_sides[..., 0] * hull_sides[..., 1]).clamp(min=1e-12)
     union = (box.area(boxes) + box.area(others) - overlap).clamp(min=1e-12)
-    hull_sides = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
-    hull = hull_sides.prod(dim=1).clamp(min=1e-12)
     ious = overlap / union
     return ious, ious - (hull - union) / hull
 
@@ -127,3 +134,15 @@ def _holds(boxes: Tensor, points: Tensor, *, min_side: float) -> Tensor:
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     half = (boxes[..., 2:] - boxes[..., :2]).clamp(min=min_side) / 2
     return ((points - centres[..., None, :]).abs() < half[..., None, :]).all(dim=-1)
+
+
+def _first_true(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Columns (B, count) of a mask (B, A), in each row those that are true first, and whether they are (B, count)."""
+    place_from_behind = torch.arange(mask.shape[1], 0, -1, dtype=torch.int32, device=mask.device)
+    first, columns = (place_from_behind * mask).topk(count, dim=1)
+    return columns, first > 0
+
+
+def _rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, M) of tables (B, N, C): (B, M, C)."""
+    return table.gather(1, rows[..., None].expand(-1, -1, table.shape[-1]))

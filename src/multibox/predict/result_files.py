@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import msgspec
 
-from multibox.data import coco_categories, coco_format
 from multibox.files import atomic_path
 from multibox.predict.frames import Failure, Frame
 from multibox.predict.sources import Source, printable
 from multibox.structures import Detections
+
+if TYPE_CHECKING:
+    from multibox.data import coco_format
 
 COLUMNS = ("source", "frame", "time_s", "width", "height", "class", "label", "score", "x1", "y1", "x2", "y2")
 """The columns of a CSV file. `frame` and `time_s` are empty for an image; boxes are in pixels of the image."""
@@ -137,6 +139,8 @@ def read_known_images(path: Path, classes: Sequence[str]) -> KnownImages:
     Raises:
         DataError: it is no such file, or has none of the classes.
     """
+    from multibox.data import coco_categories, coco_format
+
     source = coco_format.AnnotationFile(path, path.parent, 0)
     content = coco_format.read_content(source)
     categories = coco_categories.common_categories([source], [content])
@@ -273,6 +277,20 @@ class CocoFile:
         return self._num_images
 
 
+def detection_rows(detected: Detections, classes: Sequence[str], *, width: int, height: int) -> list[dict[str, Any]]:
+    """Detections of an image of this size as JSON has them: class, label, score, and the corners in pixels."""
+    boxes = detected.boxes_px(width, height).tolist()
+    return [
+        {
+            "class": classes[label],
+            "label": label,
+            "score": round(score, 4),
+            "box_px": [round(value, 2) for value in box],
+        }
+        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True)
+    ]
+
+
 def _about(frame: Frame) -> dict[str, Any]:
     source = frame.source
     return {"source": source.title, "kind": source.kind, "width": frame.width, "height": frame.height}
@@ -288,16 +306,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def _rows(frame: Frame, detected: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
-    boxes = detected.boxes_px(frame.width, frame.height).tolist()
-    return [
-        {
-            "class": classes[label],
-            "label": label,
-            "score": round(score, 4),
-            "box_px": [round(value, 2) for value in box],
-        }
-        for box, score, label in zip(boxes, detected.scores.tolist(), detected.labels.tolist(), strict=True)
-    ]
+    return detection_rows(detected, classes, width=frame.width, height=frame.height)
 
 
 def _seconds(frame: Frame) -> float | str:

@@ -18,9 +18,13 @@ DEEPEST = 55
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A count; `depth` of its colour in percent, `kind` whether it is right, wrong or says nothing."""
+    """A count and its `share` of the row in percent; `depth` of its colour in percent.
+
+    `kind`: whether it is right, wrong, or says nothing.
+    """
 
     count: int
+    share: int
     depth: int
     kind: Literal["right", "wrong", "plain"]
     title: str
@@ -65,4 +69,4 @@ def _cell(count: int, total: int, truth: str, detected: str) -> Cell:
     else:
         kind = "wrong"
     what = "missed" if detected == BACKGROUND else f"taken for {detected}"
-    return Cell(count, round(DEEPEST * share / 100), kind, f"{count} of {total} ({share} %): {truth}, {what}")
+    return Cell(count, share, round(DEEPEST * share / 100), kind, f"{count} of {total} ({share} %): {truth}, {what}")

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multibox.evaluate.speed_table import short_name
 from multibox.report import plots
 from multibox.report.figures import Figures
-from multibox.report.sentences import column_of, interval, share
+from multibox.report.sentences import column_of, range_words, share
+from multibox.report.shown_paths import ShownPaths
 from multibox.report.work_dir import ResultFile, WorkDir
 from multibox.wording import NO_VALUE, percent
 
 
-def tiles(work: WorkDir, figures: Figures | None) -> list[dict[str, str]]:
+def tiles(work: WorkDir, figures: Figures | None, *, is_advised: bool = True) -> list[dict[str, str]]:
     """List the key figures: how good, how large, how fast, what 8 bits cost, what to fix first."""
     tiles: list[dict[str, str]] = []
     if figures is not None:
         intervals, column, counts = figures.intervals, column_of(figures.threshold), figures.counts
-        tiles.append(_tile("AP50", f"{intervals.ap50.value:.1f}", "%", f"95 %: {interval(intervals.ap50)}"))
-        tiles.append(_tile("AP", f"{intervals.ap.value:.1f}", "%", f"95 %: {interval(intervals.ap)}"))
+        tiles.append(_tile("AP50", f"{intervals.ap50.value:.1f}", "%", range_words(intervals.ap50)))
+        tiles.append(_tile("AP", f"{intervals.ap.value:.1f}", "%", range_words(intervals.ap)))
         hits, shown = counts.hits[:, column].sum(), counts.shown[:, column].sum()
         total = counts.num_objects.sum()
         right = f"{share(hits / shown)} of the boxes are right" if shown else "no box shown"
         tiles.append(_tile("Found", f"{100 * hits / total:.0f}", "%", f"{right}, from {figures.threshold:.2f} on"))
     tiles += _size_tile(work) + _speed_tile(work) + _int8_tile(work)
-    if figures is not None and figures.worst_kind is not None:
+    if figures is not None and figures.worst_kind is not None and is_advised:
         worst = figures.worst_kind
         value = plots.KIND_NAMES[worst.kind]
-        tiles.append(_tile("Biggest gain", f"{100 * worst.gain:+.1f}", "", f"AP50 points, if fixed: {value}"))
+        tiles.append(_tile("Biggest gain", f"{100 * worst.gain:+.1f}", "", f"AP50 points, if this is fixed: {value}"))
     return tiles
 
 
-def sections(work: WorkDir, figures: Figures | None) -> dict[str, Any]:
+def sections(work: WorkDir, paths: ShownPaths) -> dict[str, Any]:
     """The tables of exported files, compression and speed; what is not there is empty."""
-    exports = [_export(file, work.path) for file in reversed(work.exports)]
+    exports = [_export(file, paths) for file in reversed(work.exports)]
     passed = all(file.content.get("passed", False) for file in work.exports)
     return {
         "exports": exports,
@@ -91,15 +91,41 @@ def _int8_tile(work: WorkDir) -> list[dict[str, str]]:
     drop = ((chosen or {}).get("measured") or {}).get("drop")
     if drop is None:
         return [_tile("INT8", "?", "", "not measured")]
-    note = f"change of AP by 8 bits; 95 %: {-drop['high']:+.1f} to {-drop['low']:+.1f}"
-    return [_tile("INT8", f"{-drop['value']:+.1f}", "AP", note)]
+    value, range_ = _change(drop)
+    return [_tile("INT8", value, "", f"AP points against FP32; probably {range_}")]
 
 
-def _export(file: ResultFile, folder: Path) -> dict[str, Any]:
+def _change(drop: Mapping[str, float]) -> tuple[str, str]:
+    """What 8 bits change, in AP points, and its range: below 0 is a loss, wherever a report has it."""
+    return f"{-drop['value']:+.2f}", f"{-drop['high']:+.2f} to {-drop['low']:+.2f}"
+
+
+def _export(file: ResultFile, paths: ShownPaths) -> dict[str, Any]:
     content = file.content
-    where = file.folder.relative_to(folder).as_posix() if file.folder.is_relative_to(folder) else str(file.folder)
     rows = [_parity_row(row) for row in content["rows"]]
-    return {"caption": f"{where}: {content['checkpoint']} on {content.get('images', 'images')}", "rows": rows}
+    caption = f"{paths.file(file.folder)}: {paths.file(content['checkpoint'])} on {content.get('images', 'images')}"
+    return {"caption": paths.sentence(caption), "rows": rows, "gates": _gates(content["rows"])}
+
+
+def _gates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How far a file may be from its reference: a sentence for each rule that judged a row."""
+    judged = [row["form"] for row in rows if row.get("passed") is not None and row["form"].get("tolerance")]
+    return list(dict.fromkeys(_gate(form, form["tolerance"]) for form in judged))
+
+
+def _gate(form: Mapping[str, Any], tolerance: Mapping[str, Any]) -> str:
+    ap = f"AP is within {tolerance['ap_points']:g} points of its reference"
+    if form.get("is_int8"):
+        return (
+            f"INT8 passes if {ap}, or farther away by no more than chance among these images explains: two engines "
+            "that compute in 8 bits do not agree on every box."
+        )
+    if tolerance.get("only_ap"):
+        return f"{form['name']} passes if {ap}."
+    return (
+        f"A file passes if every side of every box is within {tolerance['box_px']:g} px, every score within "
+        f"{tolerance['score']:g}, and {ap}."
+    )
 
 
 def _parity_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +163,24 @@ def _compression(file: ResultFile) -> dict[str, Any]:
         measured = rung.get("measured")
         figures = (NO_VALUE,) * 3
         if measured is not None:
-            drop = measured["drop"]
             ap = (measured.get("metrics") or {}).get("ap")
-            figures = (percent(ap, 2), f"{drop['value']:+.2f}", f"{drop['low']:+.2f} to {drop['high']:+.2f}")
-        cells = [f"{rung['num_images']:,}", percent(content.get("ap_float"), 2), *figures, f"{rung['minutes']:.1f}"]
+            figures = (percent(ap, 2), *_change(measured["drop"]))
+        cells = [*figures, percent(content.get("ap_float"), 2), f"{rung['num_images']:,}", f"{rung['minutes']:.1f}"]
         rows.append({"name": rung["rung"], "cells": cells, "is_chosen": rung is chosen})
-    return {"verdict": content.get("verdict", ""), "rows": rows, "notes": content.get("notes", [])}
+    return {"verdict": _verdict_of(content, chosen), "rows": rows, "notes": content.get("notes", [])}
+
+
+def _verdict_of(content: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> str:
+    """Whether 8 bits cost no more than allowed; as the command said it, where the record lacks the figures."""
+    measured, most = (chosen or {}).get("measured"), content.get("max_drop")
+    if chosen is None or measured is None or most is None:
+        return str(content.get("verdict", ""))
+    value, range_ = _change(measured["drop"])
+    is_kept = measured["drop"]["value"] <= most
+    return (
+        f"{'Passed' if is_kept else 'NOT passed'}: AP may fall by {most:g} points at most (--max-drop), and with "
+        f"{chosen['rung']} it changes by {value} (probably {range_})."
+    )
 
 
 def _bench(file: ResultFile) -> dict[str, Any]:

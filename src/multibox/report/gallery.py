@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.data import images
-from multibox.data.coco import Record
-from multibox.errors import DataError
 from multibox.evaluate.hits import IOU_50, NO_OBJECT
 from multibox.evaluate.overlaps import corners_px, overlaps
+from multibox.report.album import MOST_UNREADABLE, Album, jpeg_address
 from multibox.report.figures import Figures
 from multibox.report.plots import KIND_NAMES
 from multibox.structures import Image
@@ -36,8 +33,8 @@ SIDE_PX = 240
 """Largest side of a crop in pixels of the page: twice the size of the thumbnails on a phone."""
 
 JPEG_QUALITY = 72
-MAX_BYTES = 2_500_000
-"""Number of bytes of all crops of a page together, as text, at most: half of what a page may have."""
+MAX_BYTES = 1_400_000
+"""Number of bytes of all crops of a page together, as text, at most; whole images have `album.MAX_BYTES`."""
 
 Box = tuple[float, float, float, float]
 
@@ -46,9 +43,15 @@ Box = tuple[float, float, float, float]
 class Crop:
     """A part of an image, `width` x `height` pixels, as the address of a JPEG inside of the page.
 
-    `truth` and `detected` are the box of the object and of the detection in it, corners in pixels of the crop.
+    `truth` and `detected` are the box of the object and of the detection in it, corners in pixels of the crop. `image`
+    is the position of the image in the data, `row` and `item` those of the detection and of the object in it.
+    `is_right`: the detection hits the object.
     """
 
+    image: int
+    row: int | None
+    item: int | None
+    is_right: bool
     address: str
     width: int
     height: int
@@ -76,10 +79,11 @@ class _Case:
     item: int | None
     title: str
     details: str
+    is_right: bool = False
 
 
-def galleries(figures: Figures) -> tuple[tuple[Gallery, ...], int]:
-    """Build the galleries that have something to show, and count the images that could not be read for them."""
+def galleries(figures: Figures, album: Album) -> tuple[Gallery, ...]:
+    """Build the galleries that have something to show, of images that the album reads."""
     wanted = (
         (
             "Worst false positives",
@@ -99,23 +103,22 @@ def galleries(figures: Figures) -> tuple[tuple[Gallery, ...], int]:
         ),
         ("Best", "Hits with the highest score, all classes in turn.", _best(figures)),
     )
-    reader = _Reader(figures)
+    scissors = _Scissors(figures, album)
     shown = [
-        Gallery(name, sentence, len(cases), tuple(reader.crops(cases))) for name, sentence, cases in wanted if cases
+        Gallery(name, sentence, len(cases), tuple(scissors.crops(cases))) for name, sentence, cases in wanted if cases
     ]
-    return tuple(gallery for gallery in shown if gallery.crops), len(reader.unreadable)
+    return tuple(gallery for gallery in shown if gallery.crops)
 
 
-class _Reader:
+class _Scissors:
     """Cuts crops out of images until the budget of bytes is used up; each image is read once for a gallery."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._findings = figures
+    def __init__(self, figures: Figures, album: Album) -> None:
+        self._figures = figures
+        self._album = album
         self._left = MAX_BYTES
-        self.unreadable: set[int] = set()
 
     def crops(self, cases: Sequence[_Case]) -> Iterator[Crop]:
-        data = self._findings.evaluation.data
         seen: Counter[int] = Counter()
         kept: dict[int, Image | None] = {}
         count = 0
@@ -125,29 +128,17 @@ class _Reader:
             if seen[case.image] == PER_IMAGE:
                 continue
             if case.image not in kept:
-                kept[case.image] = self._read(case.image, data.records[case.image])
+                kept[case.image] = self._album.read(case.image)
+                if kept[case.image] is None and len(self._album.unreadable) >= MOST_UNREADABLE:
+                    return
             image = kept[case.image]
             if image is None:
-                # A data set that has moved is not looked for image by image.
-                if len(self.unreadable) >= CROPS:
-                    return
                 continue
             seen[case.image] += 1
-            crop = _crop(self._findings, case, image)
+            crop = _crop(self._figures, case, image)
             self._left -= len(crop.address)
             count += 1
             yield crop
-
-    def _read(self, index: int, record: Record) -> Image | None:
-        try:
-            image = images.read_image(record.path, expected_size=(record.width, record.height))
-        except DataError:
-            self.unreadable.add(index)
-            return None
-        if image.shape[:2] != (record.height, record.width):
-            self.unreadable.add(index)
-            return None
-        return image
 
 
 def _false_positives(figures: Figures) -> list[_Case]:
@@ -209,7 +200,12 @@ def _best(figures: Figures) -> list[_Case]:
         for rank, place in enumerate(hits):
             title = f"{figures.classes[of_class.label]} {of_class.scores[place]:.2f}"
             case = _Case(
-                int(of_class.images[place]), int(of_class.rows[place]), int(of_class.objects[IOU_50, place]), title, ""
+                int(of_class.images[place]),
+                int(of_class.rows[place]),
+                int(of_class.objects[IOU_50, place]),
+                title,
+                "",
+                True,
             )
             ranked.append((rank, of_class.label, case))
     return [case for _, _, case in sorted(ranked, key=lambda row: row[:2])]
@@ -227,15 +223,17 @@ def _crop(figures: Figures, case: _Case, image: Image) -> Crop:
     scale = min(SIDE_PX / max(part.shape[:2]), 4.0)
     width, height = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    _, encoded = cv2.imencode(
-        ".jpg", cv2.resize(part, (width, height), interpolation=how), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
+    address, *_ = jpeg_address(cv2.resize(part, (width, height), interpolation=how), JPEG_QUALITY)
     details = case.details
     if truth is not None and detected is not None:
         iou = float(overlaps(detected[None], truth[None], np.zeros(1, dtype=bool))[0, 0])
         details = f"{details}, IoU {iou:.2f}" if details else f"IoU {iou:.2f}"
     return Crop(
-        address=f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}",
+        image=case.image,
+        row=case.row,
+        item=case.item,
+        is_right=case.is_right,
+        address=address,
         width=width,
         height=height,
         truth=_inside(truth, left, top, scale),

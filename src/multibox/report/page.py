@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from multibox.evaluate.average_precision import measure
 from multibox.evaluate.hits import IOU_50
-from multibox.evaluate.object_size import sides_px
 from multibox.evaluate.record import RecordedEvaluation
 from multibox.evaluate.thresholds import THRESHOLDS, Counts
 from multibox.report import deployment, plots, provenance, sentences
+from multibox.report.album import Album, choose_images, image_scores
 from multibox.report.confusion_table import confusion_table, reduced
+from multibox.report.data_view import NOT_EXAMINED, DataExamination, data_context
 from multibox.report.figures import Figures
 from multibox.report.gallery import galleries
 from multibox.report.rendering import as_json, render, svg
+from multibox.report.shown_paths import ShownPaths
+from multibox.report.training_length import why_too_brief
 from multibox.report.work_dir import RecordedRun, WorkDir
 from multibox.wording import NO_VALUE, counted, listed, percent
 
@@ -25,35 +28,85 @@ SHOWN_CLASSES = 12
 """Largest number of classes that are shown at once; of more, the weakest are, and the others can be unfolded."""
 
 
-def report_page(work: WorkDir, evaluation: RecordedEvaluation | None, figures: Figures | None, *, how: str = "") -> str:
-    """The page, as HTML. `figures` are those of `evaluation`; `how` says where that came from.
+@dataclass(frozen=True)
+class ReportSubject:
+    """What a report is about: a work directory, its evaluation and the figures of that, and what is known of the data.
+
+    `how` says where the evaluation came from. Without one, or where its data have no object, `figures` are None.
+    """
+
+    work: WorkDir
+    evaluation: RecordedEvaluation | None
+    figures: Figures | None
+    paths: ShownPaths
+    how: str = ""
+    examination: DataExamination = NOT_EXAMINED
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels, as far as they are known."""
+        if self.evaluation is not None:
+            return self.evaluation.data.classes
+        run = self.work.run
+        recorded = run.facts.get("train_data") or {} if run is not None else {}
+        return tuple(recorded.get("objects_per_class") or ())
+
+    @property
+    def is_advised(self) -> bool:
+        """Whether the training was long enough for advice to make sense."""
+        run = self.work.run
+        return run is None or why_too_brief(run.epochs) is None
+
+    @property
+    def summary(self) -> list[str]:
+        """The report in a few sentences."""
+        if self.figures is not None:
+            return sentences.summary(self.figures, is_advised=self.is_advised)
+        return [_no_figures(self.evaluation)]
+
+    @property
+    def alarms(self) -> list[str]:
+        """What makes the figures worthless."""
+        run = self.work.run
+        return sentences.alarms(self.figures, run.facts if run is not None else None, run.epochs if run else ())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What about the data makes the figures less sure, or the detector worse."""
+        facts = self.work.run.facts if self.work.run is not None else None
+        return sentences.data_warnings(self.figures, facts, is_advised=self.is_advised)
+
+
+def report_page(subject: ReportSubject) -> str:
+    """The page, as HTML.
 
     Raises:
         DependencyError: matplotlib or Jinja2 is not installed.
     """
-    run = work.run
-    facts = run.facts if run is not None else None
-    classes = _classes(evaluation, run)
+    work, evaluation, figures, paths = subject.work, subject.evaluation, subject.figures, subject.paths
     context: dict[str, Any] = {
-        "title": f"Detector of {listed(classes)}" if classes else "Detector",
+        "title": f"Detector of {listed(subject.classes)}" if subject.classes else "Detector",
         "subtitle": _subtitle(work, evaluation),
-        "summary": sentences.summary(figures) if figures is not None else [_no_figures(evaluation)],
-        "alarms": sentences.alarms(figures, facts),
-        "warnings": sentences.data_warnings(figures, facts),
-        "tiles": deployment.tiles(work, figures),
-        "missing": sentences.missing(work, evaluation is not None),
-        "classes": classes,
+        "summary": subject.summary,
+        "alarms": subject.alarms,
+        "warnings": subject.warnings,
+        "tiles": deployment.tiles(work, figures, is_advised=subject.is_advised),
+        "missing": sentences.missing(work, evaluation is not None, paths),
+        "classes": subject.classes,
         "f": figures,
-        **_data(evaluation, run, classes),
-        "training": _training(run, figures),
-        **deployment.sections(work, figures),
-        "provenance": provenance.facts(work, evaluation, how),
-        "evaluations": [_evaluation_row(entry, work.path) for entry in work.evaluations],
-        "problems": work.problems,
+        **data_context(evaluation, work.run, subject.classes, subject.examination, paths, num_shown=SHOWN_CLASSES),
+        "training": _training(work.run, figures),
+        **deployment.sections(work, paths),
+        "provenance": provenance.facts(work, evaluation, subject.how, paths),
+        "evaluations": [_evaluation_row(entry, paths) for entry in work.evaluations],
+        "problems": [paths.sentence(line) for line in work.problems],
+        "strip": [],
+        "more_scenes": [],
     }
     if figures is not None:
-        context |= _accuracy(figures) | _errors(figures) | _sizes(figures) | _thresholds(figures, work)
-        context |= _images(figures)
+        is_advised = subject.is_advised
+        context |= _accuracy(figures) | _errors(figures, is_advised=is_advised) | _thresholds(figures, work)
+        context |= _sizes(figures, is_advised=is_advised) | _images(figures)
     return render("page.html.j2", {**context, "sections": _sections(context)})
 
 
@@ -67,18 +120,11 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("errors", "Errors", has_findings),
         ("size", "Size", has_findings),
         ("threshold", "Threshold", has_findings),
-        ("images", "Images", bool(context.get("galleries") or context.get("images_are_gone"))),
+        ("images", "Mistakes", bool(context.get("galleries") or context.get("images_are_gone"))),
         ("deployment", "Deployment", bool(context["exports"] or context["compression"] or context["benches"])),
         ("provenance", "Provenance", True),
     )
     return [(name, title) for name, title, is_there in known if is_there]
-
-
-def _classes(evaluation: RecordedEvaluation | None, run: RecordedRun | None) -> tuple[str, ...]:
-    if evaluation is not None:
-        return evaluation.data.classes
-    recorded = run.facts.get("train_data") or {} if run is not None else {}
-    return tuple(recorded.get("objects_per_class") or ())
 
 
 def _subtitle(work: WorkDir, evaluation: RecordedEvaluation | None) -> str:
@@ -98,80 +144,24 @@ def _no_figures(evaluation: RecordedEvaluation | None) -> str:
     return "The detector has not been measured on annotated images yet, so this report cannot say how good it is."
 
 
-def _data(evaluation: RecordedEvaluation | None, run: RecordedRun | None, classes: Sequence[str]) -> dict[str, Any]:
-    train = run.facts.get("train_data") or {} if run is not None else {}
-    in_training = train.get("objects_per_class") or {}
-    in_val = evaluation.data.objects_per_class if evaluation is not None else None
-
-    def number(value: int | None) -> str:
-        return NO_VALUE if value is None else f"{value:,}"
-
-    empty_val: int | None = None
-    if evaluation is not None:
-        empty_val = [len(record.targets) for record in evaluation.data.records].count(0)
-    rows: list[dict[str, Any]] = [
-        {
-            "label": label,
-            "name": name,
-            "train": number(in_training.get(name)),
-            "val": number(in_val[label] if in_val else None),
-            "is_total": False,
-        }
-        for label, name in enumerate(classes)
-    ]
-    totals: list[tuple[str, int | None, int | None]] = [
-        ("images", train.get("images"), len(evaluation.data.records) if evaluation is not None else None),
-        ("images without objects", train.get("images_without_objects"), empty_val),
-        ("all objects", train.get("objects"), sum(in_val) if in_val else None),
-    ]
-    first = [
-        {
-            "label": None,
-            "name": name,
-            "train": number(trained),
-            "val": number(validated),
-            "is_total": name == "all objects",
-        }
-        for name, trained, validated in totals
-    ]
-    shown = rows if len(rows) <= SHOWN_CLASSES + 1 else rows[:SHOWN_CLASSES]
-    plot = None
-    if evaluation is not None and any(evaluation.data.objects_per_class):
-        plot = svg(plots.object_sides(sides_px(evaluation.data, input_size=evaluation.input_size)))
-    return {
-        "data_rows": [*first, *shown] if train or evaluation is not None else [],
-        "data_hidden": rows[len(shown) :],
-        "data_sentence": _data_sentence(train, evaluation),
-        "sides_plot": plot,
-    }
-
-
-def _data_sentence(train: Mapping[str, Any], evaluation: RecordedEvaluation | None) -> str:
-    parts = []
-    if train.get("images"):
-        parts.append(
-            f"Trained on {counted(train['images'], 'image')} with {counted(train.get('objects', 0), 'object')}"
-        )
-    if evaluation is not None:
-        data = evaluation.data
-        verb = "measured" if parts else "Measured"
-        parts.append(
-            f"{verb} on {counted(len(data.records), 'image')} with {counted(sum(data.objects_per_class), 'object')}"
-        )
-    return f"{', '.join(parts)}." if parts else ""
-
-
 def _training(run: RecordedRun | None, figures: Figures | None) -> dict[str, Any] | None:
     epochs = run.epochs if run is not None else ()
     if run is None or not epochs:
         return None
     validated = [epoch for epoch in epochs if epoch.get("ap") is not None]
     length = f"{counted(len(epochs), 'epoch')}, {counted(int(epochs[-1].get('step', 0)), 'step')}."
-    return {
-        "sentence": f"{length} {sentences.training_sentence(validated, _ap_of_weights(run, figures))}",
-        "losses": svg(plots.losses(epochs)),
-        "ap": svg(plots.average_precision(validated)) if validated else None,
-    }
+    drawn = []
+    # One point is no curve: a sentence says it better.
+    if len(epochs) > 1:
+        drawn.append(svg(plots.losses(epochs)))
+    else:
+        length += f" The mean loss was {epochs[0].get('loss') or 0:.2f}."
+    if len(validated) > 1:
+        drawn.append(svg(plots.average_precision(validated)))
+    if len(epochs) > 1 and any(epoch.get("learning_rate") is not None for epoch in epochs):
+        drawn.append(svg(plots.learning_rates(epochs)))
+    sentence = f"{length} {sentences.training_sentence(validated, _ap_of_weights(run, figures))}"
+    return {"sentence": sentence, "plots": drawn}
 
 
 def _ap_of_weights(run: RecordedRun, figures: Figures | None) -> float | None:
@@ -203,13 +193,14 @@ def _accuracy(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _errors(figures: Figures) -> dict[str, Any]:
-    worst = figures.worst_kind
+def _errors(figures: Figures, *, is_advised: bool) -> dict[str, Any]:
+    worst, num_objects = figures.worst_kind, figures.metrics.num_objects
     if worst is None:
         error_sentence = "No kind of error costs AP50 anything."
+    elif is_advised:
+        error_sentence = sentences.advice(worst, num_objects)
     else:
-        gain = f"{100 * worst.gain:.1f} AP50 points"
-        error_sentence = f"Most is lost by {sentences.PROBLEMS[worst.kind]}: {gain}. {sentences.REMEDIES[worst.kind]}"
+        error_sentence = sentences.loss_by_kind(worst, num_objects)
     table = figures.confusion
     num_wrong = int(table[:-1, :-1].sum() - np.trace(table[:-1, :-1]))
     missed, false = int(table[:-1, -1].sum()), int(table[-1, :-1].sum())
@@ -227,10 +218,10 @@ def _errors(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _sizes(figures: Figures) -> dict[str, Any]:
+def _sizes(figures: Figures, *, is_advised: bool) -> dict[str, Any]:
     return {
         "size_plot": svg(plots.by_size(figures.sizes)),
-        "size_sentence": sentences.size_sentence(figures),
+        "size_sentence": sentences.size_sentence(figures, is_advised=is_advised),
         "range_name": plots.range_name,
     }
 
@@ -285,21 +276,32 @@ def _threshold_cells(counts: Counts, label: int, column: int) -> list[str]:
 
 
 def _images(figures: Figures) -> dict[str, Any]:
-    shown, num_unreadable = galleries(figures)
+    album = Album(figures)
+    scores = image_scores(figures)
+    chosen = choose_images(scores)
+    shown = galleries(figures, album)
+    scenes = album.scenes(chosen, scores)
     gone = None
-    if not shown and num_unreadable:
+    if not shown and album.unreadable:
         gone = (
             "The images are not where they were when the detector was measured. Name them with --val-ann-files and "
             "--val-data-roots to see mistakes here."
         )
-    return {"galleries": shown, "num_unreadable": num_unreadable, "images_are_gone": gone}
+    return {
+        "galleries": shown,
+        "num_unreadable": len(album.unreadable),
+        "images_are_gone": gone,
+        "strip": [scene for scene in scenes if scene.kind is not None],
+        "more_scenes": [scene for scene in scenes if scene.kind is None],
+        "scene_images": {scene.image for scene in scenes},
+    }
 
 
-def _evaluation_row(evaluation: RecordedEvaluation, folder: Path) -> dict[str, str]:
+def _evaluation_row(evaluation: RecordedEvaluation, paths: ShownPaths) -> dict[str, str]:
     metrics = measure(evaluation.detections, evaluation.data)
     files = [file.name for file, _ in evaluation.data.sources]
     return {
-        "file": evaluation.path.relative_to(folder).as_posix(),
+        "file": paths.file(evaluation.path),
         "model": f"{evaluation.model.file} ({evaluation.model.sha256[:8]})",
         "data": f"{counted(len(evaluation.data.records), 'image')} of {listed(files) if files else 'unknown data'}",
         "ap": percent(metrics.ap),

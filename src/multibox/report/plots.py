@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from multibox.evaluate.hits import RECALLS
 from multibox.evaluate.intervals import Interval
 from multibox.evaluate.object_size import SizeRange
 from multibox.evaluate.thresholds import THRESHOLDS
+from multibox.wording import counted, percent
 
 # Stand-ins in matplotlib's output, and what the page puts there. The first three accents are Okabe and Ito's blue,
 # vermilion and green; the style sheet has their values for light and dark.
@@ -37,9 +39,18 @@ COLOURS = {
     GREEN: "var(--green)",
 }
 
+LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, ":"), (MUTED, "-."))
+"""Colours and styles of the lines of a plot, in their order: each is told from the others without colour too."""
+
 WIDTH, HEIGHT = 4.3, 2.7
 """Size of a plot in inches of 72 points; a letter of 10 points is about as large on a phone and half as large again on
 a desk."""
+
+TRIPLE = (3.6, 2.5)
+"""Width and height in inches of a plot of which three stand side by side on a desk."""
+
+HINTED_RECALLS = 5
+"""Of the 101 recalls of a curve, every fifth has a hint: a page may have 80 curves."""
 
 PANEL = (0.23, 0.27, 0.73, 0.69)
 """Place of the axes in a small plot, of which there may be 80: fitting each to its texts would double the time."""
@@ -89,45 +100,78 @@ class PlotFrame:
 
 @dataclass(slots=True)
 class _Drawing:
+    """`hints`: places in the plot (x, y in its own units) with what the page shows when a pointer is near: nearest `by`
+    x or y alone, or by both."""
+
     axes: Any
     svg: str = ""
     frame: PlotFrame | None = None
+    by: Literal["x", "y", "xy"] = "x"
+    hints: list[tuple[float, float, str]] = field(default_factory=list)
 
 
 def losses(epochs: Sequence[Mapping[str, Any]]) -> str:
-    """Training loss, and its two parts, against epochs."""
-    with _figure("Training loss per epoch") as drawing:
+    """Training loss, and its parts, against epochs."""
+    parts = [name for name, value in epochs[0].items() if name.startswith("loss_") and _is_plottable(value)]
+    names = {"loss": "total", **{name: name.removeprefix("loss_") for name in parts}}
+    with _figure("Training loss per epoch", width=TRIPLE[0], height=TRIPLE[1]) as drawing:
         axes = drawing.axes
         x = [epoch["epoch"] for epoch in epochs]
-        for name, label, colour, style in (
-            ("loss", "total", BLUE, "-"),
-            ("loss_classes", "classes", ORANGE, "--"),
-            ("loss_boxes", "boxes", GREEN, ":"),
-        ):
+        for (name, label), (colour, style) in zip(names.items(), LINES, strict=False):
             axes.plot(x, _values(epochs, name), style, color=colour, label=label, **_marker(x))
         axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
         _whole_epochs(axes, x)
-        axes.legend()
+        _legend(axes)
+        drawing.hints = [
+            (epoch["epoch"], epoch.get("loss") or 0.0, _hint(f"epoch {epoch['epoch']}", epoch, names))
+            for epoch in epochs
+        ]
+    return drawing.svg
+
+
+def learning_rates(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """The learning rate at the end of each epoch."""
+    with _figure("Learning rate per epoch", width=TRIPLE[0], height=TRIPLE[1]) as drawing:
+        axes = drawing.axes
+        x, rates = [epoch["epoch"] for epoch in epochs], _values(epochs, "learning_rate")
+        axes.plot(x, rates, color=BLUE, label="learning rate", **_marker(x))
+        axes.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+        _whole_epochs(axes, x)
+        _legend(axes)
+        drawing.hints = [
+            (epoch, rate, f"epoch {epoch}\nlearning rate {rate:.2g}")
+            for epoch, rate in zip(x, rates.tolist(), strict=True)
+            if np.isfinite(rate)
+        ]
     return drawing.svg
 
 
 def average_precision(epochs: Sequence[Mapping[str, Any]]) -> str:
     """AP and AP50 of each validation against epochs, the best AP marked."""
-    with _figure("AP on the validation images per epoch") as drawing:
+    with _figure("AP on the validation images per epoch", width=TRIPLE[0], height=TRIPLE[1]) as drawing:
         axes = drawing.axes
         validated = [epoch for epoch in epochs if epoch.get("ap") is not None]
         x = [epoch["epoch"] for epoch in validated]
-        ap = 100 * _values(validated, "ap")
-        axes.plot(x, 100 * _values(validated, "ap50"), "--", color=ORANGE, label="AP50", **_marker(x))
+        ap, ap50 = 100 * _values(validated, "ap"), 100 * _values(validated, "ap50")
+        axes.plot(x, ap50, "--", color=ORANGE, label="AP50", **_marker(x))
         axes.plot(x, ap, color=BLUE, label="AP", **_marker(x))
         best = int(np.argmax(ap))
         axes.plot(x[best], ap[best], "o", color=BLUE, markersize=7)
+        below_or_above = -13 if ap[best] > 15 else 7  # the axis is where a low curve would have its name
         axes.annotate(
-            f"best {ap[best]:.1f}", (x[best], ap[best]), xytext=(0, -13), textcoords="offset points", ha="center"
+            f"best {ap[best]:.1f}",
+            (x[best], ap[best]),
+            xytext=(0, below_or_above),
+            textcoords="offset points",
+            ha="center",
         )
         axes.set(xlabel="epoch", ylabel="percent", ylim=(0, 100))
         _whole_epochs(axes, x)
-        axes.legend(loc="upper left" if ap[best] < 50 else "lower right")
+        _legend(axes)
+        drawing.hints = [
+            (epoch, one, f"epoch {epoch}\nAP {one:.1f}\nAP50 {other:.1f}")
+            for epoch, one, other in zip(x, ap.tolist(), ap50.tolist(), strict=True)
+        ]
     return drawing.svg
 
 
@@ -140,6 +184,8 @@ def precision_recall(precision: NDArray[np.float64], name: str) -> str:
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+        points = list(zip(RECALLS.tolist(), precision.tolist(), strict=True))[::HINTED_RECALLS]
+        drawing.hints = [(x, y, f"recall {x:.2f}\nprecision {y:.2f}") for x, y in points]
     return drawing.svg
 
 
@@ -157,6 +203,11 @@ def error_kinds(kinds: Sequence[KindOfError]) -> str:
         axes.set(xlabel="AP50 points if all of this kind were fixed", xlim=(0, max(1.0, 1.18 * max(values))))
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
+        drawing.by = "y"
+        drawing.hints = [
+            (0, place, f"{KIND_NAMES[kind.kind]}: {kind.count:,}\nif fixed, AP50 {100 * kind.gain:+.1f}")
+            for place, kind in enumerate(ordered)
+        ]
     return drawing.svg
 
 
@@ -174,7 +225,16 @@ def by_size(sizes: Sequence[SizeRange]) -> str:
         axes.set_xticks(places, [f"{range_name(sides)}\nn = {sides.num_objects}" for sides in sizes])
         axes.set(ylabel="percent", ylim=(0, 100), xlabel="side of the object in pixels of the network input")
         axes.grid(axis="x", visible=False)
-        axes.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1.16), borderaxespad=0)
+        _legend(axes)
+        drawing.hints = [
+            (
+                place,
+                50,
+                f"{range_name(sides)} px: {counted(sides.num_objects, 'object')}\n"
+                f"AP50 {percent(sides.ap50)}\nAP {percent(sides.ap)}",
+            )
+            for place, sides in enumerate(sizes)
+        ]
     return drawing.svg
 
 
@@ -184,13 +244,64 @@ def object_sides(sides_px: NDArray[np.float64]) -> str:
         axes = drawing.axes
         low = max(1.0, float(sides_px.min(initial=np.inf)))
         edges = np.geomspace(low, max(float(sides_px.max(initial=0)), low * 1.5) * 1.0001, 25)
-        axes.hist(sides_px, bins=edges, color=BLUE)
+        numbers, _, _ = axes.hist(sides_px, bins=edges, color=BLUE)
         axes.set_xscale("log", base=2)
-        ticks = [tick for tick in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if edges[0] / 1.5 <= tick <= edges[-1] * 1.5]
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
+        _power_ticks(axes, float(edges[0]), float(edges[-1]))
         axes.set(xlabel="side of the object in pixels of the network input", ylabel="objects")
+        _whole_numbers(axes.yaxis)
         axes.grid(axis="x", visible=False)
+        drawing.hints = [
+            (float(np.sqrt(low * high)), 0, f"{low:.0f} to {high:.0f} px\n{counted(int(number), 'object')}")
+            for low, high, number in zip(edges[:-1], edges[1:], numbers, strict=True)
+        ]
+    return drawing.svg
+
+
+def class_sides(sides_px: Mapping[str, NDArray[np.float64]]) -> str:
+    """The sizes of the objects of each class: the middle one, and the range without the smallest and largest tenth."""
+    rows = [(name, np.percentile(sides, (10, 50, 90)).tolist(), len(sides)) for name, sides in sides_px.items()]
+    with _figure("Sizes of the objects per class", height=1.0 + 0.26 * len(rows)) as drawing:
+        axes = drawing.axes
+        for place, (_, (low, middle, high), _) in enumerate(reversed(rows)):
+            axes.plot([low, high], [place, place], color=BLUE, linewidth=2.4, solid_capstyle="round")
+            axes.plot(middle, place, "o", color=BLUE, markersize=6)
+        axes.set_xscale("log", base=2)
+        _power_ticks(axes, min(low for _, (low, _, _), _ in rows), max(high for _, (_, _, high), _ in rows))
+        axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in reversed(rows)])
+        axes.set(xlabel="side of the object in pixels of the network input", ylim=(-0.6, len(rows) - 0.4))
+        axes.grid(axis="y", visible=False)
+        drawing.by = "y"
+        drawing.hints = [
+            (
+                middle,
+                place,
+                f"{name}: {counted(count, 'object')}\nmiddle one {middle:.0f} px, 8 of 10 from {low:.0f} to {high:.0f}",
+            )
+            for place, (name, (low, middle, high), count) in enumerate(reversed(rows))
+        ]
+    return drawing.svg
+
+
+def object_centres(numbers: NDArray[np.int64]) -> str:
+    """How many objects have their centre in each part (rows, columns) of the image; the more, the deeper the colour."""
+    with _figure("Where the centres of the objects are", height=HEIGHT) as drawing:
+        axes = drawing.axes
+        rows, columns = numbers.shape
+        most = max(1, int(numbers.max(initial=0)))
+        for row, column in np.argwhere(numbers).tolist():
+            share = float(numbers[row, column]) / most
+            axes.bar(column + 0.5, 1, 1, bottom=row, color=BLUE, alpha=0.08 + 0.92 * share, linewidth=0)
+        axes.set(xlim=(0, columns), ylim=(rows, 0), xlabel="from left to right", ylabel="from top to bottom")
+        axes.set_xticks([0, columns / 2, columns], ["0 %", "50 %", "100 %"])
+        axes.set_yticks([0, rows / 2, rows], ["0 %", "50 %", "100 %"])
+        axes.grid(visible=False)
+        for spine in ("top", "right"):
+            axes.spines[spine].set_visible(True)
+        drawing.by = "xy"
+        drawing.hints = [
+            (column + 0.5, row + 0.5, counted(int(numbers[row, column]), "object"))
+            for row, column in np.argwhere(numbers).tolist()
+        ]
     return drawing.svg
 
 
@@ -201,11 +312,16 @@ def thresholds(curves: Mapping[str, NDArray[np.float64]], threshold: float) -> t
     """
     with _figure("Precision, recall and F1 against the threshold", width=4.7, height=3.0) as drawing:
         axes = drawing.axes
-        for (name, values), colour, style in zip(curves.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=True):
+        for (name, values), (colour, style) in zip(curves.items(), LINES, strict=False):
             axes.plot(THRESHOLDS, values, style, color=colour, label=name, gid=f"live-{name.lower()}", clip_on=False)
         axes.axvline(threshold, color=INK, linewidth=1.2, gid="live-chosen", clip_on=False)
         axes.set(xlabel="threshold: score from which a detection counts", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.14), borderaxespad=0)
+        _legend(axes)
+        names = list(curves)
+        drawing.hints = [
+            (at, 0, "\n".join([f"threshold {at:.2f}", *(f"{name} {curves[name][place]:.2f}" for name in names)]))
+            for place, at in enumerate(THRESHOLDS.tolist())
+        ]
     assert drawing.frame is not None
     return drawing.svg, drawing.frame
 
@@ -225,6 +341,11 @@ def differences(rows: Sequence[tuple[str, Interval]], what: str) -> str:
         axes.set_yticks(range(len(rows)), [_short(name) for name, _ in reversed(rows)])
         axes.set(xlabel=f"{what} points; right of the line is better", ylim=(-0.6, len(rows) - 0.4))
         axes.grid(axis="y", visible=False)
+        drawing.by = "y"
+        drawing.hints = [
+            (one.value, place, f"{name}\n{what} {one.value:+.1f}, probably {one.low:+.1f} to {one.high:+.1f}")
+            for place, (name, one) in enumerate(reversed(rows))
+        ]
     return drawing.svg
 
 
@@ -265,7 +386,21 @@ def _figure(
             bottom=float((1 - box.y0) * size_px[1]),
             top=float((1 - box.y1) * size_px[1]),
         )
-    drawing.svg = _for_page(buffer.getvalue(), title)
+        hints = _hints(drawing, float(size_px[1]), 72 / figure.dpi)
+    drawing.svg = _for_page(buffer.getvalue(), title).replace("<svg", f"<svg{hints}", 1)
+
+
+def _hints(drawing: _Drawing, height: float, scale: float) -> str:
+    """The hints as an attribute, with their places in units of the drawing, y downwards."""
+    if not drawing.hints:
+        return ""
+    places = drawing.axes.transData.transform([(x, y) for x, y, _ in drawing.hints]) * scale
+    points = [
+        [round(float(x), 1), round(height - float(y), 1), text]
+        for (x, y), (_, _, text) in zip(places, drawing.hints, strict=True)
+    ]
+    plain = json.dumps({"by": drawing.by, "points": points}, ensure_ascii=False, separators=(",", ":"))
+    return f' data-hints="{escape(plain)}"'
 
 
 def _for_page(svg: str, title: str) -> str:
@@ -302,7 +437,13 @@ def _with_own_ids(svg: str, title: str) -> str:
 
 
 def _values(epochs: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
-    return np.array([np.nan if epoch.get(name) is None else epoch[name] for epoch in epochs], dtype=np.float64)
+    values = [epoch.get(name) for epoch in epochs]
+    return np.array([value if _is_plottable(value) else np.nan for value in values], dtype=np.float64)
+
+
+def _is_plottable(value: Any) -> bool:
+    """Whether a value from a file is a number that an axis can show."""
+    return isinstance(value, int | float) and abs(value) < 1e9
 
 
 def _marker(x: Sequence[int]) -> dict[str, Any]:
@@ -310,12 +451,37 @@ def _marker(x: Sequence[int]) -> dict[str, Any]:
     return {"marker": "o", "markersize": 4} if len(x) < 4 else {}
 
 
-def _whole_epochs(axes: Any, x: Sequence[int]) -> None:
-    from matplotlib.ticker import MaxNLocator
+def _hint(title: str, values: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """A title and a line for each of the values that is known, under its name."""
+    known = [(label, values.get(name)) for name, label in names.items()]
+    return "\n".join([title, *(f"{label} {value:.3g}" for label, value in known if _is_plottable(value))])
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+def _legend(axes: Any) -> None:
+    """The legend of every plot: one line above it."""
+    axes.legend(
+        loc="lower left", ncols=4, bbox_to_anchor=(0, 1.0), borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+    )
+
+
+def _whole_epochs(axes: Any, x: Sequence[int]) -> None:
+    _whole_numbers(axes.xaxis)
     if len(x) == 1:
         axes.set_xlim(x[0] - 1, x[0] + 1)
+
+
+def _whole_numbers(axis: Any) -> None:
+    """Ticks at whole numbers only: there is no half an object."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+
+
+def _power_ticks(axes: Any, low: float, high: float) -> None:
+    """Ticks at powers of two from `low` to `high`."""
+    ticks = [2**power for power in range(13) if low / 1.5 <= 2**power <= high * 1.5]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
 
 
 def _short(name: str, length: int = 22) -> str:

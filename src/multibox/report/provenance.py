@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from multibox.evaluate.record import RecordedEvaluation
+from multibox.report.shown_paths import ShownPaths
 from multibox.report.work_dir import RecordedRun, WorkDir
 from multibox.weights.origin import UNKNOWN_LICENCE, origin_of
 
 
-def facts(work: WorkDir, evaluation: RecordedEvaluation | None, how: str) -> list[tuple[str, str]]:
+def facts(work: WorkDir, evaluation: RecordedEvaluation | None, how: str, paths: ShownPaths) -> list[tuple[str, str]]:
     """Names and values, in the order of the page."""
     run = work.run
     rows: list[tuple[str, str]] = []
     if run is not None:
-        rows += _of_run(run)
+        rows += _of_run(run, paths)
     else:
         rows.append(("licence of the weights", UNKNOWN_LICENCE))
     if evaluation is not None:
-        rows += _of_evaluation(evaluation, how)
+        rows += _of_evaluation(evaluation, how, paths)
     recorded: Mapping[str, Any] = run.facts if run is not None else evaluation.made_by if evaluation is not None else {}
     libraries = recorded.get("libraries") or {}
     if recorded:
@@ -51,18 +52,18 @@ def licence(run: RecordedRun) -> tuple[str, str]:
     return f"{origin.name}: {origin.source}\nSHA-256 {origin.sha256}", origin.licence
 
 
-def _of_run(run: RecordedRun) -> list[tuple[str, str]]:
+def _of_run(run: RecordedRun, paths: ShownPaths) -> list[tuple[str, str]]:
     start, terms = licence(run)
     rows = [
-        ("command", str(run.facts.get("command") or "unknown")),
+        ("command", paths.command(str(run.facts.get("command") or "unknown"))),
         ("seed", str(run.facts.get("seed", "unknown"))),
-        ("starting weights", start),
+        ("starting weights", paths.sentence(start)),
         ("licence of these", terms),
     ]
     for key, name in (("train_data", "training data"), ("val_data", "validation data")):
         data = run.facts.get(key)
         if data:
-            files = ", ".join(Path(file).name for file in data.get("annotation_files", []))
+            files = ", ".join(_file(file, paths) for file in data.get("annotation_files", []))
             rows.append(
                 (
                     name,
@@ -71,13 +72,18 @@ def _of_run(run: RecordedRun) -> list[tuple[str, str]]:
             )
     if run.weights is not None:
         changed = datetime.fromtimestamp(run.weights.stat().st_mtime).astimezone()
-        rows.append(("weights", f"{run.weights.name}, {changed:%Y-%m-%d %H:%M}\nSHA-256 {run.weights_sha256}"))
+        rows.append(("weights", f"{paths.file(run.weights)}, {changed:%Y-%m-%d %H:%M}\nSHA-256 {run.weights_sha256}"))
     return rows
 
 
-def _of_evaluation(evaluation: RecordedEvaluation, how: str) -> list[tuple[str, str]]:
-    files = ", ".join(file.name for file, _ in evaluation.data.sources) or "unknown"
+def _of_evaluation(evaluation: RecordedEvaluation, how: str, paths: ShownPaths) -> list[tuple[str, str]]:
+    files = ", ".join(_file(file, paths) for file, _ in evaluation.data.sources) or "unknown"
     return [
         ("measured", f"{evaluation.model.file}, {how}\nSHA-256 {evaluation.model.sha256}"),
         ("measured on", f"{len(evaluation.data.records)} images, {files}\n{evaluation.data.fingerprint}"),
     ]
+
+
+def _file(path: str | Path, paths: ShownPaths) -> str:
+    """An annotation file by its name: its folder says nothing that its fingerprint does not say better."""
+    return str(path) if paths.is_full else Path(path).name

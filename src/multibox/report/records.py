@@ -6,7 +6,7 @@ the page says so; numbers are bounded, because a plot of larger ones is none.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -63,6 +63,16 @@ class EpochFacts(Struct, frozen=True):
     loss_boxes: Number | None = None
     ap: Fraction | None = None
     ap50: Fraction | None = None
+    learning_rate: Number | None = None
+
+
+class ToleranceFacts(Struct, frozen=True):
+    """How far a form may be from its reference."""
+
+    box_px: NotNegative
+    score: NotNegative
+    ap_points: NotNegative
+    only_ap: bool = False
 
 
 class FormFacts(Struct, frozen=True):
@@ -74,6 +84,7 @@ class FormFacts(Struct, frozen=True):
     size_bytes: Count | None = None
     reference: str | None = None
     is_int8: bool = False
+    tolerance: ToleranceFacts | None = None
 
 
 class ComparisonFacts(Struct, frozen=True):
@@ -142,6 +153,7 @@ class CompressFacts(Struct, frozen=True):
     rungs: list[RungFacts]
     chosen: str | None = None
     ap_float: Fraction | None = None
+    max_drop: Number | None = None
     verdict: str = ""
     notes: list[str] = []
 
@@ -190,6 +202,23 @@ class BenchFacts(Struct, frozen=True):
     machine: dict[str, Any]
     settings: SettingsFacts
     date: str = ""
+
+
+class FindingFacts(Struct, frozen=True):
+    """A finding of `multibox doctor --json`."""
+
+    severity: Literal["error", "warning", "note"]
+    text: str
+    split: str = ""
+    remedy: str = ""
+    examples: list[str] = []
+
+
+class DoctorFacts(Struct, frozen=True):
+    """What `multibox doctor --json` writes."""
+
+    findings: list[FindingFacts]
+    contents: dict[str, Any]
 
 
 def fault_of(content: Any, kind: type[Struct]) -> str | None:

@@ -11,6 +11,7 @@ from multibox.evaluate.record import RecordedEvaluation
 from multibox.report import deployment, plots, provenance
 from multibox.report.figures import Figures, figures_of, num_draws_for
 from multibox.report.rendering import render, svg
+from multibox.report.shown_paths import ShownPaths
 from multibox.report.work_dir import WorkDir
 from multibox.wording import counted, listed
 
@@ -33,19 +34,28 @@ class Answer:
     differences: Intervals | None
 
 
-def comparison_page(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> str:
+def contenders(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]]) -> list[Contender]:
+    """Name the runs and compute what their evaluations show, the first being the one that others are compared with."""
+    names = names_of([work for work, _ in judged])
+    return [
+        Contender(name, work, figures_of(evaluation) if evaluation is not None else None)
+        for name, (work, evaluation) in zip(names, judged, strict=True)
+    ]
+
+
+def compare_with_first(runs: Sequence[Contender]) -> list[Answer]:
+    """Answer for each other run whether it is better than the first."""
+    first, *others = runs
+    return [compare_detectors(first, other) for other in others]
+
+
+def comparison_page(runs: Sequence[Contender], answers: Sequence[Answer], *, has_full_paths: bool = False) -> str:
     """Build the page of a comparison with the first run, as HTML.
 
     Raises:
         DependencyError: matplotlib or Jinja2 is not installed.
     """
-    names = names_of([work for work, _ in judged])
-    runs = [
-        Contender(name, work, figures_of(evaluation) if evaluation is not None else None)
-        for name, (work, evaluation) in zip(names, judged, strict=True)
-    ]
-    first, *others = runs
-    answers = [compare_detectors(first, other) for other in others]
+    first, names = runs[0], [run.name for run in runs]
     classes = first.figures.classes if first.figures is not None else ()
     plotted = [(answer, svg(_plot(answer, classes))) for answer in answers if answer.differences is not None]
     context = {
@@ -58,7 +68,15 @@ def comparison_page(judged: Sequence[tuple[WorkDir, RecordedEvaluation | None]])
         "class_rows": _class_rows(runs, answers, classes),
         "compared": [answer for answer in answers if answer.differences is not None],
         "provenance": [
-            (run.name, provenance.facts(run.work, run.figures.evaluation if run.figures else None, "compared here"))
+            (
+                run.name,
+                provenance.facts(
+                    run.work,
+                    run.figures.evaluation if run.figures else None,
+                    "compared here",
+                    ShownPaths(run.work.path, is_full=has_full_paths),
+                ),
+            )
             for run in runs
         ],
     }
@@ -81,9 +99,9 @@ def difference_verdict(first: str, other: str, difference: Interval) -> str:
     """Say in a sentence whether the other is better; only if 95 % of the draws agree."""
     low, high = (f"{end:+.1f}" for end in (difference.low, difference.high))
     if difference.low > 0:
-        return f"{other} is better than {first} by {difference.value:.1f} AP points (95 %: {low} to {high})."
+        return f"{other} is better than {first} by {difference.value:.1f} AP points (probably {low} to {high})."
     if difference.high < 0:
-        return f"{other} is worse than {first} by {-difference.value:.1f} AP points (95 %: {low} to {high})."
+        return f"{other} is worse than {first} by {-difference.value:.1f} AP points (probably {low} to {high})."
     if difference.low == difference.high == 0:
         return f"{other} and {first} find the same: their AP does not differ on any draw of the images."
     return (

@@ -75,8 +75,8 @@ class ResultFile:
 class WorkDir:
     """Everything that a work directory holds for a report; the newest of each kind come first.
 
-    `runs` are trainings, `exports` the export.json, `compressions` the compress.json, `benches` what `multibox bench
-    --json` wrote. `problems`: a line for each file that could not be read.
+    `runs` are trainings, `exports` the export.json, `compressions` the compress.json, `benches` and `examinations` what
+    `multibox bench --json` and `multibox doctor --json` wrote. `problems`: a line for each file that could not be read.
     """
 
     path: Path
@@ -85,6 +85,7 @@ class WorkDir:
     exports: tuple[ResultFile, ...]
     compressions: tuple[ResultFile, ...]
     benches: tuple[ResultFile, ...]
+    examinations: tuple[ResultFile, ...]
     problems: tuple[str, ...]
 
     @property
@@ -119,6 +120,7 @@ def gather(folder: Path) -> WorkDir:
     exports: list[ResultFile] = []
     compressions: list[ResultFile] = []
     benches: list[ResultFile] = []
+    examinations: list[ResultFile] = []
     for path in sorted(_json_files(folder), key=_age):
         if path.name.endswith(record.NAME):
             try:
@@ -137,6 +139,7 @@ def gather(folder: Path) -> WorkDir:
             (exports, {"checkpoint", "rows"}, records.ExportFacts),
             (compressions, {"rungs"}, records.CompressFacts),
             (benches, {"rows", "machine", "settings"}, records.BenchFacts),
+            (examinations, {"contents", "findings", "exit_code"}, records.DoctorFacts),
         ):
             if keys <= content.keys():
                 if _fits(path, content, facts, problems):
@@ -149,6 +152,7 @@ def gather(folder: Path) -> WorkDir:
         exports=tuple(exports),
         compressions=tuple(compressions),
         benches=tuple(benches),
+        examinations=tuple(examinations),
         problems=tuple(problems),
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from multibox.errors import CheckpointError, DependencyError, OptionError, ParityError
 from multibox.files import kind_of, make_folder, model_files
@@ -449,11 +449,16 @@ def _resumed(path: Path, checkpoint: Checkpoint, output: Path) -> Checkpoint:
 
 
 def report_on(
-    folders: Sequence[Path], *, out: Path | None = None, named: NamedData = NO_DATA, audience: Audience = SILENT
+    folders: Sequence[Path],
+    *,
+    out: Path | None = None,
+    named: NamedData = NO_DATA,
+    has_full_paths: bool = False,
+    audience: Audience = SILENT,
 ) -> Path:
     """Write a page about a run or work directory, or about several that are compared with the first; where it lies.
 
-    `named` is what to measure on, if not what is recorded.
+    `named` is what to measure on, if not what is recorded. Paths on the page are relative, unless `has_full_paths`.
 
     Raises:
         DependencyError: a library for pages is not installed.
@@ -463,15 +468,14 @@ def report_on(
     if missing:
         raise DependencyError(f'A report needs {", ".join(missing)}. Install with: pip install "multibox[report]"')
 
-    from multibox.report.run import DataSources, report
+    from multibox.report.run import report
+    from multibox.runs.explaining import report_sources
 
-    def read_named(classes: Sequence[str]) -> CocoData:
-        data = named_images(named, None, classes, say=audience.say)
-        assert data is not None
-        return data
-
-    def recorded(facts: Mapping[str, Any], classes: Sequence[str]) -> CocoData | None:
-        return recorded_images(facts, None, classes, say=audience.say)
-
-    sources = DataSources(None if named.is_empty else read_named, recorded)
-    return report(folders, save_to=out, sources=sources, say=audience.say, count=audience.count)
+    return report(
+        folders,
+        save_to=out,
+        sources=report_sources(named, audience),
+        has_full_paths=has_full_paths,
+        say=audience.say,
+        count=audience.count,
+    )

@@ -18,8 +18,8 @@ AUTO = "auto"
 """The size that stands for the one that suits the data."""
 
 SHORT_MINUTES = 10
-"""Minutes below which it is measured whether the advised size gets enough steps; longer is enough for any, even on two
-cores: 512 px get 300 steps there in four minutes."""
+"""Minutes below which it is measured whether the advised size gets enough steps: measuring takes some seconds, and a
+training that is longer has enough of them at any size."""
 
 TRAINING_SHARE = 0.8
 """Share of a time budget that goes into steps; the rest are the trial of starts, validations and saving."""

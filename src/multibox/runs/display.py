@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class TrainingDisplay:
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""
-        self._console.print(Text(visible(text)))
+        print_line(self._console, text)
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
         """Move the bar."""
@@ -88,6 +89,16 @@ def display_here() -> TrainingDisplay | SilentDisplay:
     """What shows a training that is called from Python: a bar in a terminal or notebook, nothing in a script's log."""
     console = Console(soft_wrap=True, highlight=False)
     return TrainingDisplay(console) if console.is_terminal or console.is_jupyter else SilentDisplay()
+
+
+def print_line(console: Console, text: str) -> None:
+    """Show a line: wrapped between words where it is read on a terminal, whole where it goes into a file or pipe."""
+    shown = visible(text)
+    if console.is_terminal and not console.is_jupyter:
+        # A path stays in one piece however narrow the terminal is, so that it can be copied.
+        lines = textwrap.wrap(shown, max(20, console.width), break_long_words=False, break_on_hyphens=False)
+        shown = "\n".join(lines)
+    console.print(Text(shown), soft_wrap=True)
 
 
 def can_redraw(console: Console) -> bool:

@@ -41,10 +41,11 @@ def train_run(
         run.metrics.ap50, run.history[-1]["loss"]
         run.export()
 
-    `data` is a folder, an annotation file, a data.yaml or a .zip of COCO, YOLO, Pascal VOC, labelme, CVAT or Open
-    Images. The options are those of `multibox train`: a fifth of the images is held out to measure on if `data` has no
-    part for that and `val` names none; `size` is the side of the network's input in pixels; the run is a new folder in
-    `runs` unless `out` names one. The training is shown in a terminal or a notebook, or on the `display` that is given.
+    `data` is a folder, an annotation file, a data.yaml or a .zip of COCO, YOLO, Pascal VOC, labelme, CVAT, Label
+    Studio, VIA or Open Images. The options are those of `multibox train`: a fifth of the images is held out to measure
+    on if `data` has no part for that and `val` names none; `size` is the side of the network's input in pixels; the run
+    is a new folder in `runs` unless `out` names one. The training is shown in a terminal or a notebook, or on the
+    `display` that is given.
 
     Raises:
         MultiboxError: the data, an option or the weights cannot be used; the message says what to do.

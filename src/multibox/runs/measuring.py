@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multibox.data import coco, reading
+from multibox.data.archives import archived
 from multibox.data.reading import DataFiles
 from multibox.data.sets import open_set
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
 from multibox.runs.run import DATA, Run
+from multibox.unfinished import unfinished_folder
 from multibox.wording import counted
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class NamedData:
     def __post_init__(self) -> None:
         if self.data is not None and self.files.annotations:
             raise OptionError(f"--data {self.data} and the annotation files each name images. Leave one out.")
-        if self.data is not None and not self.data.exists():
+        if self.data is not None and not archived(self.data).exists():
             raise DataError(f"{self.data}: there is no such folder or file. Correct --data.")
 
     @property
@@ -66,7 +68,11 @@ def named_images(
     if named.data is None:
         return None
     with ExitStack() as stack:
-        workplace = Path(stack.enter_context(tempfile.TemporaryDirectory())) if run is None else _workplace(run, named)
+        workplace = (
+            stack.enter_context(unfinished_folder(Path(tempfile.gettempdir())))
+            if run is None
+            else _workplace(run, named)
+        )
         opened = open_set(named.data, workplace, guess=False)
         say(opened.lines[0])
         files = DataFiles.of(opened.splits.get("val") or opened.splits["train"])

@@ -9,18 +9,13 @@ from pathlib import Path
 from multibox.runs.finding import default_run
 from multibox.runs.run import Run
 
-BRIEF = (
-    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
-    "about your data; train longer (--minutes) first."
-)
-"""What is said first wherever advice is given about a run that is too short."""
-
 NEXT = {
     "train": "predict",
     "predict": "eval",
     "eval": "export",
     "export": "compress",
     "compress": "report",
+    "bench": "report",
 }
 """The command that follows another one."""
 
@@ -55,10 +50,10 @@ def next_command(command: str, run: Run, *words: str, option: str = "", named: P
 
 
 def shown(path: Path) -> str:
-    """A path as it is typed from here: relative if it lies below this folder or beside it."""
+    """A path as it is typed from here: relative if it lies below this folder or near it."""
     relative = os.path.relpath(path)
-    is_far = Path(relative).parts[:3] == ("..", "..", "..")
-    return str(path) if is_far else relative
+    is_far = Path(os.path.commonpath([Path.cwd(), path.absolute()])) == Path(path.anchor or "/")
+    return str(path) if is_far or Path(relative).parts[:3] == ("..", "..", "..") else relative
 
 
 def _images(run: Run) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from multibox.errors import OptionError
-from multibox.files import read_limited
+from multibox.files import make_folder, read_limited
 from multibox.weights.resolve import model_in
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Run:
 
     folder: Path
     training: TrainingResult | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # who names a run types text
 
     def __fspath__(self) -> str:
         return os.fspath(self.folder)
@@ -294,6 +297,26 @@ class Run:
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a training with weights."""
     return (folder / RECORD).is_file() and model_in(folder) is not None
+
+
+def next_free(parent: Path, name: str) -> Path:
+    """Make the folder `name` in `parent`, or `name-2` and so on if it is there; which one it became.
+
+    Raises:
+        OptionError: it cannot be made.
+    """
+    make_folder(parent)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()  # which is one step: of two commands at the same time, one goes on to the next name
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise OptionError(f"{folder}: cannot make this folder: {error.strerror}.") from error
+        else:
+            return folder
 
 
 def _read_json(path: Path) -> Any:

@@ -34,8 +34,8 @@ LARGEST_SHARE = 1 / 3
 """Share of a small set that may be held out to come to `LEAST_IMAGES`; what is learnt from counts for more."""
 
 MOST_COMPARED = 20_000
-"""Number of images up to which all are compared with each other, which takes a minute then. In larger sets, only copies
-of one file are kept together."""
+"""Number of images up to which all are compared with each other, which takes time by its square. In larger sets, only
+copies of one file are kept together."""
 
 TRIES = 30
 """Number of draws, of which the one with the most even classes is taken."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from multibox import config
 from multibox.data import coco
+from multibox.data.archives import archived
 from multibox.data.coco import CocoData
 from multibox.data.layouts import Split
 from multibox.data.reading import DataFiles, as_item
@@ -21,7 +22,7 @@ from multibox.files import make_folder, write_atomically
 from multibox.runs import splitting
 from multibox.runs.choosing import named_template, suitable_template
 from multibox.runs.finding import RUNS, run_of
-from multibox.runs.run import DATA, OUTPUTS, TEMPLATE, Run, is_run
+from multibox.runs.run import DATA, OUTPUTS, TEMPLATE, Run, is_run, next_free
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.resolve import RANDOM
 
@@ -215,18 +216,19 @@ def _check(data: Path, wish: Wish) -> Template | None:
     if wish.minutes is not None and wish.epochs is not None:
         raise OptionError("--minutes and --epochs each set the length of the run. Leave one out.")
     for place, option in ((data, "the data"), (wish.val, "--val")):
-        if place is not None and not place.exists():
+        if place is not None and not archived(place).exists():
             raise DataError(f"{place}: there is no such folder or file. Correct {option}.")
     if wish.val is not None and wish.val_share is not None:
         raise OptionError("--val-share has no effect beside --val. Leave one out.")
-    words = {"", RANDOM, BUNDLED, CLASSIFIER, DETECTOR}
+    template = named_template(wish.model, wish.size)
+    words = {"", RANDOM, BUNDLED, CLASSIFIER, DETECTOR, template.initial_weights if template is not None else ""}
     if wish.load_weights not in words and not Path(wish.load_weights).exists():
         raise CheckpointError(f"{wish.load_weights}: there are no such weights. Correct --load-weights.")
     if wish.out is not None and is_run(wish.out):
         raise OptionError(f"{wish.out}: there is a run in this folder already. Name another, or leave --out out.")
     if wish.name and Path(wish.name).name != wish.name:
         raise OptionError(f"--name {wish.name}: this is no name for a folder. Give the whole path by --out.")
-    return named_template(wish.model, wish.size)
+    return template
 
 
 @contextmanager
@@ -253,26 +255,6 @@ def _new_folder(data: Path, wish: Wish) -> Iterator[tuple[Path, Callable[[], Non
             with suppress(OSError):
                 RUNS.rmdir()
         raise
-
-
-def next_free(parent: Path, name: str) -> Path:
-    """Make the folder `name` in `parent`, or `name-2` and so on if it is there; which one it became.
-
-    Raises:
-        OptionError: it cannot be made.
-    """
-    make_folder(parent)
-    number = 1
-    while True:
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()  # which is one step: of two commands at the same time, one goes on to the next name
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise OptionError(f"{folder}: cannot make this folder: {error.strerror}.") from error
-        else:
-            return folder
 
 
 def _parts(data: Path, wish: Wish, folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Split], CocoData]:

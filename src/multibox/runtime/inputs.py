@@ -15,6 +15,7 @@ import numpy as np
 from multibox.data.addresses import ADDRESS, locate
 from multibox.data.image_files import image_names
 from multibox.data.images import decode_image, read_image, to_8_bits
+from multibox.data.jpeg_header import UnusableError
 from multibox.errors import DataError
 from multibox.structures import Image, Pixels
 
@@ -157,7 +158,10 @@ class _Fetched:
         """
         if self._data is None:
             self._data = _fetch(self._address)
-        return decode_image(self._data, self._address)
+        try:
+            return decode_image(self._data)
+        except UnusableError as error:
+            raise DataError(f"{self._address}: the image {error}.") from error
 
     def read(self) -> Image | None:
         """The image, if it was fetched."""

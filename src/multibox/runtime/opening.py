@@ -38,6 +38,10 @@ def open_runtime(
         CheckpointError: the file cannot be read or is of another kind.
         DependencyError: what runs this kind of file is not installed.
         OptionError: there is no such device.
+
+    >>> detector = open_runtime("outputs/best.pth")
+    >>> detector.classes
+    ('red, tiny triangle', 'square')
     """
     inside = model_in(path) if Path(path).is_dir() else None
     if inside is not None:

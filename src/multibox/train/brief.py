@@ -12,6 +12,7 @@ from multibox.config import Template
 from multibox.data.coco import CocoData
 from multibox.train.loop import TrainingResult
 from multibox.train.run import train, without_mosaics
+from multibox.unfinished import unfinished_folder
 from multibox.weights.start import StartingPoint
 
 
@@ -25,8 +26,11 @@ def brief_training(
     val_data: CocoData | None = None,
     seed: int = 0,
     device: str = "auto",
+    minutes: float | None = None,
 ) -> Iterator[TrainingResult]:
     """One epoch of at least so many steps, with its own warm-up and decay; its files are there within.
+
+    With `minutes`, it has as many steps as fit into these, if that is fewer.
 
     Raises:
         KeyboardInterrupt: a signal came.
@@ -35,9 +39,18 @@ def brief_training(
         without_mosaics(template), {"hyper_parameters.basic.epochs": 1, "train.schedule.min_steps_per_epoch": steps}
     )
     few = data.evenly(steps * template.hyper_parameters.basic.batch_size)
-    with tempfile.TemporaryDirectory() as folder:
+    with unfinished_folder(Path(tempfile.gettempdir())) as folder:
         result = train(
-            short, few, Path(folder), display=_Silent(), val_data=val_data, start=start, seed=seed, device=device
+            short,
+            few,
+            folder,
+            display=_Silent(),
+            val_data=val_data,
+            start=start,
+            seed=seed,
+            device=device,
+            time_budget_minutes=minutes,
+            is_limited=True,
         )
         if result.is_interrupted:
             raise KeyboardInterrupt

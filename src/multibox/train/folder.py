@@ -39,6 +39,9 @@ RUN_FILES = (record.NAME, LOG, SKIPPED, BOARD, TEMPLATE, *CHECKPOINTS, FACTS)
 EARLIER = re.compile(r"earlier-(\d+)(\.moving)?")
 """The names of folders with runs that were there before."""
 
+PATIENCE_S = 1.0
+"""Seconds that the check before a training waits for another one's check, which takes no time."""
+
 OPTION = "--save-checkpoints-to"
 
 
@@ -51,7 +54,7 @@ def check_folder(folder: Path, *, read: Iterable[str | Path], resumed_from: Path
         OptionError: it is refused.
     """
     if folder.is_dir():
-        with _held(folder):
+        with _held(folder, patience_s=PATIENCE_S):
             _check_files(folder, read, resumed_from)
 
 
@@ -82,13 +85,13 @@ def run_folder(
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, *, patience_s: float = 0) -> Iterator[None]:
     """Keep any other training out of a folder.
 
     Raises:
-        OptionError: one is there.
+        OptionError: one is there, and still so after `patience_s` seconds.
     """
-    with held(folder / ".training.lock") as is_mine:
+    with held(folder / ".training.lock", patience_s=patience_s) as is_mine:
         if not is_mine:
             raise OptionError(
                 f"{OPTION} {folder}: another training is writing there. Wait for it, stop it, or name another folder."

@@ -44,14 +44,14 @@ def bytes_to_input(images: Tensor) -> Tensor:
 def frozen_stages(
     model: Detector, stride: int, *, input_size: int, device: torch.device, precision: torch.dtype
 ) -> Callable[[Tensor], Tensor]:
-    """A function from RGB bytes (B, S, S, 3) to what the stages up to this stride make of them.
+    """A function from RGB bytes (B, S, S, 3) on this device to what the stages up to this stride make of them.
 
     It has the weights of now. On a processor, OpenVINO runs it, at 2.5 times the speed of PyTorch without gradients
     (`benchmarks/train_speed.py --parts`); elsewhere, PyTorch does.
     """
     if device.type != "cpu":
         here = nn.Sequential(*model.blocks_up_to(stride))
-        return lambda images: _run_here(here, images, device, precision)
+        return lambda images: _run_here(here, images, precision)
     stages = nn.Sequential(*fold(model).blocks_up_to(stride))
     request = compile_module(
         stages, input_size=input_size, precision=precision, takes_bytes=True
@@ -65,8 +65,7 @@ def frozen_stages(
     return run
 
 
-def _run_here(stages: nn.Module, images: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
-    inputs = bytes_to_input(images.to(device, non_blocking=True))
-    with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        features: Tensor = stages(inputs)
+def _run_here(stages: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
+    with torch.no_grad(), torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+        features: Tensor = stages(bytes_to_input(images))
     return features

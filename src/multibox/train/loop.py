@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from multibox.config import MosaicConfig
 from multibox.data.loader import TrainLoader
 from multibox.evaluate.average_precision import Metrics
 from multibox.signals import interruption
+from multibox.train.batches import DeviceBatch, device_batches
 from multibox.train.objective import StepLosses
 from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
 from multibox.train.saving import RunFolder, RunLog
@@ -106,7 +107,7 @@ def fit(run: TrainingRun) -> TrainingResult:
     num_steps = run.length.epoch_steps
     shown = Shown(run)
     with interruption(lambda: run.display.line(STOPPING)) as stop:
-        validation = _judge_start(run) if run.judges_start else None
+        validation = _judge_start(run)
         saved_at = run.clock()
         is_over = learner.processes.agree_on(_is_done(run, num_steps) or stop.is_set())
         while not is_over:
@@ -115,7 +116,7 @@ def fit(run: TrainingRun) -> TrainingResult:
             mosaics_until = first_step + mosaic_steps(
                 run.mosaic, counters.progress, run.length.steps_left(counters.step)
             )
-            with closing(run.loader.epoch(counters.epoch, first_step, mosaics_until)) as batches:
+            with closing(_batches(run, first_step, mosaics_until)) as batches:
                 for batch in batches:
                     rate = base_rate * rate_factor(counters.progress, num_steps=num_steps, config=settings.schedule)
                     losses.add(step(learner, batch, counters, rate=rate))
@@ -132,7 +133,7 @@ def fit(run: TrainingRun) -> TrainingResult:
                     if must_stop or is_last:
                         break
                     if run.clock() - saved_at > SAVE_EVERY_SECONDS:
-                        run.folder.save(counters, validation)
+                        _save(run, validation)
                         saved_at = run.clock()
             num_images = (counters.step_in_epoch - first_step) * run.global_batch
             if not is_last and counters.step_in_epoch < run.loader.steps_per_epoch:
@@ -142,13 +143,13 @@ def fit(run: TrainingRun) -> TrainingResult:
             speed = num_images / (run.clock() - began_at)
             latest = _end_epoch(run, losses, num_steps, rate=rate, speed=speed)
             validation, saved_at = latest or validation, run.clock()
-            run.folder.save(counters, validation)
+            _save(run, validation)
             # Time passes: a budget may have run out just after an epoch was not thought to be the last. Its weights
             # are not measured; one more step follows, and those are.
             is_measured = run.validator is None or latest is not None
             is_over = learner.processes.agree_on(stop.is_set() or (is_measured and _is_done(run, num_steps)))
         if stop.is_set():
-            run.folder.save(counters, validation)
+            _save(run, validation)
     if run.log is not None:
         run.log.close()
         if _has_lost_patience(run, num_steps):
@@ -205,15 +206,24 @@ class Shown:
         )
 
 
+def _batches(run: TrainingRun, first_step: int, mosaic_steps: int) -> Generator[DeviceBatch, None, None]:
+    """The batches that are left of the present epoch."""
+    return device_batches(run.loader, run.learner.fabric.device, run.counters.epoch, first_step, mosaic_steps)
+
+
 def _judge_start(run: TrainingRun) -> Validation | None:
-    """Measure and save the weights as they are."""
+    """Measure and save the weights as they are, if they are to be judged; else only see how long measuring takes."""
     if run.validator is None:
+        return None
+    if not run.judges_start:
+        if run.length.pace.deadline is not None:
+            run.length.pace.validation_seconds = run.validator.seconds(run.clock)
         return None
     validation = _validate(run, run.validator)
     if validation.metrics.ap is not None:
         run.counters.best_ap = validation.metrics.ap
         run.display.line(f"start      AP {validation.metrics.ap:.3f}  AP50 {validation.metrics.ap50:.3f}")
-    run.folder.save(run.counters, validation)
+    _save(run, validation)
     return validation
 
 
@@ -238,6 +248,12 @@ def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: fl
         run.log.write(counters.epoch, {**scalars, **scores})
         run.display.line(_epoch_line(counters.epoch, means, scores, speed))
     return validation
+
+
+def _save(run: TrainingRun, validation: Validation | None) -> None:
+    began_at = run.clock()
+    run.folder.save(run.counters, validation)
+    run.length.pace.count_saving(run.clock() - began_at)
 
 
 def _validate(run: TrainingRun, validator: Validator) -> Validation:

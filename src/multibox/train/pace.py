@@ -17,7 +17,7 @@ UNTIMED_STEPS = 2
 
 @dataclass
 class Pace:
-    """Smoothed time per step and per validation, and what follows from them.
+    """Smoothed time per step, per validation and per saving of the checkpoints, and what follows from them.
 
     `deadline`, `began_at` (the start of the command) and `validated_at` are times of `clock`; there may be no deadline.
     `validation_seconds` begins as a guess.
@@ -25,6 +25,7 @@ class Pace:
 
     deadline: float | None
     validation_seconds: float
+    saving_seconds: float = 0.0
     step_seconds: float = 0.0
     num_steps: int = 0
     validated_at: float = field(default_factory=time.monotonic)
@@ -42,10 +43,14 @@ class Pace:
         self.validation_seconds = seconds
         self.validated_at = self.clock()
 
+    def count_saving(self, seconds: float) -> None:
+        """Learn from one more time that the checkpoints were saved."""
+        self.saving_seconds = seconds
+
     def steps_until_deadline(self) -> float:
-        """Steps that still fit, with room for the validations between and the one at the end."""
+        """Steps that still fit, with room for the validations between, and for the one and the saving at the end."""
         assert self.deadline is not None
-        left = self.deadline - self.clock() - self.validation_seconds
+        left = self.deadline - self.clock() - self.validation_seconds - self.saving_seconds
         return max(0.0, left) * (1 - self._validation_share(left)) / max(self.step_seconds, 1e-6)
 
     def is_validation_due(self) -> bool:
@@ -63,9 +68,11 @@ class Pace:
     def plan(self, steps_left: float, steps_per_epoch: int, images_per_step: int) -> str:
         """One line: speed, length, and the time of day at which it will be done."""
         speed = images_per_step / self.step_seconds
-        end = datetime.now() + timedelta(seconds=self.seconds_left(steps_left, steps_per_epoch))
+        left = self.seconds_left(steps_left, steps_per_epoch)
+        epochs = (steps_left + self.num_steps) / steps_per_epoch
         return (
-            f"{speed:.0f} img/s: {(steps_left + self.num_steps) / steps_per_epoch:.1f} epochs, done about {end:%H:%M}."
+            f"{speed:.0f} images/s: {epochs:.1f} epochs, {left / 60:.1f} minutes more. "
+            f"Done at about {datetime.now() + timedelta(seconds=left):%H:%M}."
         )
 
     def _validation_share(self, left: float) -> float:

@@ -18,6 +18,12 @@ deserves a chance."""
 BRIEF_STEPS = 300
 """Number of steps below which a training says little about data or model: the starting weights have hardly moved."""
 
+TOO_BRIEF = (
+    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
+    "about your data; train longer (--minutes) first."
+)
+"""What is said first wherever advice is given about such a run."""
+
 LAST_SHARE, RISING = 0.2, 0.03
 """A run was still rising if AP grew by this much within this last share of its steps."""
 

@@ -137,7 +137,7 @@ def _restarted_from(output: Path, say: Callable[[str], None]) -> str:
     if saved.training is None or saved.meta.get("launch") != run_id():
         return ""
     if is_main_process():
-        say(f"A process failed, and torchrun started anew: going on from {latest}.")
+        say(f"A process failed, and torchrun started again: resuming from {latest}.")
     return str(latest)
 
 

@@ -68,6 +68,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     time_budget_minutes: float | None = None,
+    is_limited: bool = False,
     started_at: float | None = None,
     tensorboard_dir: Path | None = None,
     command: str = "",
@@ -83,7 +84,7 @@ def train(
     already, the saved weights are a mixture with these (`train.refine.start_share`). `resume` is a run to go on with,
     whose model (anchors included) and seed replace those given; it was read from the file `resumed_from`. With
     `time_budget_minutes`, counted from `started_at` (a time of `clock`, in seconds), the number of epochs follows from
-    the time instead.
+    the time instead; with `is_limited`, it is that of the template at most.
 
     An earlier run in `output` moves to a folder `earlier-NUMBER` there, see `folder.run_folder`.
 
@@ -135,6 +136,7 @@ def train(
             meta=meta,
             pace=_pace(val_data, deadline=deadline, began_at=started_at, clock=clock),
             start_share=template.train.refine.start_share if refine else 0.0,
+            is_limited=is_limited,
             name_of_rate="--base-learning-rate",
             resume=resume,
             judges_start=resume is None
@@ -353,11 +355,8 @@ def _record(
 def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> Dataset:
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
-    say(
-        f"{counted(len(data.records), 'training image')}, {counted(len(all_boxes(data)), 'object')} of "
-        f"{counted(len(data.classes), 'class', 'classes')}; "
-        f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory."
-    )
+    objects = f"{counted(len(all_boxes(data)), 'object')} of {counted(len(data.classes), 'class', 'classes')}"
+    say(f"{counted(len(data.records), 'training image')}, {objects}.")
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )

@@ -60,10 +60,6 @@ class RunFolder:
 
     def begin(self) -> None:
         """Write what the run is made of."""
-        with _saying_where(self.latest):
-            self._write_facts()
-
-    def _write_facts(self) -> None:
         write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
         write_atomically(self.path / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
 

@@ -61,22 +61,20 @@ def with_anchors(
             min_gain=clustering.min_gain,
             seed=seed,
         )
-        say(_account_of(choice, threshold))
+        say(_account_of(choice, of_start=start is not None))
         chosen = choice.anchors_px
     return config.changed(template, {"model.anchors_px": chosen})
 
 
-def _account_of(choice: Choice, iou_threshold: float) -> str:
-    """Which anchors a run takes and why, in one line."""
-    what = {None: "fitted to the training boxes", 0: "kept", 1: "of the template taken"}[choice.known]
+def _account_of(choice: Choice, *, of_start: bool) -> str:
+    """Which anchors a run takes, and how many boxes some anchor meets, in one line."""
     given, fitted = choice.fits[0], choice.fitted
-    line = (
-        f"Anchors {what}: {given.recall:.1%} of the boxes meet a given one at IoU {iou_threshold:g}, "
-        f"{fitted.recall:.1%} a fitted one (mean best IoU {given.mean_iou:.3f}, {fitted.mean_iou:.3f})"
-    )
-    if len(choice.fits) > 1 and choice.known != 0:
-        line += f", {choice.fits[1].recall:.1%} one of the template's ({choice.fits[1].mean_iou:.3f})"
-    return line + "."
+    if choice.known is None:
+        return (
+            f"Anchors: fitted to your boxes (they fit {fitted.recall:.1%} of them, the given ones {given.recall:.1%})."
+        )
+    whose = "those of the pretrained weights" if choice.known == 0 and of_start else "the template's"
+    return f"Anchors: {whose} (they fit {choice.fits[choice.known].recall:.1%} of your boxes)."
 
 
 def with_frozen_stages(template: Template, start: StartingPoint | None, resume: Checkpoint | None) -> Template:
@@ -90,7 +88,7 @@ def with_frozen_stages(template: Template, start: StartingPoint | None, resume: 
 def put_start(
     start: StartingPoint, model: Detector, classes: Sequence[str], dataset: Dataset, template: Template
 ) -> str:
-    """Put the starting weights into the model, and say in one line what was carried over.
+    """Put the starting weights into the model, and say in a line what was carried over.
 
     Raises:
         OptionError: the weights are for another number of anchors.
@@ -104,7 +102,7 @@ def put_start(
         count = min(len(dataset), template.train.calibration_images)
         estimate_statistics(model, _plain_batches(dataset, count, template.input.size))
         line += f" Batch statistics measured on {count} images."
-    return f"{start.name}: {line}"
+    return f"{start.name.partition(' (')[0]}: {line}"
 
 
 def _plain_batches(dataset: Dataset, count: int, size: int) -> Iterator[Tensor]:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from multibox.config import Template
-from multibox.data.dataset import Batch
 from multibox.errors import TrainingError
 from multibox.model.detector import Detector
-from multibox.model.matching import pad
 from multibox.structures import RawOutput
 from multibox.train.average import WeightAverage
 from multibox.train.batch_norm import synchronise_batch_norm
+from multibox.train.batches import DeviceBatch
 from multibox.train.distributed import Processes
 from multibox.train.frozen import TrainedStages, bytes_to_input, freeze, frozen_stages
 from multibox.train.objective import Objective, StepLosses, make_objective
@@ -86,7 +85,7 @@ def make_learner(
     )
 
 
-def step(learner: Learner, batch: Batch, counters: Counters, *, rate: float) -> StepLosses:
+def step(learner: Learner, batch: DeviceBatch, counters: Counters, *, rate: float) -> StepLosses:
     """Learn from one batch at the learning rate `rate`, and return its losses.
 
     Raises:
@@ -95,8 +94,8 @@ def step(learner: Learner, batch: Batch, counters: Counters, *, rate: float) -> 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
     losses = learner.objective(
-        _forward(learner, batch),
-        pad(batch.targets, learner.fabric.device),
+        _forward(learner, batch.images),
+        batch.targets,
         average_over_processes=learner.processes.mean,
     )
     learner.check.add_losses(losses, counters)
@@ -113,14 +112,14 @@ class FiniteCheck:
     """Stops a run whose loss or gradients are not finite.
 
     With `is_delayed`, a value is looked at when the next step has its losses: on a graphics card, looking at once would
-    wait for it. `settle` looks at what is left, and has to be called before weights are measured or saved. `remedy`
-    ends the message.
+    wait for it, and then the card for the next step. `settle` looks at what is left, and has to be called before
+    weights are measured or saved. `remedy` ends the message.
     """
 
     def __init__(self, *, is_delayed: bool, remedy: str) -> None:
         self._is_delayed = is_delayed
         self._remedy = remedy
-        self._waiting: list[tuple[Tensor, Callable[[], str]]] = []
+        self._waiting: list[tuple[Callable[[], float], Callable[[], str]]] = []
 
     def add_losses(self, losses: StepLosses, counters: Counters) -> None:
         """Look at the losses of the step after those that `counters` counts, or let them wait for the next step."""
@@ -145,14 +144,30 @@ class FiniteCheck:
             TrainingError: it is not finite.
         """
         waiting, self._waiting = self._waiting, []
-        for value, message in waiting:
-            if not math.isfinite(value.item()):
+        for read, message in waiting:
+            if not math.isfinite(read()):
                 raise TrainingError(f"{message()} {self._remedy}")
 
     def _add(self, value: Tensor, message: Callable[[], str]) -> None:
-        self._waiting.append((value, message))
+        self._waiting.append((_reading(value), message))
         if not self._is_delayed:
             self.settle()
+
+
+def _reading(value: Tensor) -> Callable[[], float]:
+    """A function that gives this number and waits for nothing that is given to the device from now on."""
+    if value.device.type != "cuda":
+        return value.item
+    # `item` would be one more task of the card, behind all that it was given until then.
+    copy = value.to("cpu", non_blocking=True)
+    is_copied = torch.cuda.Event()
+    is_copied.record(torch.cuda.current_stream(value.device))
+
+    def read() -> float:
+        is_copied.synchronize()
+        return copy.item()
+
+    return read
 
 
 def _optimizer(model: nn.Module, template: Template) -> torch.optim.Optimizer:
@@ -169,12 +184,8 @@ def _where(counters: Counters) -> str:
     return f"epoch {counters.epoch + 1}, step {counters.step_in_epoch + 1}"
 
 
-def _forward(learner: Learner, batch: Batch) -> RawOutput:
-    images = torch.from_numpy(batch.images)
-    if learner.run_frozen is None:
-        inputs = bytes_to_input(images.to(learner.fabric.device, non_blocking=True))
-    else:
-        inputs = learner.run_frozen(images)
+def _forward(learner: Learner, images: Tensor) -> RawOutput:
+    inputs = bytes_to_input(images) if learner.run_frozen is None else learner.run_frozen(images)
     raw: RawOutput = learner.network(inputs)
     return raw
 

@@ -20,9 +20,15 @@ STEPS = 60
 """Number of steps of each trial, which has its own warm-up and decay as a whole run of that length."""
 
 SHARE = 0.16
-"""Share of a run that all trials together may take: two of them before the templates' epochs on a small set, or before
-four minutes. A shorter run takes the first start untried.
-"""
+"""Share of the steps of a run that all trials together may take: two of them before the templates' epochs on a small
+set. A shorter run takes the first start untried."""
+
+TIME_SHARE = 0.1
+"""Share of a time budget that all trials together may take, validations included. If they would take longer, the first
+start is taken, with the time that is left."""
+
+LEAST_STEPS = 40
+"""Number of steps of a trial that the time must allow: after fewer, the better start does not show."""
 
 MAX_IMAGES = 100
 """Largest number of validation images of a trial."""
@@ -43,24 +49,35 @@ def choose_start(
     time_budget_minutes: float | None,
     say: Callable[[str], None],
 ) -> StartingPoint | None:
-    """The best of several starts, or the first if they are not tried; None if there is none.
+    """The best of several starts, or the first if they are not tried, which is said; None if there is none.
 
-    They are tried if the run is long enough and `is_alone`, the only process of its training.
+    They are tried if there are images to validate on, the run is long enough, and it `is_alone`, the only process of
+    its training.
 
     Raises:
         KeyboardInterrupt: a signal came during a trial.
     """
-    is_short = not pays(template, len(train_data.records), len(starts), time_budget_minutes)
-    if len(starts) < 2 or val_data is None or not is_alone or is_short:
+    if len(starts) < 2:
         return starts[0] if starts else None
-    say(f"Trying {len(starts)} starts on these data.")
-    return best_start(starts, template, train_data, val_data, seed=seed, device=device, say=say)
+    reason = ""
+    if val_data is None:
+        reason = "there are no images to measure it on"
+    elif not is_alone:
+        reason = "several processes train"
+    elif not pays(template, len(train_data.records), len(starts), time_budget_minutes):
+        reason = "it would take too much of so short a run"
+    if reason or val_data is None:
+        say(f"Starting from {_short(starts[0])}, without a trial of both: {reason}.")
+        return starts[0]
+    say(f"Trying {len(starts)} kinds of pretrained weights on these data.")
+    limit = None if time_budget_minutes is None else time_budget_minutes * TIME_SHARE / len(starts)
+    return best_start(starts, template, train_data, val_data, seed=seed, device=device, minutes=limit, say=say)
 
 
 def pays(template: Template, num_images: int, num_starts: int, time_budget_minutes: float | None) -> bool:
     """Whether a run is long enough for a trial of each start before it."""
     if time_budget_minutes is not None:
-        return 60 * time_budget_minutes * SHARE >= num_starts * SECONDS_PER_TRIAL
+        return 60 * time_budget_minutes * TIME_SHARE >= num_starts * SECONDS_PER_TRIAL
     basic = template.hyper_parameters.basic
     passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
     steps = basic.epochs * math.ceil(num_images * passes / basic.batch_size)
@@ -75,6 +92,7 @@ def best_start(
     *,
     seed: int,
     device: str,
+    minutes: float | None = None,
     say: Callable[[str], None],
 ) -> StartingPoint:
     """The start from which a short training reaches the best AP50, the first of equal ones; what came of it is said.
@@ -83,6 +101,8 @@ def best_start(
     where they end. On playing_cards, AP took the classifier in two of four trials, AP50 in all of them, and it leads by
     14 points of AP50 after 840 steps (docs/decisions/0009).
 
+    Each trial takes `minutes` at most. Where that is too short for `LEAST_STEPS`, the first start is taken.
+
     Raises:
         KeyboardInterrupt: a signal came.
     """
@@ -90,12 +110,22 @@ def best_start(
     scores: list[float] = []
     for start in starts:
         with brief_training(
-            template, train_data, steps=STEPS, start=start, val_data=some_val_data, seed=seed, device=device
+            template,
+            train_data,
+            steps=STEPS,
+            start=start,
+            val_data=some_val_data,
+            seed=seed,
+            device=device,
+            minutes=minutes,
         ) as result:
+            if minutes is not None and result.steps < min(STEPS, LEAST_STEPS):
+                say(f"Starting from {_short(starts[0])}: this machine is too slow to try both in a tenth of the time.")
+                return starts[0]
             scores.append((result.metrics.ap50 or 0.0) if result.metrics else 0.0)
     best = max(range(len(starts)), key=lambda index: scores[index])
     tried = ", ".join(f"{_short(start)} AP50 {score:.3f}" for start, score in zip(starts, scores, strict=True))
-    say(f"Tried for {STEPS} steps each: {tried}. Starting from {_short(starts[best])}.")
+    say(f"Starting from {_short(starts[best])}, the better one after {STEPS} steps: {tried}.")
     return starts[best]
 
 

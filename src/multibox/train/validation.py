@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from multibox.data.coco import CocoData
@@ -15,6 +15,12 @@ from multibox.train.step import Learner
 
 COMPILE_FROM_IMAGES = 100
 """Number of validation images from which compiling the averaged weights takes less time than it saves."""
+
+TIMED_IMAGES = 4
+"""Number of images that the time of a validation is guessed by."""
+
+SECONDS_TO_MEASURE = 1.0
+"""Seconds that measuring the detections of some hundred images takes beside finding them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class Validator:
         metrics = self._learner.processes.from_main(evaluation.metrics if evaluation else None)
         assert metrics is not None
         return Validation(metrics, evaluation)
+
+    def seconds(self, clock: Callable[[], float]) -> float:
+        """Seconds that a validation will take, by the time that a few images take: a guess from above."""
+        few = self._part[:: max(1, len(self._part) // TIMED_IMAGES)][:TIMED_IMAGES]
+        detect(self._runtime, few[:1])  # the first call pays for memory
+        began_at = clock()
+        detect(self._runtime, few)
+        return (clock() - began_at) * len(self._part) / max(1, len(few)) + SECONDS_TO_MEASURE
 
     def _detect(self) -> list[Detections] | None:
         """What is found in each image of the data set; None but in the main process."""

@@ -24,7 +24,7 @@ VEHICLE_PERSON_BIKE = frozenset(
     }
 )
 
-UNKNOWN_LICENCE = "unknown: ask whoever gave you the file"
+UNKNOWN_LICENCE = "unknown: ask where the file is from"
 
 
 class WeightsOrigin(Struct, frozen=True, kw_only=True):

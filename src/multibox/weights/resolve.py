@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from multibox.config import SSDConfig, Template
 from multibox.errors import CheckpointError
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
-from multibox.weights.fetch import are_initial_weights
 from multibox.weights.origin import known_classes
 
 if TYPE_CHECKING:
@@ -100,8 +99,8 @@ def default_starts(
     name, remark = load_weights, None
     if load_weights != BUNDLED:
         name = initial_weights(work_directory, template, classes)
-        missing = f"{load_weights}: not there" if load_weights else "No --load-weights"
-        remark = f"{missing}{';' if load_weights else ':'} starting from {name}."
+        what = "the pretrained weights that come with multibox" if name == BUNDLED else name
+        remark = f"{load_weights}: not there; starting from {what}." if load_weights else f"Starting from {what}."
     has_two = name == BUNDLED and isinstance(template.model, SSDConfig)
     names = [CLASSIFIER, DETECTOR] if has_two else [name]
     return [open_starting_point(each, template) for each in names], remark
@@ -113,6 +112,8 @@ def initial_weights(work_directory: Path, template: Template, classes: Sequence[
     A snapshot comes first. The public detector is left out if it knows none of the classes: for others, the package's
     own weights are the better start (docs/decisions/0009).
     """
+    from multibox.weights.fetch import are_initial_weights  # and with it what fetches files over a network
+
     snapshot = work_directory / template.initial_weights
     if snapshot.exists():
         return str(snapshot)

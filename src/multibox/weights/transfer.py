@@ -17,7 +17,7 @@ HEAD = "bbox_head."
 def transfer(
     model: Detector, classes: Sequence[str], weights: Mapping[str, Tensor], source_classes: Sequence[str] | None
 ) -> str:
-    """Put weights of a model with other classes into `model`, in place, and say in one line what was carried over.
+    """Put weights of a model with other classes into `model`, in place; what was carried over, in a sentence or two.
 
     Rows of the classification layers go by class name, background included where there is one; those of new classes
     keep their fresh values. Without names (`source_classes` None) only background is carried. Everything else is
@@ -54,14 +54,13 @@ def transfer(
             elif name in source_names:
                 target[:, i] = rows[:, source_names.index(name)]
     if not has_head:
-        return "Carried over: the backbone; the head starts fresh."
+        return "pretrained backbone loaded; the head is learned from scratch."
     carried = [name for name in classes if name in source_names]
     fresh = [name for name in classes if name not in source_names]
-    rows = listed([*(["background"] if model.has_background_rows else []), *carried])
-    parts = ["all layers but the class rows", *([f"class rows of {rows}"] if rows else [])]
+    text = f"pretrained weights loaded{f', with what they know of {listed(carried)}' if carried else ''}."
     if fresh:
-        parts.append(f"{listed(fresh)} start{'s' if len(fresh) == 1 else ''} fresh")
-    return "Carried over: " + "; ".join(parts) + "."
+        text += f" New {'class' if len(fresh) == 1 else 'classes'}, learned from scratch: {listed(fresh)}."
+    return text
 
 
 def _source_count(given: Tensor, own: Tensor, own_count: int, source_names: Sequence[str | None]) -> int:

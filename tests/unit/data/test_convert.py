@@ -120,7 +120,7 @@ def test_yolo_becomes_coco_with_all_its_images(yolo, tmp_path):
     [
         ("names: [a]", "names neither `train` nor `val`"),
         ("train: images/train", "has no `names`"),
-        ("a: [", "no YAML"),
+        ("a: [", "not valid YAML"),
         ("names: [a]\ntrain: images/absent", "does not exist"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from multibox.data.coco import CocoData, Record
-from multibox.doctor.duplicates import Twins, check_boxes_of_twins, find_twins
+from multibox.doctor.duplicates import Twins, check_boxes_of_twins, find_twins, groups_alike
 from multibox.doctor.looks import see
 
 
@@ -114,3 +114,24 @@ def with_objects(record: Record, boxes: list[list[float]], labels: list[int]) ->
     return dataclasses.replace(
         record, boxes=array, labels=np.array(labels, np.int64), is_crowd=np.zeros(len(labels), np.bool_)
     )
+
+
+def test_alike_are_chains_of_near_images_mirrored_ones_and_copies(tmp_path):
+    def frame(number: int) -> np.ndarray:
+        image = blots(1)
+        image[30:90, 8 * number : 8 * number + 60] = 255
+        return image
+
+    # A square crosses the image: the first and the last are not near, each is near the next.
+    film = [save(tmp_path / f"film{number}.png", frame(number)) for number in range(12)]
+    others = [
+        save(tmp_path / "other.png", blots(2)),
+        save(tmp_path / "mirrored.png", blots(2)[:, ::-1]),
+        save(tmp_path / "alone.png", blots(3)),
+        save(tmp_path / "black.png", np.zeros((120, 160, 3), np.uint8)),
+        save(tmp_path / "same black.png", np.zeros((120, 160, 3), np.uint8)),
+        save(tmp_path / "other black.png", np.full((120, 160, 3), 1, np.uint8)),
+    ]
+    looks = see({"train": split([*film, *others])})["train"].looks
+    assert find_twins({"train": [looks[0]], "val": [looks[11]]}) == []
+    assert groups_alike(looks) == [*[0] * 12, 1, 1, 2, 3, 3, 4]

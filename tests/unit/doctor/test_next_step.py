@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multibox.data.layouts import Split
+from multibox.data.layouts import Format, Split
 from multibox.doctor.checks import Finding
 from multibox.doctor.contents import Contents
 from multibox.doctor.model_fit import Advice
@@ -38,17 +38,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_good_set_is_trained_on_with_the_advised_template() -> None:
-    named = Named(Path("my set"), PARTS, "COCO", classes='"a, b",c')
+@pytest.mark.parametrize(("source", "kind"), [("my set", "COCO"), ("my set", "YOLO"), ("set.zip", "COCO")])
+def test_a_good_set_is_trained_on_as_it_is(source: str, kind: Format) -> None:
+    named = Named(Path(source), PARTS, kind, classes='"a, b",c')
 
-    assert command(named) == [
+    assert command(named) == ["multibox", "train", source, "--classes", '"a, b",c']
+
+
+def test_files_that_are_named_are_trained_on_with_the_advised_template() -> None:
+    assert command(Named(None, PARTS, "COCO")) == [
         *["multibox", "train", "--config", ADVICE.template, "--train-ann-files", "my set/a.json"],
-        *["--train-data-roots", "my set/train", "--classes", '"a, b",c'],
+        *["--train-data-roots", "my set/train"],
     ]
 
 
 def test_in_a_work_directory_its_own_template_is_taken() -> None:
-    assert "--config" not in command(Named(Path("my set"), PARTS, "COCO"), has_template=True)
+    assert "--config" not in command(Named(None, PARTS, "COCO"), has_template=True)
 
 
 def test_paths_with_commas_stay_one_item() -> None:
@@ -57,12 +62,6 @@ def test_paths_with_commas_stay_one_item() -> None:
     assert command(Named(None, parts, "COCO"))[4:] == [
         *["--train-ann-files", '"a,b.json",d.json', "--train-data-roots", "c,e"],
     ]
-
-
-def test_other_formats_are_converted_first() -> None:
-    named = Named(Path("my set"), PARTS, "YOLO")
-
-    assert command(named) == ["multibox", "convert", "my set", "--save-to", "my set-coco"]
 
 
 def test_errors_are_fixed_in_a_copy_beside_the_set() -> None:

@@ -124,7 +124,7 @@ def test_empty_existing_file_is_filled(tmp_path: Path) -> None:
 def test_broken_existing_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "metrics.yaml"
     path.write_bytes(content)
-    with pytest.raises(OptionError, match=r"metrics\.yaml: the existing file is no .* Move it away") as caught:
+    with pytest.raises(OptionError, match=r"metrics\.yaml: the existing file is not .* Move it away") as caught:
         write_some_yaml(path, some_metrics())
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content

@@ -45,10 +45,13 @@ def test_warnings_name_what_is_rare_and_what_is_not_there():
     lines = data_warnings(figures_of_case(data, [found([], [])]), facts)
     assert [line.split(":")[0] for line in lines] == [
         "There is nothing to measure of rare and none",
-        "Fewer than 20 objects of many",
+        "Fewer than 20 objects to measure",
         "No object of none in the training data",
         "Rare in training",
     ]
+    assert "rare (30), where the most frequent class has 500 objects. More images" in lines[3]
+    unadvised = data_warnings(figures_of_case(data, [found([], [])]), facts, is_advised=False)
+    assert unadvised[3].endswith("has 500 objects.")
 
 
 def test_names_in_a_sentence():

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from multibox.evaluate.intervals import Interval
-from multibox.report.several import comparison_page, difference_verdict
+from multibox.report import several
+from multibox.report.several import difference_verdict
 from multibox.report.work_dir import gather
 from tests.report_case import work_dir
 
@@ -18,11 +19,16 @@ def works(tmp_path_factory):
     return {name: gather(root / name / "w") for name in ("a run", "same", "other")}
 
 
+def comparison_page(judged):
+    runs = several.contenders(judged)
+    return several.comparison_page(runs, several.compare_with_first(runs))
+
+
 @pytest.mark.parametrize(
     ("difference", "words"),
     [
-        (Interval(2.1, 0.4, 3.9), "B is better than A by 2.1 AP points (95 %: +0.4 to +3.9)."),
-        (Interval(-2.1, -3.9, -0.4), "B is worse than A by 2.1 AP points (95 %: -3.9 to -0.4)."),
+        (Interval(2.1, 0.4, 3.9), "B is better than A by 2.1 AP points (probably +0.4 to +3.9)."),
+        (Interval(-2.1, -3.9, -0.4), "B is worse than A by 2.1 AP points (probably -3.9 to -0.4)."),
         (Interval(0, 0, 0), "B and A find the same"),
         (Interval(1.0, -0.5, 2.0), "Cannot tell whether B is better than A: the difference is +1.0 AP points"),
     ],

@@ -43,6 +43,13 @@ def test_steps_until_a_near_deadline_leave_room_for_the_last_validation():
     assert pace.steps_until_deadline() == pytest.approx(180, abs=1)
 
 
+def test_saving_at_the_end_has_its_room_too():
+    # (100 - 10 - 5) / 0.5
+    pace = with_deadline(100, validation_seconds=10, step_seconds=0.5)
+    pace.count_saving(5)
+    assert pace.steps_until_deadline() == pytest.approx(170, abs=1)
+
+
 def test_steps_until_a_far_deadline_leave_room_for_validations_between():
     # (1010 - 10) * 0.9 / 0.5
     pace = with_deadline(1010, validation_seconds=10, step_seconds=0.5)
@@ -91,7 +98,7 @@ def test_plan_tells_speed_length_and_end():
     pace = Pace(None, validation_seconds=0, step_seconds=0.5, num_steps=5)
     plan = pace.plan(7200, 100, 16)
     # 16 / 0.5 images per second; (7200 + 5) / 100 epochs; 7200 * 0.5 s is an hour
-    assert re.fullmatch(r"32 img/s: 72\.[01] epochs, done about \d\d:\d\d\.", plan)
+    assert re.fullmatch(r"32 images/s: 72\.[01] epochs, 60\.0 minutes more\. Done at about \d\d:\d\d\.", plan)
     end = datetime.now() + timedelta(hours=1)
     minute = timedelta(minutes=1)
     assert plan[-6:-1] in {f"{moment:%H:%M}" for moment in (end - minute, end, end + minute)}

@@ -8,7 +8,7 @@ import pytest
 
 from multibox.config import MosaicConfig
 from multibox.train.pace import Pace
-from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
+from multibox.train.progress import Counters, RunLength, has_lost_patience, is_too_brief, mosaic_steps
 
 MOSAIC = MosaicConfig(share=0.5, until=0.7, max_images=100)
 
@@ -145,3 +145,24 @@ def test_a_run_that_finds_nothing_yet_is_not_given_up(best_ap):
 def test_patience_waits_for_half_of_the_part_without_mosaics(progress, is_lost):
     # Mosaics end at 0.7: half of the rest is over at 0.85.
     assert lost(epoch=9, best_epoch=0, progress=progress, mosaic=MOSAIC) is is_lost
+
+
+def epochs(*measured: float | None, steps: int = 100) -> list[dict[str, float | None]]:
+    return [{"step": steps * (number + 1), "ap": ap} for number, ap in enumerate(measured)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], True),
+        (epochs(0.5, 0.6), True),  # 200 steps
+        (epochs(0.5, 0.6, 0.6), False),
+        (epochs(0.2, 0.3, 0.4, 0.45, 0.481), True),  # by 0.03 in the last fifth
+        (epochs(0.2, 0.3, 0.4, 0.45, 0.479), False),
+        (epochs(0.2, 0.3, 0.5, 0.45, 0.48), False),  # no better than before
+        (epochs(0.2, 0.3, None, None, 0.48), True),
+        (epochs(None, None, None, None), False),  # nobody knows
+    ],
+)
+def test_too_brief_are_few_steps_and_an_ap_that_rises_at_the_end(lines, expected):
+    assert is_too_brief(lines) is expected

@@ -229,3 +229,44 @@ def test_damaged_weights_and_momenta_are_refused(folder, learner, change):
         with pytest.raises(CheckpointError, match="optimizer"):
             check_training(damaged)
             restore(learner, damaged, steps_per_epoch=4)
+
+
+@pytest.fixture
+def small_disk():
+    """A limit on the size of files, which stands for a disk without room."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(num_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_without_room_the_last_checkpoint_stays_whole_and_the_message_says_how_to_go_on(folder, learner, small_disk):
+    folder.save(Counters(epoch=1, step=4), None)
+    before = folder.latest.read_bytes()
+    small_disk(100_000)
+    with pytest.raises(
+        TrainingError, match=r"latest\.pth: File too large\. .* is whole: go on from it with --resume-f"
+    ):
+        folder.save(Counters(epoch=2, step=8), None)
+    assert folder.latest.read_bytes() == before
+    assert [path.name for path in folder.path.iterdir()] == ["latest.pth"]
+    small_disk(-1)
+    folder.save(Counters(epoch=2, step=8), None)
+    assert checkpoint.load(folder.latest).training["counters"]["epoch"] == 2
+
+
+def test_without_room_for_the_first_checkpoint_nothing_is_named_to_go_on_from(folder, small_disk):
+    small_disk(100_000)
+    with pytest.raises(TrainingError, match=r"The training stops here\. Nothing was saved yet"):
+        folder.save(Counters(epoch=1, step=4), None)
+
+
+def test_without_room_for_a_line_of_the_record_the_run_ends_in_one_line(tmp_path, small_disk):
+    log = RunLog(tmp_path, None, first_epoch=1)
+    small_disk(10)
+    with pytest.raises(TrainingError, match=r"File too large\. The training stops here"):
+        log.write(1, {"loss": 0.5, "ap": 0.25})

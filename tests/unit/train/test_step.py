@@ -12,6 +12,7 @@ from multibox.data.dataset import Batch
 from multibox.errors import TrainingError
 from multibox.model.loss import Losses
 from multibox.structures import Targets
+from multibox.train.batches import DeviceBatch, to_tensors
 from multibox.train.progress import Counters
 from multibox.train.step import FiniteCheck, Learner, step
 
@@ -69,10 +70,10 @@ def test_what_waits_is_looked_at_before_anything_is_saved(is_gradient):
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> DeviceBatch:
     images = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), dtype=np.uint8)
     box = np.array([[0.2, 0.3, 0.6, 0.7]], dtype=np.float32)
-    return Batch(images, [Targets(box, np.array([i % 2])) for i in range(4)], list(range(4)))
+    return to_tensors(Batch(images, [Targets(box, np.array([i % 2])) for i in range(4)], list(range(4))))
 
 
 def state(learner: Learner) -> list[torch.Tensor]:

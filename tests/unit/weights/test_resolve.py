@@ -78,8 +78,8 @@ def test_bundled_weights_of_yolox_nano_are_one_start(tiny_yolox_file, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "No --load-weights: starting from bundled."),
-        ("snapshot.pth", "snapshot.pth: not there; starting from bundled."),
+        ("", "Starting from the pretrained weights that come with multibox."),
+        ("snapshot.pth", "snapshot.pth: not there; starting from the pretrained weights that come with multibox."),
     ],
 )
 def test_what_is_taken_instead_is_said(tiny, tmp_path, words, said):
@@ -90,7 +90,7 @@ def test_the_snapshot_of_a_work_directory_comes_first(tiny, saved):
     (saved / "finished.pth").rename(saved / tiny.initial_weights)
     starts, remark = default_starts("", tiny, saved, ["a"])
     assert [start.classes for start in starts] == [("a", "b")]
-    assert remark == f"No --load-weights: starting from {saved / tiny.initial_weights}."
+    assert remark == f"Starting from {saved / tiny.initial_weights}."
 
 
 def test_a_model_must_be_a_file(saved):

@@ -1,10 +1,9 @@
-"""The licences of what multibox needs, as the installed libraries state them: `python -m tools.licences` lists them."""
+"""The libraries that multibox needs, their licences and sizes, as they are installed: `python -m tools.libraries`."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -33,28 +32,28 @@ STATED = {
 """Identifiers of licences that libraries state in other words."""
 
 
-def needed() -> dict[str, Distribution]:
-    """All installed libraries that multibox with `EXTRAS` needs, directly or not, by name."""
+def needed(wanted_extras: Iterable[str] = EXTRAS) -> dict[str, Distribution]:
+    """All installed libraries that multibox with these extras needs, directly or not, by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     todo = [Requirement(text) for text in project["dependencies"]]
-    todo.append(Requirement(f"multibox[{','.join(EXTRAS)}]"))
+    todo.append(Requirement(f"multibox[{','.join(wanted_extras)}]"))
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     while todo:
         wanted = todo.pop()
-        name, wanted_extras = str(canonicalize_name(wanted.name)), frozenset(wanted.extras)
-        if (name, wanted_extras) in seen:
+        name, its_extras = str(canonicalize_name(wanted.name)), frozenset(wanted.extras)
+        if (name, its_extras) in seen:
             continue
-        seen.add((name, wanted_extras))
+        seen.add((name, its_extras))
         if name == "multibox":
-            todo += [Requirement(text) for extra in wanted_extras for text in extras[extra]]
+            todo += [Requirement(text) for extra in its_extras for text in extras[extra]]
             continue
         try:
             found[name] = distribution(name)
         except PackageNotFoundError:
             continue  # not needed on this system
-        todo += _requirements(found[name], wanted_extras)
+        todo += _requirements(found[name], its_extras)
     return dict(sorted(found.items()))
 
 
@@ -82,6 +81,18 @@ def licence_of(library: Distribution) -> str:
     return " AND ".join(dict.fromkeys(classified)) or STATED.get(stated.split("\n")[0].strip().lower(), "")
 
 
+def megabytes(libraries: Iterable[Distribution]) -> float:
+    """The size of their files on disk, compiled Python left out."""
+    paths = [Path(str(file.locate())) for library in libraries for file in library.files or ()]
+    return sum(path.stat().st_size for path in paths if path.suffix != ".pyc" and path.exists()) / 1e6
+
+
 if __name__ == "__main__":
+    base = needed(())
+    print(f"| (none) | {megabytes(base.values()):.0f} |")
+    for extra in ("onnx", "report", "train", "int8", "tensorboard", "all"):
+        more = {name: library for name, library in needed([extra]).items() if name not in base}
+        print(f"| {extra} | +{megabytes(more.values()):.0f} |")
+    print()
     for name, library in needed().items():
-        print(f"| {name} | {re.sub(r' +', ' ', licence_of(library)) or '?'} |")
+        print(f"| {name} | {licence_of(library) or '?'} |")

@@ -1,0 +1,338 @@
+"""The page of `multibox demo`, and the one that `multibox export --web` writes, in a real browser."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from multibox import config
+from multibox.demo.web_page import ASSETS, OTHERS, outputs_of_page, write_web_page
+from multibox.errors import OptionError
+from multibox.export.run import Request, write_files
+from multibox.model.anchors import make_anchors
+from multibox.model.postprocess import select
+from multibox.overwriting import check_outputs
+from multibox.runtime.contract import ExportInfo
+from multibox.runtime.onnx_runtime import OnnxRuntime
+from tests.e2e.conftest import ENVIRONMENT
+
+pytestmark = pytest.mark.e2e
+
+CLASSES = ("red, tiny triangle", "square")
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_template_file: Path, tiny_model: Any) -> Path:
+    """Every file of an export, of a network with few and clear detections, and images."""
+    from multibox.weights.checkpoint import Checkpoint, save
+
+    network = copy.deepcopy(tiny_model)
+    for _, _, _, last in network.bbox_head.cls_convs:
+        last.weight.data *= 10
+        last.bias.data.unflatten(0, (-1, len(CLASSES) + 1))[:, -1] += 10
+    folder = tmp_path_factory.mktemp("export")
+    checkpoint = Checkpoint(network.state_dict(), CLASSES, config.load_template(tiny_template_file))
+    save(folder / "latest.pth", checkpoint)
+    write_files(checkpoint, folder / "latest.pth", folder, Request(openvino=False, raw=True))
+    random = np.random.default_rng(0)
+    for number in range(3):
+        # As large as the network's input, and without loss: no resize and no JPEG stands between two programs.
+        noise = random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        image = cv2.resize(noise, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        (folder / f"image {number}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    (folder / "text.png").write_text("no image")
+    return folder
+
+
+def expected(folder: Path, number: int, threshold: float) -> list[tuple[str, float, list[float]]]:
+    """What our runtime finds in an image: class, score, box in pixels, best first."""
+    runtime = OnnxRuntime(folder / "model.onnx")
+    found = runtime(cv2.imread(str(folder / f"image {number}.png"))).above(threshold)
+    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes_px(SIDE, SIDE).tolist(), strict=True)
+    return [(CLASSES[label], score, box) for label, score, box in rows]
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """The page of the command, which Ctrl-C ends in good order afterwards."""
+    command = [sys.executable, "-m", "multibox", "demo", str(folder / "model.onnx"), "--no-browser"]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in process.stdout)))
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert process.stdout.read().endswith("Stopped.\n")
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[[str], Any]]:
+    """Opens a page; afterwards, that no script failed and nothing was fetched from elsewhere."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
+    tab = context.new_page()
+    tab.set_default_timeout(120_000)
+    fetched: list[str] = []
+    faults: list[str] = []
+    tab.on("request", lambda request: fetched.append(request.url))
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    sites: list[str] = []
+
+    def open_page(address: str) -> Any:
+        sites.append(address[: address.index("/", len("http://")) + 1])
+        tab.goto(address)
+        return tab
+
+    yield open_page
+    context.close()
+    assert faults == []
+    assert [url for url in fetched if not url.startswith((*sites, "blob:", "data:"))] == []
+
+
+def wait_for(tab: Any, code: str) -> Any:
+    """What a script says, when it says something; the page's own rules forbid the browser's way of waiting for it."""
+    while not (value := tab.evaluate(code)):
+        tab.wait_for_timeout(50)
+    return value
+
+
+def badges(tab: Any) -> list[str]:
+    """The numbers on the small images, when there are no more to wait for."""
+    texts = "[...document.querySelectorAll('#strip span')].map(span => span.textContent)"
+    return list(wait_for(tab, f"(list => list.length && !list.includes('…') && list)({texts})"))
+
+
+def test_images_are_shown_with_what_the_detector_finds(opened, address, folder, tmp_path):
+    tab = opened(address)
+    tab.locator("#classes li").nth(1).wait_for()
+    tab.set_input_files("#files", [folder / f"image {number}.png" for number in range(3)] + [folder / "text.png"])
+    numbers = [str(len(expected(folder, number, 0.3))) for number in range(3)]
+    assert badges(tab) == [*numbers, "!"]
+    assert "image 0.png" in tab.locator("#status").inner_text()
+    before = tab.evaluate("document.getElementById('view').toDataURL()")
+
+    # A class that is switched off, and another threshold, change the boxes, the counts and what is saved.
+    tab.locator("#classes input").first.uncheck()
+    tab.locator("#threshold").fill("0.6")
+    kept = [[row for row in expected(folder, i, 0.6) if row[0] == CLASSES[1]] for i in range(3)]
+    assert badges(tab) == [*(str(len(rows)) for rows in kept), "!"]
+    assert tab.evaluate("document.getElementById('view').toDataURL()") != before
+    with tab.expect_download() as download:
+        tab.locator("#save").click()
+    download.value.save_as(tmp_path / "labels.zip")
+    content = json.loads(zipfile.ZipFile(tmp_path / "labels.zip").read("annotations.json"))
+    assert [image["file_name"] for image in content["images"]] == [f"image {number}.png" for number in range(3)]
+    assert len(content["annotations"]) == sum(map(len, kept)) > 0
+
+    tab.locator("#strip button").last.click()
+    wait_for(tab, "document.getElementById('status').textContent.includes('another kind than JPEG')")
+
+
+def test_a_webcam_is_looked_at_frame_by_frame_and_let_go(opened, address):
+    tab = opened(address)
+    tab.locator(".empty [data-do=webcam]").click()
+    wait_for(tab, "Number(document.getElementById('rate').textContent) > 0")
+    assert tab.locator("#status").inner_text().startswith("Webcam")
+    first = tab.evaluate("document.getElementById('view').toDataURL()")
+    wait_for(tab, f"document.getElementById('view').toDataURL() !== {json.dumps(first)}")
+    tracks = "document.getElementById('video').srcObject?.getTracks().map(track => track.readyState)"
+    assert tab.evaluate(tracks) == ["live"]
+    tab.locator("#webcam").click()
+    wait_for(tab, f"!{tracks}")
+    assert tab.locator("#webcam").inner_text() == "Use the webcam"
+
+
+def test_nothing_sticks_out_sideways_in_light_and_dark(opened, address, folder):
+    tab = opened(address)
+    tab.set_input_files("#files", [folder / "image 0.png"])
+    badges(tab)
+    for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 22, 26)")):
+        tab.emulate_media(color_scheme=scheme)
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == background
+        for width in (320, 390, 1280):
+            tab.set_viewport_size({"width": width, "height": 800})
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_programs_of_the_docs_print_what_the_detector_finds(address, folder):
+    text = (
+        (Path(__file__).parents[2] / "docs/demo.md")
+        .read_text(encoding="utf-8")
+        .replace("http://127.0.0.1:8765/", address)
+    )
+    shutil.copy(folder / "image 0.png", folder / "picture.jpg")
+    ours = expected(folder, 0, 0.3)
+    (program,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.rsplit(maxsplit=5)[0] for line in printed.splitlines()] == [name for name, _, _ in ours]
+    if shutil.which("curl"):
+        (command,) = re.findall(r"^curl .*$", text, re.MULTILINE)
+        answer = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert [found["class"] for found in json.loads(answer)["detections"]] == [name for name, _, _ in ours]
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The folder of the page to publish, and its address."""
+    web = tmp_path_factory.mktemp("web page")
+    write_web_page(web, folder / "raw/model.onnx", name="shapes")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: a server that is no part of the test has nothing to say."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=web)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield web, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_page_of_somebody_else_is_not_replaced(site, tmp_path):
+    web, _ = site
+    check_outputs(outputs_of_page(web), [], say=str)
+    (tmp_path / "index.html").write_text("<title>mine</title>")
+    with pytest.raises(OptionError, match=r"index\.html is there, and not from this command"):
+        check_outputs(outputs_of_page(tmp_path), [], say=str)
+
+
+def test_the_folder_of_the_page_is_complete_and_needs_nothing_else(site):
+    web, _ = site
+    assert {path.name for path in web.iterdir() if path.is_file()} == {*ASSETS, *OTHERS}
+    named = set()
+    for script in web.glob("*.js"):
+        named |= set(re.findall(r'from "\./([^"]+)"', script.read_text(encoding="utf-8")))
+    fetched = {name for name in named if name.startswith("node_modules/onnxruntime-web/")}
+    assert len(fetched) == 1
+    assert all((web / name).exists() for name in named - fetched)
+
+
+@pytest.mark.parametrize("offset", [0.5, 0.0])
+def test_the_page_makes_of_raw_outputs_what_multibox_makes_of_them(opened, site, folder, offset):
+    _, address = site
+    tab = opened(address + "README.md")
+    info = OnnxRuntime(folder / "raw/model.onnx").info
+    described = tab.evaluate(
+        """async () => {
+          const { readDescription } = await import("/detections.js");
+          return readDescription(new Uint8Array(await (await fetch("/model.onnx")).arrayBuffer()));
+        }"""
+    )
+    assert described["classes"] == list(CLASSES)
+    assert described["anchors_px"] == [[list(size) for size in level] for level in info.anchors_px]
+    assert described["threshold"] == info.suggested_threshold
+
+    deltas, scores, anchors = _raw_outputs(info, offset)
+    rules = config.PostprocessConfig(
+        score_threshold=info.min_score,
+        iou_threshold=info.iou_threshold,
+        max_per_class=info.max_per_class,
+        max_detections=info.max_detections,
+    )
+    (ours,) = select(deltas, scores, anchors, variances=info.box_variances, config=rules)
+    theirs = tab.evaluate(
+        """async ([deltas, scores, info]) => {
+          const { makeAnchors, select } = await import("/detections.js");
+          const found = select(Float32Array.from(deltas), Float32Array.from(scores), makeAnchors(info), info);
+          return found.map(({ label, score, box }) => [label, score, ...box]);
+        }""",
+        [deltas.ravel().tolist(), scores.ravel().tolist(), described | {"anchor_offset": offset}],
+    )
+    assert len(theirs) == len(ours) > 50
+    assert [row[0] for row in theirs] == ours.labels.tolist()
+    assert [row[1] for row in theirs] == ours.scores.tolist()
+    assert np.abs(np.array([row[2:] for row in theirs]) - ours.boxes).max() < 1e-6
+
+
+def _raw_outputs(info: ExportInfo, offset: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random deltas and scores, and their anchors: boxes over the border, some huge, more than enough candidates."""
+    anchors = make_anchors(info.anchors_px, info.strides, info.input_size, offset=offset)
+    random = np.random.default_rng(1)
+    deltas = random.normal(0, 3, (1, len(anchors), 4)).astype(np.float32)
+    deltas[0, ::7] *= 100
+    scores = random.random((1, len(anchors), len(CLASSES) + 1)).astype(np.float32)
+    scores[0, ::5] *= 0.01
+    return deltas, scores, anchors
+
+
+def test_pixels_become_the_input_of_the_network_as_opencv_makes_it(opened, site):
+    _, address = site
+    tab = opened(address + "README.md")
+    image = np.random.default_rng(0).integers(0, 256, (50, 130, 3)).astype(np.uint8)
+    for side in (32, 96):
+        rgba = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA)
+        theirs = tab.evaluate(
+            """async ([data, side]) => {
+              const { toInput } = await import("/detections.js");
+              return Array.from(toInput({ data, width: 130, height: 50 }, side), value => Math.round(255 * value));
+            }""",
+            [rgba.ravel().tolist(), side],
+        )
+        ours = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)[:, :, ::-1].transpose(2, 0, 1)
+        difference = np.abs(np.array(theirs) - ours.ravel().astype(int))
+        assert difference.max() <= 1  # OpenCV rounds twice
+
+
+def fetch_onnx_runtime(web: Path) -> None:
+    """Put the files of ONNX Runtime Web that README.md of the folder names where `npm install` would put them."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, which fetches ONNX Runtime Web")
+    ((package, version),) = json.loads((web / "package.json").read_text())["dependencies"].items()
+    command = [npm, "pack", f"{package}@{version}", "--silent"]
+    done = subprocess.run(command, cwd=web, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch ONNX Runtime Web: {' '.join(done.stderr.split())[-200:]}")
+    names = re.findall(r"`(ort[\w.-]+\.(?:mjs|wasm))`", (web / "README.md").read_text(encoding="utf-8"))
+    target = web / "node_modules" / package / "dist"
+    target.mkdir(parents=True)
+    archive = web / done.stdout.split()[-1]
+    with tarfile.open(archive) as files:
+        for name in set(names):
+            member = files.extractfile(f"package/dist/{name}")
+            assert member is not None
+            (target / name).write_bytes(member.read())
+    archive.unlink()
+
+
+def test_the_page_finds_in_the_browser_what_multibox_finds(opened, site, folder):
+    web, address = site
+    fetch_onnx_runtime(web)
+    tab = opened(address)
+    tab.locator("#classes li").nth(1).wait_for()
+    tab.set_input_files("#files", [folder / f"image {number}.png" for number in range(3)])
+    assert badges(tab) == [str(len(expected(folder, number, 0.3))) for number in range(3)]
+    shutil.copy(folder / "image 0.png", web / "image.png")
+    found = tab.evaluate(
+        """async () => {
+          const { detect } = await (await import("/engine.js")).openEngine();
+          const image = await (await fetch("/image.png")).blob();
+          return (await detect(image)).detections.map(({ label, score, box_px }) => [label, score, ...box_px]);
+        }"""
+    )
+    ours = expected(folder, 0, 0.05)
+    assert [CLASSES[int(row[0])] for row in found] == [row[0] for row in ours]
+    assert np.abs(np.array([row[1] for row in found]) - [row[1] for row in ours]).max() < 1e-4
+    assert np.abs(np.array([row[2:] for row in found]) - [row[2] for row in ours]).max() < 0.05
