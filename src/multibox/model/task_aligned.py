@@ -46,14 +46,14 @@ def task_aligned_loss(
 ) -> TaskAlignedLosses:
     """Losses of a batch, for anchors (A, 4) and the middles of their cells (A, 2), both as fractions of the image.
 
-    Objectness is to be the IoU of the predicted box at places that learn an object, and 0 elsewhere. At those that learn
-    one, its class is to be 1 and all others 0, and the box costs `config.box_weight` x (1 - GIoU). Each is a sum, divided
-    by the number of those places, at least 1 per image, in the whole batch. With several processes,
+    Objectness is to be the IoU of the predicted box at places that learn an object, and 0 elsewhere. At those that
+    learn one, its class is to be 1 and all others 0, and the box costs `config.box_weight` x (1 - GIoU). Each is a sum,
+    divided by the number of those places, at least 1 per image, in the whole batch. With several processes,
     `average_over_processes` makes the divisor a mean over them.
 
     Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", 2021, and its published code, for the losses. There, the
     class has the IoU as its target and objectness 1; the other way round does better on small sets, see "The recipe of
-    YOLOX-Nano" in benchmarks/README.md.
+    YOLOX-Nano" in benchmarks/notebook.md.
     """
     deltas, logits = raw.deltas.float(), raw.logits.float()
     boxes = box.decode(deltas, anchors, variances)
