@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, read  # the modules beside this one
-from trainings import Training, record_once, run_side_by_side, threads_of_each
+from trainings import Training, record_once, run_side_by_side, template_name, threads_of_each
 
 TABLE = RESULTS / "accuracy.tsv"
 
@@ -32,7 +32,7 @@ def main() -> int:
     """Train what is not recorded yet, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--model", default="256", choices=["256", "384", "512"])
+    parser.add_argument("--model", default="256", help="the size of an SSD, or the name of a template")
     parser.add_argument("--starts", default="bundled", help="weights to start from, with commas between")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seeds", default="0,1")
@@ -49,7 +49,7 @@ def main() -> int:
     trainings = [
         Training(
             folder,
-            config=f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}",
+            config=template_name(arguments.model),
             start=start,
             seed=seed,
             minutes=arguments.minutes,

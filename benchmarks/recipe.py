@@ -1,7 +1,7 @@
 """What each choice of the training recipe is worth: the default against changes of it, on several sets and seeds.
 
     python benchmarks/recipe.py FOLDER... [--variants default,no-crop] [--seeds 0,1] [--steps 840 | --minutes 15]
-                                          [--model 256] [--start FILE] [--jobs 2]
+                                          [--model 256 | --model yolox_nano-384x384] [--start FILE] [--jobs 2]
     python benchmarks/recipe.py --list             the variants and what they change
     python benchmarks/recipe.py --table            the recorded results as Markdown
 
@@ -26,7 +26,7 @@ import yaml
 
 from common import RESULTS, circumstances, read  # the modules beside this one
 from multibox.config import bundled_templates
-from trainings import Training, record_once, run_side_by_side, threads_of_each
+from trainings import Training, record_once, run_side_by_side, template_name, threads_of_each
 
 TABLE = RESULTS / "recipe.tsv"
 
@@ -67,6 +67,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
     "200-candidates": {"postprocess.max_per_class": 200},
     "ema-0.999": {"train.ema_decay": 0.999},
+    # Of yolox_nano.
+    "crop-0.1": {"train.augment.crop.min_side": 0.1},
+    "mosaics-until-0.7": {"train.augment.mosaic.until": 0.7},
+    "rate-0.5x-adamw": {"hyper_parameters.basic.base_learning_rate": 0.0005},
+    "rate-2x-adamw": {"hyper_parameters.basic.base_learning_rate": 0.002},
+    "frozen-8": {"train.frozen_stride": 8},
+    "box-weight-10": {"train.loss.box_weight": 10.0},
+    "places-20": {"train.loss.num_places": 20},
 }
 
 
@@ -78,7 +86,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--steps", type=int, default=840)
     parser.add_argument("--minutes", type=float, default=None, help="instead of --steps")
-    parser.add_argument("--model", default="256", choices=["256", "384", "512"])
+    parser.add_argument("--model", default="256", help="the size of an SSD, or the name of a template")
     parser.add_argument("--start", default="bundled")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--list", action="store_true")
@@ -129,8 +137,7 @@ def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> 
 
     They are of the template's batch: with smaller ones, there are more.
     """
-    name = f"mobilenet_v2-2s_ssd-{arguments.model}x{arguments.model}"
-    template: dict[str, Any] = yaml.safe_load(Path(bundled_templates()[name]).read_text())
+    template: dict[str, Any] = yaml.safe_load(Path(bundled_templates()[template_name(arguments.model)]).read_text())
     template["tensorboard"] = False
     basic = template["hyper_parameters"]["basic"]
     num_images = arguments.steps * basic["batch_size"]

@@ -78,6 +78,11 @@ class Training:
         }
 
 
+def template_name(model: str) -> str:
+    """The name of the template that `--model` means: by itself, or by the size of an SSD."""
+    return f"mobilenet_v2-2s_ssd-{model}x{model}" if model.isdigit() else model
+
+
 def threads_of_each(jobs: int) -> int:
     """The threads that each of some trainings side by side gets."""
     return max(1, usable_cores() // jobs)
