@@ -134,3 +134,13 @@ def worker_of(launcher: int, *, rank: int) -> int:
         if parent == launcher and f"RANK={rank}".encode() in environment:
             return int(folder.name)
     raise AssertionError(f"no worker of rank {rank}")
+
+
+def test_a_data_set_is_trained_on_in_two_processes(multibox, shapes_data, tiny_template_file, tmp_path):
+    run = tmp_path / "run"
+    words = ("--model", tiny_template_file, "--load-weights", "random", "--device", "cpu", "--gpu-num", "2")
+    done = multibox("train", shapes_data.train_file.parent, "--out", run, "--epochs", "1", *words)
+    assert done.returncode == 0, done.stderr
+    (facts,) = run.rglob("run.json")
+    assert json.loads(facts.read_text())["processes"] == 2
+    assert [path.name for path in run.rglob(".*")] == []

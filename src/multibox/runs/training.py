@@ -18,11 +18,12 @@ from multibox.data.layouts import Split
 from multibox.data.reading import DataFiles, as_item
 from multibox.data.sets import OpenedSet, open_set
 from multibox.errors import CheckpointError, DataError, OptionError, TrainingError
-from multibox.files import make_folder, write_atomically
+from multibox.files import make_folder
 from multibox.runs import splitting
 from multibox.runs.choosing import named_template, suitable_template
 from multibox.runs.finding import RUNS, run_of
 from multibox.runs.run import DATA, OUTPUTS, TEMPLATE, Run, is_run, next_free
+from multibox.unfinished import unfinished
 from multibox.weights.bundled import BUNDLED, CLASSIFIER, DETECTOR
 from multibox.weights.resolve import RANDOM
 
@@ -102,8 +103,10 @@ def train_on(data: Path, wish: Wish, *, display: Display) -> Run:
         request = _request(wish, template, *files, output=folder, device=device)
         if num_processes > 1:
             keep()
-            write_atomically(folder / TEMPLATE, config.dump(template))
-            return _launch(num_processes, _words(request, folder / TEMPLATE, wish.gpu_num), folder)
+            # Not under the name of the template that the run will write there: what is read is never written over.
+            with unfinished(folder, ".yaml") as chosen:
+                chosen.write_text(config.dump(template), encoding="utf-8")
+                return _launch(num_processes, _words(request, chosen, wish.gpu_num), folder)
         return _train(request, display, on_begin=keep)
 
 
