@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     labels, root = annotations(arguments.folder, "val")
     data = coco.read([labels], [root], classes=COCO_CLASSES)
-    print(f"{len(data.records)} images. {', '.join(circumstances().values())}\n")
+    print(f"{len(data.records)} images. {circumstances()['machine']}\n")
     print("| network | input | px | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     if arguments.public:
         detect = decoded(public(arguments.public), PUBLISHED_SIZE)
@@ -119,7 +119,7 @@ def exported(folder: Path, calibration: Sequence[Path]) -> dict[str, Runtime]:
     source = folder / "latest.pth"
     save(source, made)
     model = CheckpointModel(made, source, folder, device="cpu")
-    squares = [resize(read_image(path), PUBLISHED_SIZE) for path in _images(calibration)]
+    squares = [resize(read_image(path), PUBLISHED_SIZE) for path in calibration_images(calibration)]
     quantised = model.quantise(squares, thorough=False).checkpoint
     assert quantised is not None
     runtimes: dict[str, Runtime] = {}
@@ -135,7 +135,7 @@ def exported(folder: Path, calibration: Sequence[Path]) -> dict[str, Runtime]:
     return runtimes
 
 
-def _images(folders: Sequence[Path]) -> list[Path]:
+def calibration_images(folders: Sequence[Path]) -> list[Path]:
     """Up to `CALIBRATION_IMAGES`, as many of each folder."""
     return [path for folder in folders for path in sorted(folder.glob("*.jpg"))[: CALIBRATION_IMAGES // len(folders)]]
 

@@ -419,7 +419,7 @@ def ssd_templates() -> dict[str, Path]:
     return {name: path for name, path in bundled_templates().items() if path.parent.name == "templates"}
 
 
-DEFAULT_FAMILY = "ssd"
+DEFAULT_FAMILY = "yolox_nano"
 """The family of the models that are trained where nobody names one."""
 
 FAMILIES = ("ssd", "yolox_nano")

@@ -103,7 +103,8 @@ def _begins_with(*beginnings: bytes, inside: bytes = b"") -> IsOurs:
     return tell
 
 
-def _has_inside(mark: bytes) -> IsOurs:
+def has_inside(mark: bytes) -> IsOurs:
+    """Whether a file has these bytes near its beginning or end."""
     return lambda path: mark in _ends(path)
 
 
@@ -162,15 +163,15 @@ is_prediction_table = _begins_with(b"source,frame,time_s,width,height,class,labe
 is_examination = _begins_with(b'{"contents":')
 is_benchmark = _begins_with(b'{"date":', inside=b'"machine":')
 is_report_json = _begins_with(b'{"multibox_report":', b'{"multibox_comparison":')
-is_page = _has_inside(b'<meta name="generator" content="multibox ')
-is_drawing = _has_inside(MARK)
+is_page = has_inside(b'<meta name="generator" content="multibox ')
+is_drawing = has_inside(MARK)
 is_export_json = _begins_with(b'{"checkpoint":', inside=b'"rows":')
 is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
-is_openvino_xml = _has_inside(b"</multibox>")
-is_onnx = _has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
-is_part_of_page = _has_inside(b"multibox")
-is_ovms_config = _has_inside(b'"/models/detector"')
+is_openvino_xml = has_inside(b"</multibox>")
+is_onnx = has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
+is_part_of_page = has_inside(b"multibox")
+is_ovms_config = has_inside(b'"/models/detector"')
 is_triton_config = _begins_with(b"#Writtenbymultibox")
 
 

@@ -57,6 +57,20 @@ def multibox() -> Run:
 
 
 @pytest.fixture
+def multibox_here(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`multibox` in this process, for tests of what a command says and writes: it spares an interpreter each time."""
+    from multibox.commands import console
+
+    monkeypatch.setattr(console.console, "width", int(ENVIRONMENT["COLUMNS"]))
+
+    def run(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        with contextlib.chdir(cwd or Path.cwd()):
+            return run_here(*arguments)
+
+    return run
+
+
+@pytest.fixture
 def train_arguments(shapes_data: Any, tiny_template_file: Path) -> list[str]:
     """Options of a short training on the shapes, without the folder for its checkpoints."""
     return [

@@ -5,6 +5,7 @@ python -m pytest -m gpu        where PyTorch sees a card; elsewhere these tests 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import signal
@@ -118,11 +119,11 @@ def test_each_of_fifty_steps_computes_what_a_processor_does(template, shapes_dat
     with closing(device_batches(loader, own.fabric.device, 0)) as batches:
         for number, batch in enumerate(batches):
             card.model.load_state_dict(own.model.state_dict())
-            card.optimizer.load_state_dict(own.optimizer.state_dict())
-            copy = DeviceBatch(batch.images.to(CARD), PaddedTargets(*(each.to(CARD) for each in batch.targets)))
+            card.optimizer.load_state_dict(copy.deepcopy(own.optimizer.state_dict()))
+            same = DeviceBatch(batch.images.to(CARD), PaddedTargets(*(each.to(CARD) for each in batch.targets)))
             counters = Counters(step=number, step_in_epoch=number)
             wanted = step(own, batch, counters, rate=0.01)
-            losses = step(card, copy, counters, rate=0.01)
+            losses = step(card, same, counters, rate=0.01)
             for name, value in wanted.parts.items():
                 assert losses.parts[name].item() == pytest.approx(value.item(), rel=1e-3, abs=1e-6), (number, name)
             for given, expected in zip(card.model.parameters(), own.model.parameters(), strict=True):

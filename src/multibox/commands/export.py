@@ -19,6 +19,7 @@ from multibox.commands.options import (
     say_next,
 )
 from multibox.errors import OptionError
+from multibox.wording import listed
 
 if TYPE_CHECKING:
     from multibox.export.run import Export
@@ -114,6 +115,8 @@ def _report(result: Export) -> None:
     from multibox.runs.actions import require_parity
 
     require_parity(result)
+    if result.removed:
+        say(f"Removed, because they are of another checkpoint: {listed(map(str, result.removed))}.")
     if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
     names = ", ".join(str(path) for path in result.paths)

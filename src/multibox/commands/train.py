@@ -71,13 +71,13 @@ def train(
             labelme, CVAT, Label Studio, VIA or Open Images.
         minutes: Train for about this many minutes; the number of epochs is set to fit. Default: the epochs of the
             model.
-        size: Side of the network's input in pixels: 256, 384, 512, or auto for what suits the objects and the time.
-            Default: auto; in a work directory, as its template says.
+        size: Side of the network's input in pixels: 256, 384, 512, 640 (yolox_nano alone), or auto for what suits the
+            objects and the time. Default: auto; in a work directory, as its template says.
         val: A data set to validate on. Default: the validation part of the data, else images that are held out.
         val_share: Share of the images to hold out where there is no validation part; 0 for none, and then nothing is
             measured. Default: 0.2, but 10 images or more.
         model: A model or template: ssd, yolox_nano, the name of a model such as yolox_nano-384x384, or a template.yaml.
-            Default: template.yaml of the work directory, else ssd.
+            Default: template.yaml of the work directory, else yolox_nano.
         out: The folder of the run. Default: the next free one in runs; with --train-ann-files, outputs.
         name: Name of the run in the folder runs. Default: that of the data.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,7 +27,7 @@ from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.detector import Detector, strides_of
 from multibox.model.folding import fold
 from multibox.openvino_graph import write_graph
-from multibox.overwriting import Output, is_export_json, is_export_page, is_onnx, is_openvino_xml
+from multibox.overwriting import Output, has_inside, is_export_json, is_export_page, is_onnx, is_openvino_xml
 from multibox.runtime.contract import ExportInfo, Form, Origin
 from multibox.runtime.onnx_runtime import OnnxRuntime
 from multibox.runtime.openvino_runtime import OpenVINORuntime
@@ -93,13 +93,15 @@ class Export:
     """What an export left in its folder: the files to open, how they compare, and the score that they recommend.
 
     The files of an export that did not pass have `.rejected` in their names. `threshold` is the score from which a
-    detection is worth showing, `infos` what each file says of itself.
+    detection is worth showing, `infos` what each file says of itself. `removed` are files of earlier exports of another
+    checkpoint.
     """
 
     paths: tuple[Path, ...]
     infos: tuple[ExportInfo, ...]
     parity: Parity
     threshold: float
+    removed: tuple[Path, ...] = ()
 
 
 def export(
@@ -130,8 +132,8 @@ def export(
         parity_report.write_report(
             folder, compared, checkpoint=source.name, images=_described(data), threshold=threshold
         )
-        paths = _publish(files, folder, is_rejected=not compared.passed)
-    return Export(paths, tuple(file.info for file in files), compared, threshold)
+        paths, removed = _publish(files, folder, is_rejected=not compared.passed)
+    return Export(paths, tuple(file.info for file in files), compared, threshold, removed)
 
 
 def outputs_of_export(output: Path, request: Request) -> list[Output]:
@@ -289,10 +291,12 @@ def _open(file: ExportedFile) -> Iterator[tuple[Runtime, str, str]]:
         yield usual, f"{file.name}, {usual.inference_precision}", f"{usual.inference_precision}"
 
 
-def _publish(files: Sequence[ExportedFile], folder: Path, *, is_rejected: bool) -> tuple[Path, ...]:
+def _publish(
+    files: Sequence[ExportedFile], folder: Path, *, is_rejected: bool
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Move files and pages from `folder` to where it lies; rejected ones as `NAME.rejected.SUFFIX` beside good ones.
 
-    Good ones leave nothing of an earlier export beside them.
+    Good ones leave no file of another checkpoint beside them. Returns the files to open, and those that have gone.
     """
     # On some systems a file that a model is still mapped to cannot be moved.
     gc.collect()
@@ -305,12 +309,18 @@ def _publish(files: Sequence[ExportedFile], folder: Path, *, is_rejected: bool) 
             target = target.with_name(f"{target.stem}{REJECTED}{target.suffix}")
         moved += [(part, target.with_suffix(part.suffix)) for part in file.parts]
         published.append(target)
-    everything = outputs_of_export(output, Request(raw=True))
     moved += [(folder / name, output / name) for name in ("export.md", "export.json")]
-    new = {place for _, place in moved}
-    outdated = [each.path for each in everything if each.path.is_file() and each.is_ours(each.path)]
-    publish(folder, moved, outdated=[] if is_rejected else [path for path in outdated if path not in new])
-    return tuple(published)
+    removed = [] if is_rejected else _of_another_checkpoint(output, files[0].info, {place for _, place in moved})
+    publish(folder, moved, outdated=removed)
+    return tuple(published), tuple(removed)
+
+
+def _of_another_checkpoint(output: Path, info: ExportInfo, new: Set[Path]) -> list[Path]:
+    """Files of earlier exports of another checkpoint that a new export, of these files, does not replace."""
+    models = [each for each in outputs_of_export(output, Request(raw=True)) if kind_of(each.path) is not None]
+    is_same = has_inside(info.origin.sha256.encode())
+    there = [each for each in models if each.path not in new and each.path.is_file() and each.is_ours(each.path)]
+    return [each.path for each in reversed(there) if not is_same(model_files(each.path)[-1])]
 
 
 class _Description:

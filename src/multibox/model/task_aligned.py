@@ -46,12 +46,14 @@ def task_aligned_loss(
 ) -> TaskAlignedLosses:
     """Losses of a batch, for anchors (A, 4) and the middles of their cells (A, 2), both as fractions of the image.
 
-    Objectness is to be 1 at places that learn an object and 0 elsewhere. At those that learn one, its class is to be as
-    probable as the IoU of the predicted box, all others 0, and the box costs `config.box_weight` x (1 - GIoU). Each is
-    a sum, divided by the number of those places, at least 1 per image, in the whole batch. With several processes,
+    Objectness is to be the IoU of the predicted box at places that learn an object, and 0 elsewhere. At those that
+    learn one, its class is to be 1 and all others 0, and the box costs `config.box_weight` x (1 - GIoU). Each is a sum,
+    divided by the number of those places, at least 1 per image, in the whole batch. With several processes,
     `average_over_processes` makes the divisor a mean over them.
 
-    Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", 2021, and its published code, for the losses.
+    Source: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", 2021, and its published code, for the losses. There, the
+    class has the IoU as its target and objectness 1; the other way round does better on small sets, see "The recipe of
+    YOLOX-Nano" in benchmarks/notebook.md.
     """
     deltas, logits = raw.deltas.float(), raw.logits.float()
     boxes = box.decode(deltas, anchors, variances)
@@ -70,11 +72,11 @@ def task_aligned_loss(
     is_class = targets.labels.gather(1, object_of)[..., None] == torch.arange(
         class_logits.shape[-1], device=boxes.device
     )
-    class_targets = overlap.detach()[..., None] * is_class
     class_errors = F.binary_cross_entropy_with_logits(
-        _rows(class_logits, place_of), class_targets, weight=learns[..., None].float(), reduction="sum"
+        _rows(class_logits, place_of), is_class.float(), weight=learns[..., None].float(), reduction="sum"
     )
-    object_errors = F.binary_cross_entropy_with_logits(object_logits, is_positive.float(), reduction="sum")
+    object_targets = torch.zeros_like(object_logits).scatter(1, place_of, overlap.detach() * learns)
+    object_errors = F.binary_cross_entropy_with_logits(object_logits, object_targets, reduction="sum")
     return TaskAlignedLosses(
         classes=class_errors / num_positive,
         objectness=object_errors / num_positive,

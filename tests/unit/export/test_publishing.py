@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from multibox.export.run import ExportedFile, Request, _publish, outputs_of_export
-from multibox.runtime.contract import ExportInfo
+from multibox.runtime.contract import ExportInfo, Origin
 from multibox.unfinished import unfinished_folder
 
 ONNX_HEAD = b"\x08\x0a\x12\x08multibox\x1a\x050.1.0"
 OURS = {".xml": b"<net><rt_info><multibox>x</multibox></rt_info></net>", ".bin": b"weights", ".onnx": ONNX_HEAD}
+
+
+SHA256 = "5f" * 32
+"""Of the checkpoint that is exported."""
 
 
 def published(home, *, is_rejected):
@@ -19,7 +24,8 @@ def published(home, *, is_rejected):
     with unfinished_folder(home) as folder:
         for name in ("model.xml", "model.bin", "export.json", "export.md"):
             (folder / name).write_text("new")
-        files = [ExportedFile("model.xml", folder / "model.xml", cast(ExportInfo, None))]
+        info = cast(ExportInfo, SimpleNamespace(origin=Origin(checkpoint="best.pth", sha256=SHA256)))
+        files = [ExportedFile("model.xml", folder / "model.xml", info)]
         _publish(files, folder, is_rejected=is_rejected)
     return {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
@@ -39,9 +45,18 @@ def older(tmp_path):
 MINE = {"notes.txt": b"mine", "raw/model.onnx": b"mine", "alt_ssd_export/model.xml": b"mine"}
 
 
-def test_an_export_leaves_nothing_of_an_older_one_beside_it_and_all_of_the_users(older):
+def test_an_export_leaves_nothing_of_another_checkpoint_beside_it_and_all_of_the_users(older):
     new = dict.fromkeys(("model.xml", "model.bin", "export.json", "export.md"), b"new")
     assert published(older, is_rejected=False) == {**new, **MINE}
+
+
+def test_other_forms_of_the_same_checkpoint_stay(older):
+    for name in ("model.onnx", "raw/model.xml"):
+        with (older / name).open("ab") as file:
+            file.write(SHA256.encode())
+    new = dict.fromkeys(("model.xml", "model.bin", "export.json", "export.md"), b"new")
+    after = published(older, is_rejected=False)
+    assert set(after) == {*new, *MINE, "model.onnx", "raw/model.xml", "raw/model.bin"}
 
 
 def test_a_rejected_export_leaves_the_older_one(older):

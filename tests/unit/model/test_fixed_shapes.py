@@ -171,11 +171,12 @@ def _selected_yolox(raw: RawOutput, targets: PaddedTargets) -> dict[str, Tensor]
         num_positive += max(1, len(places))
         overlap, giou = paired_iou(boxes[image, places], targets.boxes[image, rows[places]])
         wanted = torch.zeros(len(places), raw.logits.shape[-1] - 1)
-        wanted[range(len(places)), targets.labels[image, rows[places]]] = overlap.detach()
+        wanted[range(len(places)), targets.labels[image, rows[places]]] = 1
         logits = raw.logits[image]
         class_terms.append(F.binary_cross_entropy_with_logits(logits[places, :-1], wanted, reduction="sum"))
-        is_object = (rows != BACKGROUND).float()
-        object_terms.append(F.binary_cross_entropy_with_logits(logits[:, -1], is_object, reduction="sum"))
+        objectness = torch.zeros(len(rows))
+        objectness[places] = overlap.detach()
+        object_terms.append(F.binary_cross_entropy_with_logits(logits[:, -1], objectness, reduction="sum"))
         box_terms.append(YOLOX.box_weight * (1 - giou).sum())
     terms = {"classes": class_terms, "objectness": object_terms, "boxes": box_terms}
     return {name: sum(values) / num_positive for name, values in terms.items()}

@@ -211,9 +211,9 @@ def test_losses_by_hand():
     assert losses.total.item() == pytest.approx(4 * math.log(2) + 2.5, rel=1e-5)
 
 
-def test_the_class_is_to_be_as_probable_as_the_overlap():
-    # As above; the gradient of a cross-entropy is probability - target: 1/2 - 0 and 1/2 - 1/2, and for objectness
-    # 1/2 - 1 and 1/2 - 0.
+def test_objectness_is_to_be_the_overlap():
+    # As above. The gradient of a cross-entropy is probability - target: for the classes 1/2 - 0 and 1/2 - 1, for
+    # objectness 1/2 - 1/2, where the box overlaps by a half, and 1/2 - 0.
     anchors = torch.tensor([[0.0, 0, 8, 8], [8, 0, 16, 8]]) / SIZE
     boxes = torch.tensor([[0.0, 0, 8, 4], [8, 0, 16, 8]]) / SIZE
     raw = raw_output(boxes, anchors, [[0, 0], [0, 0]], [0, 0])
@@ -228,7 +228,7 @@ def test_the_class_is_to_be_as_probable_as_the_overlap():
         input_size=SIZE,
     ).total.backward()
     assert raw.logits.grad is not None
-    torch.testing.assert_close(raw.logits.grad, torch.tensor([[[0.5, 0, -0.5], [0, 0, 0.5]]]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(raw.logits.grad, torch.tensor([[[0.5, -0.5, 0], [0, 0, 0.5]]]), atol=1e-5, rtol=0)
 
 
 def loss_of(raw: RawOutput, target: PaddedTargets):
