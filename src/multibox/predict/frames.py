@@ -97,7 +97,10 @@ def _silence() -> None:
     FFmpeg's level is read when the process opens its first video.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2.utils, "logging"):
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    else:  # OpenCV 4.10 and older
+        cv2.setLogLevel(0)
 
 
 def _images(sources: Sequence[Source]) -> Iterator[Item]:
