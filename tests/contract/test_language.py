@@ -49,7 +49,6 @@ INSTEAD_OF = {
 
 LONG: dict[str, int] = {
     "README.md": 16,
-    "docs/bridges.md": 4,
     "docs/data-formats.md": 14,
     "docs/demo.md": 6,
     "docs/deploy.md": 8,
@@ -71,7 +70,6 @@ LONG: dict[str, int] = {
 
 WORDS: dict[str, int] = {
     "README.md": 6,
-    "docs/bridges.md": 2,
     "docs/edge_devices.md": 1,
     "docs/runs.md": 2,
     "docs/data-formats.md": 3,
