@@ -49,7 +49,6 @@ INSTEAD_OF = {
 
 LONG: dict[str, int] = {
     "README.md": 16,
-    "docs/data-formats.md": 14,
     "docs/demo.md": 6,
     "docs/deploy.md": 8,
     "docs/edge_devices.md": 5,
@@ -72,7 +71,6 @@ WORDS: dict[str, int] = {
     "README.md": 6,
     "docs/edge_devices.md": 1,
     "docs/runs.md": 2,
-    "docs/data-formats.md": 3,
     "docs/demo.md": 2,
     "docs/deploy.md": 22,
     "docs/predict.md": 3,
