@@ -49,10 +49,7 @@ INSTEAD_OF = {
 
 LONG: dict[str, int] = {
     "README.md": 16,
-    "docs/demo.md": 6,
     "docs/deploy.md": 8,
-    "docs/edge_devices.md": 5,
-    "docs/predict.md": 8,
     "docs/python.md": 3,
     "docs/reliability.md": 5,
     "docs/report.md": 5,
@@ -69,11 +66,8 @@ LONG: dict[str, int] = {
 
 WORDS: dict[str, int] = {
     "README.md": 6,
-    "docs/edge_devices.md": 1,
     "docs/runs.md": 2,
-    "docs/demo.md": 2,
     "docs/deploy.md": 22,
-    "docs/predict.md": 3,
     "docs/reliability.md": 2,
     "src/multibox/evaluate/speed_table.py": 3,
     "src/multibox/train/loop.py": 1,
