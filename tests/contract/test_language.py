@@ -49,13 +49,10 @@ INSTEAD_OF = {
 
 LONG: dict[str, int] = {
     "README.md": 16,
-    "docs/deploy.md": 8,
     "docs/python.md": 3,
     "docs/reliability.md": 5,
     "docs/report.md": 5,
     "docs/runs.md": 3,
-    "docs/scaling.md": 3,
-    "docs/doctor.md": 1,
     "docs/tracking.md": 3,
     "bench": 1,
     "convert": 1,
@@ -67,7 +64,6 @@ LONG: dict[str, int] = {
 WORDS: dict[str, int] = {
     "README.md": 6,
     "docs/runs.md": 2,
-    "docs/deploy.md": 22,
     "docs/reliability.md": 2,
     "src/multibox/evaluate/speed_table.py": 3,
     "src/multibox/train/loop.py": 1,
