@@ -170,7 +170,15 @@ is_export_page = _begins_with(b"#Exportof")
 is_compress_json = _begins_with(b'{"source":', inside=b'"rungs":')
 is_openvino_xml = has_inside(b"</multibox>")
 is_onnx = has_inside(b"\x12\x08multibox\x1a")  # the name of its producer
-is_part_of_page = has_inside(b"multibox")
+is_part_of_page = _begins_with(
+    b"/*Thepageofadetector,bymultibox.*/",
+    b"//Thepageofadetector,bymultibox:",
+    b"//Thedetectorofapageofmultiboxtopublish:",
+    b"//WhatanONNXfileofmultiboxsaysofitself,",
+    b"//Thenameofthedetector,andacolourforeachclass,",
+    b"#Adetectorinthebrowser",
+    b'{"name":"multibox-page",',
+)
 is_ovms_config = has_inside(b'"/models/detector"')
 is_triton_config = _begins_with(b"#Writtenbymultibox")
 

@@ -44,7 +44,7 @@ OPTIONS = {
     },
     "convert": {"--out", "--save-to", "--format"},
     "predict": {
-        *("--model", "--out", "--agnostic-nms"),
+        *("--model", "--out", "--agnostic-nms", "--pick"),
         *("--load-weights", "--threshold", "--save-to", "--json", "--csv", "--coco", "--ann-file"),
         *("--save-labels", "--format"),
         *("--tile", "--tile-overlap", "--device", "--classes", "--config"),

@@ -14,6 +14,7 @@ from multibox.commands.options import (
     Flag,
     ModelName,
     OutputFormat,
+    Positive,
     Threshold,
     Tile,
     TileOverlap,
@@ -57,6 +58,7 @@ def predict(
     threshold: Threshold = None,
     classes: str = "",
     agnostic_nms: Flag = False,
+    pick: Positive | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "--save-to"])] = None,
     json: Path | None = None,
     csv: Path | None = None,
@@ -86,6 +88,8 @@ def predict(
         threshold: Score from which a detection counts. Default: what the model's file recommends, else 0.3.
         classes: Show these classes only, separated by commas. Of a file that names no classes: their names.
         agnostic_nms: Keep one box, the best, where boxes of several classes lie on one object.
+        pick: Only keep this many images: those most worth labelling next, because the detector is unsure of them and
+            they are unlike each other. Their names are printed, the best first.
         out: Folder for images and videos (mp4) with their detections drawn; of a single source, a file as well.
             Default: a new folder in the run; none where a file is named as the model.
         json: JSON file for all detections; if its name ends in .jsonl, a line for each image or frame as it is done.
@@ -118,10 +122,20 @@ def predict(
     predictions = home / PREDICTIONS if home is not None else Path(PREDICTIONS)
     all_sources, problems = find_sources(sources, output_folder=out or predictions)
     _report(problems, is_all=not all_sources)
-    prints = out is None
+    wanted = _class_names(classes)
+
+    def open_runtime() -> Runtime:
+        opened = with_tiles(_opened(found, config, wanted, device), tile, tile_overlap)
+        return chosen_only(opened, wanted, is_agnostic=agnostic_nms)
+
+    runtime = None
+    if pick is not None:
+        runtime = open_runtime()
+        all_sources = _picked(runtime, all_sources, pick)
+    prints = out is None and pick is None
     if out is None and is_by_itself and not any((json, csv, coco, save_labels)) and not all_sources[0].is_live:
         out = next_free(predictions, Path(all_sources[0].name).stem if len(all_sources) == 1 else _name(sources))
-        prints = len(all_sources) <= MOST_PRINTED
+        prints = pick is None and len(all_sources) <= MOST_PRINTED
     outputs = _Outputs(
         all_sources,
         save_to=out,
@@ -135,9 +149,7 @@ def predict(
     )
     outputs.check([] if found is None else model_files(found.path))
 
-    wanted = _class_names(classes)
-    runtime = with_tiles(_opened(found, config, wanted, device), tile, tile_overlap)
-    runtime = chosen_only(runtime, wanted, is_agnostic=agnostic_nms)
+    runtime = open_runtime() if runtime is None else runtime
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
     say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
@@ -158,6 +170,33 @@ def predict(
     if is_by_itself:
         _say_next(found)
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
+
+
+def _picked(runtime: Runtime, sources: Sequence[Source], count: int) -> list[Source]:
+    """The images most worth labelling, which are said; all others are left out."""
+    from multibox.predict.frames import Failure
+    from multibox.predict.picking import pick_sources
+    from multibox.signals import interruption
+
+    others = [source.title for source in sources if source.kind != "image"]
+    if others:
+        raise OptionError(f"--pick chooses among images, and {others[0]} is none. Leave it out, or save its frames.")
+    with interruption() as stop, tracking("Looking", len(sources)) as tracker:
+
+        def on_result(result: FrameResult | Failure) -> None:
+            tracker.advance()
+            if isinstance(result, Failure):
+                complain(result.reason)
+
+        picked = pick_sources(runtime, sources, count, stop=stop, on_result=on_result)
+        if stop.is_set():
+            raise KeyboardInterrupt
+    if not picked:
+        raise DataError(f"None of the {counted(len(sources), 'image')} can be read, so none is picked.")
+    say(f"Most worth labelling of {counted(len(sources), 'image')}, the best first:")
+    for source in picked:
+        say(f"  {source.name}")
+    return picked
 
 
 def _name(sources: Sequence[str]) -> str:

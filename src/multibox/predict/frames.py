@@ -100,7 +100,7 @@ def _silence() -> None:
     if hasattr(cv2.utils, "logging"):
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     else:  # OpenCV 4.10 and older
-        cv2.setLogLevel(0)
+        cv2.setLogLevel(0)  # type: ignore[attr-defined]
 
 
 def _images(sources: Sequence[Source]) -> Iterator[Item]:
