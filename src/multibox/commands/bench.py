@@ -33,8 +33,8 @@ def bench(
 
     Example: multibox bench
 
-    Several models take turns of a fraction of a second, and ratios are taken turn by turn: the speed of a machine
-    changes more from minute to minute than two models differ.
+    Several models take turns of a fraction of a second, and ratios are computed turn by turn. The reason: the speed
+    of a machine changes more from minute to minute than two models differ.
 
     Args:
         models: Files to compare, .pth, .onnx or .xml; ratios are to the first. Default: what was exported of the run of

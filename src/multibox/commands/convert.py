@@ -35,8 +35,8 @@ def convert(
     Exit code: 0 if all labels were read, 1 if some were lost, 2 if there is nothing to train on.
 
     Args:
-        source: The folder of the data set (YOLO, Pascal VOC, labelme, Open Images, CVAT, Label Studio, VIA, Hugging
-            Face; for other formats than coco, COCO as well), its data.yaml or .json, or a .zip, which is read as it is.
+        source: The folder of the data set, its data.yaml or .json, or a .zip, which is read as it is. Formats: YOLO,
+            Pascal VOC, labelme, Open Images, CVAT, Label Studio, VIA, Hugging Face; COCO too if --format is not coco.
         save_to: Folder for annotations_train.json and annotations_val.json, or the files of the format.
         format: Format of the labels that are written.
     """

@@ -25,9 +25,9 @@ def report(
 
     Example: multibox report
 
-    Everything that train, eval, export, compress, bench and doctor left in a run is put together: accuracy with
-    intervals, errors by kind, a threshold chooser, the best and worst images, parity, INT8, speed, provenance.
-    What is missing is named with the command that adds it. The page opens from disk, without a network; its figures
+    The page shows what train, eval, export, compress, bench and doctor wrote into a run. It has accuracy with
+    intervals, errors by kind, a threshold chooser, the best and worst images, parity, INT8, speed and provenance. For
+    each missing part, it names the command that adds it. The page opens from disk, without a network; its figures
     lie beside it as JSON.
 
     Args:

@@ -82,8 +82,8 @@ def train(
         name: Name of the run in the folder runs. Default: that of the data.
         epochs: Total number of epochs. A set too small for 50 steps is shown several times in an epoch.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
-            MobileNetV2 classifier (.tflite), `bundled-classifier` or `bundled-detector` for those that come with
-            multibox, `bundled` for the one of the two that does better in a short trial, or `random`. A yolox_nano
+            MobileNetV2 classifier (.tflite), or a name. `bundled-classifier` and `bundled-detector` come with
+            multibox; `bundled` takes the one that does better in a short trial; `random` takes none. A yolox_nano
             starts from a .pth, `bundled` (its COCO weights), or `random`. Default: those of the work directory, else
             `bundled`.
         resume_from: Run or checkpoint (latest.pth) to resume; without data, on the data of that run and in its folder.

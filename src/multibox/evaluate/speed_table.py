@@ -130,7 +130,17 @@ def _files(result: SpeedResult) -> Table:
 
 def _speeds(result: SpeedResult, part: Literal["network", "whole_way"], title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for name in ("#", "p50 ms", "p95 ms", "latency ratio", "quartiles", "img/s", "img/s ratio", "quartiles", "to #"):
+    for name in (
+        "#",
+        "p50 ms",
+        "p95 ms",
+        "latency ratio",
+        "quartiles",
+        "images/s",
+        "images/s ratio",
+        "quartiles",
+        "to #",
+    ):
         table.add_column(name, justify="right")
     for number, row in enumerate(result.rows, start=1):
         speed = row.network if part == "network" else row.whole_way
@@ -145,7 +155,7 @@ def _speeds(result: SpeedResult, part: Literal["network", "whole_way"], title: s
 
 def _shares(result: SpeedResult) -> Table:
     table = Table(title="Whole way / network alone, and processor ms per image on the whole way", title_justify="left")
-    for name in ("#", "img/s share", "quartiles", "read, decode", "resize", "network", "rest", "network's part"):
+    for name in ("#", "images/s share", "quartiles", "read, decode", "resize", "network", "rest", "network's part"):
         table.add_column(name, justify="right")
     for number, row in enumerate(result.rows, start=1):
         spent = row.processor_ms
@@ -164,7 +174,7 @@ def _explanation(result: SpeedResult) -> str:
         f"{result.num_pictures} images, the middle one of {width}x{height} pixels, decoded by "
         f"{result.decode_threads} thread{'s' if result.decode_threads > 1 else ''}.",
         "Where other programs use the same cores, the network's part of the processor time says more than the share "
-        "of img/s.",
+        "of images/s.",
     ]
     if len(sizes) > 1:
         lines.append("The files take inputs of different sizes: these ratios do not compare like with like.")

@@ -281,7 +281,7 @@ def _has_lost_patience(run: TrainingRun, num_steps: int) -> bool:
 
 def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
     parts = ", ".join(f"{name.removeprefix('loss_')} {mean:.3f}" for name, mean in means.items() if name != "loss")
-    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} ({parts})  {speed:.1f} img/s"
+    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} ({parts})  {speed:.1f} images/s"
     if scores["ap"] is not None:
         text += f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
     return text
