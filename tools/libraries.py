@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 
-EXTRAS = ("train", "int8", "tensorboard")
+EXTRAS = ("train", "int8", "tensorboard", "demo")
 """Extras that users install; tools of developers are not part of what runs."""
 
 STATED = {
@@ -90,7 +90,7 @@ def megabytes(libraries: Iterable[Distribution]) -> float:
 if __name__ == "__main__":
     base = needed(())
     print(f"| (none) | {megabytes(base.values()):.0f} |")
-    for extra in ("onnx", "report", "train", "int8", "tensorboard", "all"):
+    for extra in ("onnx", "report", "train", "int8", "tensorboard", "demo", "heic", "all"):
         more = {name: library for name, library in needed([extra]).items() if name not in base}
         print(f"| {extra} | +{megabytes(more.values()):.0f} |")
     print()

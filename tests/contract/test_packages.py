@@ -40,7 +40,7 @@ def test_training_needs_neither_nncf_nor_tensorboard():
         *(text for name in ("train", "onnx", "report", "remote") for text in extras[name]),
     ]
     assert not [text for text in needed if re.match("nncf|tensorboard", text)]
-    assert extras["all"] == ["multibox[train,int8,tensorboard,demo,heic]"]
+    assert extras["all"] == ["multibox[train,int8,tensorboard,demo]"]
 
 
 def test_the_citation_names_this_version():
