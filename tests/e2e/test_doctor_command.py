@@ -36,7 +36,7 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     assert done.returncode == 1, done.stderr
     assert f"{data}: a COCO set, train and val." in done.stdout
     assert "fewer than 20 objects to train on" in done.stdout
-    assert "Take mobilenet_v2-2s_ssd-" in done.stdout
+    assert "Take yolox_nano-" in done.stdout
     content = json.loads(report.read_text())
     assert content["contents"]["train"]["num_images"] == 16
     assert content["exit_code"] == 1

@@ -66,7 +66,7 @@ def test_yolox_nano_learns_sixteen_images_by_heart_from_its_coco_weights(data, t
     (scalars,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     parts = [scalars[f"loss_{name}"] for name in ("classes", "objectness", "boxes")]
     assert sum(parts) == pytest.approx(scalars["loss"], rel=1e-5)
-    assert any("all layers but the class rows; square, circle" in line for line in display.lines)
+    assert any("New classes, learned from scratch: square, circle" in line for line in display.lines)
 
 
 @pytest.mark.e2e

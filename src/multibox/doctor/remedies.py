@@ -25,6 +25,7 @@ REMEDIES = {
     "label-lines-that-cannot-be-read": "Correct these lines: class, x and y of the centre, width, height.",
     "annotated-images-that-are-missing": "Put the images back, or take them out of the annotations.",
     "annotated-images-that-could-be-several": "Give each image a name of its own, or leave in one folder of them.",
+    "lines-that-cannot-be-read": "Correct these lines: each is JSON with a `file_name`.",
     "listed-images-that-are-missing": "Put the images back, or take them out of the list.",
     "missing-images": "Put the images back or correct their names in the file; --fix leaves them out.",
     "objects-that-cannot-be-read": "Draw them again in your labelling tool.",

@@ -49,6 +49,7 @@ def test_a_command_that_only_tells_ends_without_a_reader() -> None:
 
 STOPPED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a parent in the background had taken away
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == {name!r}:

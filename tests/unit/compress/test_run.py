@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from multibox import config
-from multibox.commands.compress import _check_outputs
 from multibox.compress import result as compress_report
 from multibox.compress.candidates import Candidate
 from multibox.compress.ladder import Ladder, Plan, _Times, calibration_squares
@@ -26,6 +25,7 @@ from multibox.evaluate.intervals import Interval
 from multibox.model import ssd
 from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, scales_to_plain
+from multibox.runs.actions import _check_compressed
 from multibox.structures import Detections
 from multibox.train.run import train, train_quantised
 from multibox.weights import checkpoint
@@ -299,15 +299,15 @@ def test_what_is_compressed_is_not_written_over(weights, tmp_path):
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run" / name).touch()
     with pytest.raises(OptionError, match=r"would write over .*, which is read"):
-        _check_outputs(tmp_path / weights, tmp_path / "run")
+        _check_compressed(tmp_path / weights, tmp_path / "run", say=print)
 
 
 def test_what_is_no_compression_is_not_written_over(tmp_path):
     (tmp_path / "latest.pth").write_text("a run")
     with pytest.raises(OptionError, match=r"latest\.pth is there, and not from this command"):
-        _check_outputs(tmp_path / "best.pth", tmp_path)
+        _check_compressed(tmp_path / "best.pth", tmp_path, say=print)
     (tmp_path / "compress.json").write_text('{"source": "best.pth", "rungs": []}')
-    _check_outputs(tmp_path / "best.pth", tmp_path)
+    _check_compressed(tmp_path / "best.pth", tmp_path, say=print)
 
 
 def rounding(network: nn.Module) -> dict[str, object]:

@@ -32,7 +32,7 @@ def test_many_at_a_time_get_different_folders(at_work):
         (Wish(load_weights="absent.pth"), CheckpointError, "absent.pth: there are no such weights"),
         (Wish(out=Path("runs/old")), OptionError, "there is a run in this folder already"),
         (Wish(name="a/b"), OptionError, "no name for a folder"),
-        (Wish(size="300"), OptionError, "--size 300: there is no such input size. Choose 256, 384, 512 and auto"),
+        (Wish(size="300"), OptionError, "--size 300: there is no such input size. Choose 256, 384, 512, 640 and auto"),
         (Wish(model="mobilenet_v2-2s_ssd-256x256", size="384"), OptionError, "has an input of 256 px"),
         (Wish(model="absent.yaml"), TemplateError, "absent.yaml: cannot read the template"),
     ],
@@ -62,7 +62,7 @@ def test_data_that_are_refused_leave_no_folder(at_work):
 
 
 def test_a_template_is_named_by_a_size_a_family_or_its_name(at_work):
-    assert named_template("", "384").name == "mobilenet_v2-2s_ssd-384x384"
+    assert named_template("", "384").name == "yolox_nano-384x384"
     assert named_template("ssd", "512").name == "mobilenet_v2-2s_ssd-512x512"
     assert named_template("yolox_nano", "640").name == "yolox_nano-640x640"
     assert named_template("yolox_nano-256x256", "").input.size == 256

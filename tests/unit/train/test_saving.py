@@ -267,7 +267,7 @@ def test_without_room_for_the_first_checkpoint_nothing_is_named_to_go_on_from(fo
 
 
 def test_without_room_for_a_line_of_the_record_the_run_ends_in_one_line(tmp_path, small_disk):
-    log = RunLog(tmp_path, None, first_epoch=1)
+    log = RunLog(tmp_path, first_epoch=1)
     small_disk(10)
     with pytest.raises(TrainingError, match=r"File too large\. The training stops here"):
         log.write(1, {"loss": 0.5, "ap": 0.25})
