@@ -27,7 +27,7 @@ import yaml
 
 from common import RESULTS, annotations, append, circumstances, read  # the module beside this one
 from multibox.config import bundled_templates
-from multibox.predict.picking import candidate, pick
+from multibox.predict.picking import pick, unlabelled_image
 from multibox.runtime.opening import open_runtime
 
 TABLE = RESULTS / "picking.tsv"
@@ -70,7 +70,7 @@ def run_once(folder: Path, seed: int, arguments: argparse.Namespace) -> None:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         runtime = open_runtime(Path(work) / "first/run/latest.pth", device="cpu")
         images = [cv2.imread(str(Path(root) / names[i])) for i in others]
-        candidates = [candidate(str(i), image, runtime(image)) for i, image in zip(others, images, strict=True)]
+        candidates = [unlabelled_image(str(i), image, runtime(image)) for i, image in zip(others, images, strict=True)]
         picked = [int(each.name) for each in pick(candidates, arguments.more)]
         drawn = rng.sample(others, arguments.more)
         results = {

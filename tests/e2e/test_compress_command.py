@@ -69,7 +69,7 @@ def test_it_says_what_it_does_in_lines_that_fit(compressed):
     lines = said.splitlines()
     assert "--gpu-num 2: compressing runs in one process" in said
     assert [line.split(":")[0] for line in lines if line.startswith(("ptq", "qat"))] == RUNGS
-    rows = [line for line in lines if line.strip().startswith(("rung", *RUNGS)) and ": " not in line]
+    rows = [line for line in lines if line.strip().startswith(("method", *RUNGS)) and ": " not in line]
     assert len(rows) == 1 + len(RUNGS) and max(len(row.rstrip()) for row in rows) <= 100
     assert "nncf" not in said.lower() and "warning" not in said.lower()
 

@@ -33,7 +33,7 @@ MEANINGS: dict[Rung, str] = {
 AGREEMENT = 0.2
 """Number of AP points from which a difference between PyTorch and the exported file is reported."""
 
-COLUMNS = ("rung", "images", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
+COLUMNS = ("method", "images", "FP32", "torch", "INT8", "drop", "95 % of draws", "minutes")
 LEFT_OUT_IF_NARROW = {"images"}
 
 
@@ -130,7 +130,7 @@ def notes(result: CompressResult) -> list[str]:
 
 
 def attempts_table(result: CompressResult, *, width: int = 100) -> Table:
-    """The rungs for a console, 80 columns wide or more; the one that was taken is bold. AP in percent, drop in points.
+    """The methods for a console, 80 columns wide or more; the taken one is bold. AP in percent, drop in points.
 
     What has no room below 100 columns is in compress.json.
     """

@@ -169,7 +169,7 @@ def _explanations(parity: Parity) -> list[str]:
 def _allowed(tolerance: Tolerance) -> str:
     ap = f"AP within {tolerance.ap_points:g} points"
     if tolerance.only_ap:
-        return ap
+        return f"{ap}, or further if the 95 % interval of the difference (bootstrap over the images) reaches there"
     return f"labels equal, boxes within {tolerance.box_px:g} px, scores within {tolerance.score:g}, {ap}"
 
 

@@ -23,7 +23,7 @@ THUMBNAIL_SIDE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class UnlabelledImage:
     """What is kept of an image that may be picked.
 
     `name` is shown to the user. `doubts` (N,) are those of its detections, 0 (sure) to 1, and `labels` (N,) their
@@ -54,21 +54,21 @@ def pick_sources(
     for result in detect_frames(runtime, sources, threshold=LEAST_SCORE, stop=stop, keep_images=True):
         on_result(result)
         if isinstance(result, FrameResult) and result.image is not None:
-            candidates.append(candidate(result.frame.source.name, result.image, result.detections))
+            candidates.append(unlabelled_image(result.frame.source.name, result.image, result.detections))
     return [by_name[picked.name] for picked in pick(candidates, count)]
 
 
-def candidate(name: str, image: Image, detected: Detections) -> Candidate:
+def unlabelled_image(name: str, image: Image, detected: Detections) -> UnlabelledImage:
     """Keep of a BGR image (H, W, 3) and its detections, of any score, what picking needs.
 
     The doubt of a detection is 1 at a score of one half and 0 at 0 and 1: what is called least confidence.
     """
     keep = detected.scores >= LEAST_SCORE
     doubts = 1 - np.abs(2 * detected.scores[keep] - 1)
-    return Candidate(name, doubts.astype(np.float32), detected.labels[keep], _thumbnail(image))
+    return UnlabelledImage(name, doubts.astype(np.float32), detected.labels[keep], _thumbnail(image))
 
 
-def pick(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+def pick(candidates: Sequence[UnlabelledImage], count: int) -> list[UnlabelledImage]:
     """The `count` images most worth labelling, the best first; all of them if there are no more.
 
     An image is worth the sum of its doubts, each divided by the root of how many doubts the class has in all images, so
@@ -82,7 +82,7 @@ def pick(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     copies = np.stack([each.thumbnail for each in candidates]) if candidates else np.zeros((0, THUMBNAIL_SIDE**2))
     difference = np.ones(len(candidates))
     left = np.ones(len(candidates), dtype=bool)
-    picked: list[Candidate] = []
+    picked: list[UnlabelledImage] = []
     while len(picked) < count and left.any():
         # What is sure or a twin of a picked image comes last, in the order of the candidates.
         best = int(np.where(left, worth * difference, -1).argmax())
@@ -92,7 +92,7 @@ def pick(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return picked
 
 
-def _worth(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+def _worth(candidates: Sequence[UnlabelledImage]) -> NDArray[np.float64]:
     labels = np.concatenate([each.labels for each in candidates]) if candidates else np.zeros(0, np.int64)
     doubts = np.concatenate([each.doubts for each in candidates]) if candidates else np.zeros(0)
     of_class = np.bincount(labels, weights=doubts, minlength=1)

@@ -249,7 +249,7 @@ def printed(result: CompressResult, width: int) -> list[str]:
 
 def test_the_table_shows_every_figure_of_every_rung():
     lines = printed(result_of(PTQ, THOROUGH, chosen=PTQ), 100)
-    assert " ".join(lines[0].split()) == "rung images FP32 torch INT8 drop 95 % of draws minutes"
+    assert " ".join(lines[0].split()) == "method images FP32 torch INT8 drop 95 % of draws minutes"
     assert " ".join(lines[2].split()) == "ptq 64 45.93 45.82 45.45 +0.48 -0.10 +1.02 0.5"
     assert " ".join(lines[3].split()) == "ptq-thorough 300 45.93 45.82 45.45 +0.48 -0.10 +1.02 1.2"
 

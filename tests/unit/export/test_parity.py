@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -352,11 +353,23 @@ def test_too_many_undecided_detections_fail():
 
 
 def test_a_difference_of_average_precision_fails_by_itself():
-    # Quantised: single detections are not judged. One of two classes is lost: AP 0.5 instead of 1.
-    int8 = ComparedForm("INT8", "model.xml", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
-    parity = checked([CHECKPOINT, int8], [[A, B]], [[A]], data=annotated(record(A, B)))
-    assert parity.reasons == ("INT8: AP is 50.00, that of checkpoint 100.00.",)
+    # Rounded weights: single detections are not judged. One of two classes is lost in all of twenty images: AP 0.5
+    # instead of 1.
+    half = ComparedForm("FP16", "model.xml", "float32", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
+    data = annotated(*(replace(record(A, B), image_id=i) for i in range(20)))
+    parity = checked([CHECKPOINT, half], 20 * [[A, B]], 20 * [[A]], data=data)
+    (reason,) = parity.reasons
+    assert reason.startswith("FP16: AP is 50.00, that of checkpoint 100.00, which is no chance of the images:")
     assert [row.ap for row in parity.rows] == [pytest.approx(1), pytest.approx(0.5)]
+
+
+def test_a_difference_of_average_precision_that_chance_explains_passes():
+    # One detection of one image in twenty is lost: of other images, it might have been none.
+    half = ComparedForm("FP16", "model.xml", "float32", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
+    data = annotated(*(replace(record(A, B), image_id=i) for i in range(20)))
+    parity = checked([CHECKPOINT, half], 20 * [[A, B]], [[A], *(19 * [[A, B]])], data=data)
+    assert parity.rows[1].ap < parity.rows[0].ap - 0.002
+    assert parity.passed
 
 
 def test_only_ap_lets_single_detections_differ():

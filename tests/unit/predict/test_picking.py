@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from multibox.predict.picking import LEAST_SCORE, candidate, pick, pick_sources
+from multibox.predict.picking import LEAST_SCORE, pick, pick_sources, unlabelled_image
 from multibox.predict.sources import find_sources
 from multibox.structures import Detections
 
@@ -29,13 +29,13 @@ def names(candidates, count: int) -> list[str]:
 
 
 def test_doubt_is_largest_at_a_half():
-    doubts = candidate("a", image(0), found(1.0, 0.75, 0.5, 0.25, LEAST_SCORE / 2)).doubts
+    doubts = unlabelled_image("a", image(0), found(1.0, 0.75, 0.5, 0.25, LEAST_SCORE / 2)).doubts
     assert doubts.tolist() == pytest.approx([0, 0.5, 1, 0.5])
 
 
 def test_what_the_detector_is_unsure_of_comes_first():
     candidates = [
-        candidate(name, image(i), found(score))
+        unlabelled_image(name, image(i), found(score))
         for i, (name, score) in enumerate(
             [("sure", 0.99), ("unsure", 0.5), ("less sure", 0.8), ("surely nothing", 0.01)]
         )
@@ -45,28 +45,28 @@ def test_what_the_detector_is_unsure_of_comes_first():
 
 def test_a_twin_of_a_picked_image_waits():
     candidates = [
-        candidate("first", image(1), found(0.5, 0.5)),
-        candidate("its twin", image(1), found(0.5, 0.5)),
-        candidate("another", image(2), found(0.7)),
+        unlabelled_image("first", image(1), found(0.5, 0.5)),
+        unlabelled_image("its twin", image(1), found(0.5, 0.5)),
+        unlabelled_image("another", image(2), found(0.7)),
     ]
     assert names(candidates, 3) == ["first", "another", "its twin"]
 
 
 def test_a_rare_class_is_not_lost_among_common_ones():
-    common = [candidate(f"common {i}", image(i), found(0.6)) for i in range(20)]
-    rare = candidate("rare", image(50), found(0.7, label=1))
+    common = [unlabelled_image(f"common {i}", image(i), found(0.6)) for i in range(20)]
+    rare = unlabelled_image("rare", image(50), found(0.7, label=1))
     assert names([*common, rare], 1) == ["rare"]
 
 
 def test_all_are_picked_once_where_there_are_no_more():
-    candidates = [candidate(str(i), image(i), found(0.5)) for i in range(4)]
+    candidates = [unlabelled_image(str(i), image(i), found(0.5)) for i in range(4)]
     assert sorted(names(candidates, 9)) == ["0", "1", "2", "3"]
     assert pick([], 3) == []
 
 
 def test_an_image_of_one_colour_is_like_none():
     grey = np.full((48, 64, 3), 90, np.uint8)
-    candidates = [candidate("a", grey, found(0.5)), candidate("b", grey, found(0.5))]
+    candidates = [unlabelled_image("a", grey, found(0.5)), unlabelled_image("b", grey, found(0.5))]
     assert names(candidates, 2) == ["a", "b"]
 
 
