@@ -69,7 +69,7 @@ check: install
 
 docs: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
-	$(BIN)/ruff check --select D1 src
+	$(BIN)/ruff check --select D1 --ignore D105,D107 src
 	$(BIN)/python -m tools.site $(SITE)
 	cd $(SITE) && "$(CURDIR)/$(BIN)/zensical" build --strict -f mkdocs.yml
 	@echo "Open $(SITE)/html/index.html; to search as well: $(BIN)/python -m http.server -d $(SITE)/html"
