@@ -63,8 +63,9 @@ class RunFolder:
 
     def begin(self) -> None:
         """Write what the run is made of."""
-        write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
+        # First what says that a run is here: a template alone would be taken for somebody's own.
         write_atomically(self.path / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
 
     def save(self, counters: Counters, validation: Validation | None) -> None:
         """Write the checkpoints, in the main process; `validation` is the last one.
