@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +13,6 @@ from multibox.runs.display import print_line
 
 if TYPE_CHECKING:
     from multibox.config import Template
-    from multibox.data.coco import CocoData
     from multibox.runs.finding import FoundModel
     from multibox.runs.run import Run
 
@@ -60,26 +58,6 @@ def find_template(name: str) -> Template | None:
     if name or Path(TEMPLATE_NAME).exists():
         return config.load_template(name or TEMPLATE_NAME)
     return None
-
-
-def read_named_data(
-    annotation_files: str,
-    data_roots: str,
-    classes: Sequence[str] | None,
-    skip_bad: bool,
-    *,
-    allow_missing_classes: bool = False,
-) -> CocoData:
-    """The data set of comma-separated files and folders; what is odd about it, but no error, is said."""
-    from multibox.data import reading
-
-    return reading.read_data(
-        reading.DataFiles(annotation_files, data_roots),
-        classes,
-        say,
-        skip_bad=skip_bad,
-        allow_missing_classes=allow_missing_classes,
-    )
 
 
 def found_model(named: Path | None) -> FoundModel:

@@ -26,14 +26,6 @@ from multibox.runtime.contract import ExportInfo
 NAME = "multibox"
 
 
-def build_openvino_model(folded: Detector, info: ExportInfo) -> Any:
-    """The `openvino.Model` of a folded network, quantised or not, in the form and with the input that `info` says.
-
-    The model carries `info` in its `rt_info`.
-    """
-    return finish(convert_network(folded, info), info)
-
-
 def convert_network(folded: Detector, info: ExportInfo) -> Any:
     """The network as an `openvino.Model` without an end: deltas (N, A, 4) and scores (N, A, K + 1).
 
