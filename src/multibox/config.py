@@ -27,7 +27,8 @@ Count = Annotated[int, Meta(ge=1, le=10**9)]
 CountOrZero = Annotated[int, Meta(ge=0, le=10**12)]
 Side = Annotated[int, Meta(ge=32, le=4096, multiple_of=32)]
 AnchorSize = tuple[Positive, Positive]
-AnchorSizes = Annotated[tuple[AnchorSize, ...], Meta(max_length=64)]
+AnchorSizes = Annotated[tuple[AnchorSize, ...], Meta(min_length=1, max_length=64)]
+LevelAnchors = Annotated[tuple[AnchorSizes, ...], Meta(min_length=1, max_length=8)]
 
 
 class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +121,7 @@ class SSDConfig(Strict, frozen=True, tag_field="family", tag="ssd"):
 
     backbone: str
     """Network that computes the features."""
-    anchors_px: Annotated[tuple[AnchorSizes, ...], Meta(max_length=8)]
+    anchors_px: LevelAnchors
     """For each level the (width, height) of its anchors, in pixels of the network input."""
     box_variances: tuple[Positive, Positive]
     """Units of the centre offsets and of the size offsets."""

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import torch
+import yaml
 
 ODD: tuple[Any, ...] = (
     *(
@@ -67,6 +68,8 @@ def mutate(path: Path, random: Random) -> str:
         ways.append(_mutate_lines)
     if path.suffix == ".json":
         ways += [_mutate_json] * 4
+    if path.suffix == ".yaml":
+        ways += [_mutate_yaml] * 4
     if path.suffix == ".pth":
         ways = [_mutate_bytes, *[_mutate_checkpoint] * 4]
     return random.choice(ways)(path, random)
@@ -123,6 +126,13 @@ def _mutate_json(path: Path, random: Random) -> str:
     where = _change_somewhere(content, random)
     text = json.dumps(content, ensure_ascii=random.random() < 0.5)
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    return f"{path.name}: {where}"
+
+
+def _mutate_yaml(path: Path, random: Random) -> str:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    where = _change_somewhere(content, random)
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8", errors="replace")
     return f"{path.name}: {where}"
 
 

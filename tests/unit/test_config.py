@@ -297,6 +297,12 @@ def test_sizes_have_limits():
             config.changed(config.loads(TEXT, source="x"), changes)
 
 
+@pytest.mark.parametrize("anchors_px", [[], [[], []], [[[10.0, 10.0]], []]])
+def test_no_level_is_without_anchors(anchors_px):
+    with pytest.raises(TemplateError, match=r"length >= 1.*model\.anchors_px"):
+        config.changed(config.loads(TEXT, source="x"), {"model.anchors_px": anchors_px})
+
+
 def test_a_template_that_is_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "a.yaml")
     with pytest.raises(TemplateError, match="this is a pipe, a socket or a device, no file"):

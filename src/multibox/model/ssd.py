@@ -13,6 +13,7 @@ from multibox.errors import TemplateError
 from multibox.model.layers import flatten_level
 from multibox.model.mobilenet_v2 import MobileNetV2
 from multibox.structures import RawOutput
+from multibox.wording import counted
 
 BACKBONES = {"mobilenet_v2": MobileNetV2}
 
@@ -23,6 +24,9 @@ class SSD(nn.Module):
     """Single-shot detector of `num_classes` classes with `num_anchors[i]` anchors in each cell of level i.
 
     Output order: level by level; within a level row by row, cell by cell, the anchors of a cell innermost.
+
+    Raises:
+        TemplateError: the backbone has another number of levels than there are anchors for.
     """
 
     has_background_rows: ClassVar[bool] = True
@@ -31,7 +35,11 @@ class SSD(nn.Module):
     def __init__(self, backbone: nn.Module, *, num_anchors: Sequence[int], num_classes: int) -> None:
         super().__init__()
         channels = [feature.shape[1] for feature in _dry_run(backbone)]
-        assert len(channels) == len(num_anchors), f"{len(channels)} levels, anchors for {len(num_anchors)}"
+        if len(channels) != len(num_anchors):
+            raise TemplateError(
+                f"There are anchors for {counted(len(num_anchors), 'level')} (model.anchors_px), but the backbone has "
+                f"{len(channels)}. List the anchors of each."
+            )
         self.num_classes = num_classes
         self.backbone = backbone
         self.bbox_head = Head(channels, num_anchors, num_classes)
@@ -93,7 +101,7 @@ def build_ssd(template: Template, *, num_classes: int) -> SSD:
     """The freshly initialised network of a template, in training mode.
 
     Raises:
-        TemplateError: there is no such backbone.
+        TemplateError: there is no such backbone, or it has another number of levels.
     """
     if template.model.backbone not in BACKBONES:
         raise TemplateError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from multibox.config import AnchorSizes, Side
+from multibox.config import LevelAnchors, Side
 from multibox.errors import CheckpointError
 from multibox.files import atomic_path, check_regular
 from multibox.model.anchors import LevelSizes
@@ -100,11 +100,9 @@ def read_bundled(path: str | os.PathLike[str]) -> StartingWeights:
     check_tensors(weights, source=path)
     try:
         input_size = msgspec.convert(facts.get("input_size"), Side, strict=False)
-        anchors_px = msgspec.json.decode(facts["anchors_px"], type=tuple[AnchorSizes, ...])
+        anchors_px = msgspec.json.decode(facts["anchors_px"], type=LevelAnchors)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CheckpointError(f"{path}: its description of itself is damaged: {error}. Make the file again.") from error
-    if not anchors_px or not all(anchors_px):
-        raise CheckpointError(f"{path}: it has no anchors. Make the file again.")
     return StartingWeights(
         weights={key: value.float() if value.is_floating_point() else value for key, value in weights.items()},
         anchors_px=anchors_px,

@@ -56,6 +56,13 @@ def test_a_backbone_that_does_not_exist_is_an_error_of_the_template():
         ssd.build_ssd(config.loads(text, source="a.yaml"), num_classes=1)
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+def test_anchors_for_another_number_of_levels_are_an_error_of_the_template(levels, template):
+    changed = config.changed(template, {"model.anchors_px": [[[10.0, 10.0]]] * levels})
+    with pytest.raises(TemplateError, match=r"anchors for \d levels? .*backbone has 2"):
+        ssd.build_ssd(changed, num_classes=1)
+
+
 @pytest.mark.parametrize("num_classes", [1, 3, 80])
 @pytest.mark.parametrize(("size", "num_anchors"), [(256, 1344), (384, 3024), (512, 5376)])
 def test_shapes_of_the_output(size, num_anchors, num_classes):
