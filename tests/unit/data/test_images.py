@@ -224,6 +224,16 @@ def test_progressive_jpegs_are_whole_images(tmp_path: Path) -> None:
     assert images.find_fault(path, expected_size=(40, 30)) is None
 
 
+def test_a_jpeg_that_claims_more_pixels_than_can_be_decoded_is_refused_by_its_header(tmp_path: Path) -> None:
+    jpeg = encoded(left_white(64, 32))
+    size_at = jpeg.index(b"\xff\xc0") + 5
+    claims = put(tmp_path / "a.jpg", jpeg[:size_at] + struct.pack(">HH", 32_768, 32_769) + jpeg[size_at + 4 :])
+    said = "has 32,769 x 32,768 pixels, more than can be decoded"
+    assert images.find_fault(claims) == said
+    with pytest.raises(DataError, match=said):
+        images.read_image(claims)
+
+
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
 def test_another_size_than_expected_is_an_error_with_both_sizes(tmp_path: Path, ending: str) -> None:
     path = put(tmp_path / f"a{ending}", encoded(left_white(40, 30), ending))
