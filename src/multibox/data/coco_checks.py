@@ -14,10 +14,11 @@ from multibox.data import box_meaning, images
 from multibox.data.addresses import is_remote
 from multibox.data.coco_format import Annotation, AnnotationFile, Content, Id
 from multibox.data.coco_images import UsableImage, check_images, verify
+from multibox.data.coco_mending import title as title_of
 from multibox.data.jpeg_header import Size
 from multibox.data.problems import Doubt, Problems
 from multibox.errors import DataError
-from multibox.wording import counted, quoted
+from multibox.wording import counted, quoted, shortened
 
 CLIP_TOLERANCE_PX = 0.01
 """A box that leaves the image by less is cut without being counted: that much comes from rounding decimals."""
@@ -201,19 +202,21 @@ def _check_annotations(
         image = usable.get(image_id)
         if image is None:
             if image_id not in image_ids:
-                title = _title(annotation, position)
-                problems.add("annotations of unknown images", f"{title} has the unknown image_id {image_id}")
+                title = title_of(annotation.id, position)
+                problems.add(
+                    "annotations of unknown images", f"{title} has the unknown image_id {shortened(str(image_id))}"
+                )
             continue  # its image is left out, and said to be
         if annotation.id is not None:
             if annotation.id in seen:
-                title = f"{_title(annotation, position)} ({image.title})"
+                title = f"{title_of(annotation.id, position)} ({image.title})"
                 problems.add("annotations with the id of another", f"{title} has the id of another annotation")
                 continue
             seen.add(annotation.id)
         label = labels.get(annotation.category_id)
         if label is None or annotation.ignore:
             if annotation.category_id not in known:
-                title = f"{_title(annotation, position)} ({image.title})"
+                title = f"{title_of(annotation.id, position)} ({image.title})"
                 fault = f"has the unknown category_id {annotation.category_id}"
                 problems.add("annotations of unknown categories", f"{title} {fault}")
             elif not annotation.ignore:
@@ -225,7 +228,7 @@ def _check_annotations(
             continue
         tally.num_odd += 1
         tally.with_odd_boxes.add(image_id)
-        problems.add("bad boxes", f"{_title(annotation, position)} ({image.title}) {fault_of_box}")
+        problems.add("bad boxes", f"{title_of(annotation.id, position)} ({image.title}) {fault_of_box}")
     return objects, tally
 
 
@@ -264,10 +267,6 @@ class _IdsAsText:
         if self._ids is None:
             self._ids = {str(image.id): image.id for image in self._content.images}
         return self._ids.get(str(image_id), image_id)
-
-
-def _title(annotation: Annotation, position: int) -> str:
-    return f"annotation {annotation.id}" if annotation.id is not None else f"annotation at position {position}"
 
 
 def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally, problems: Problems) -> None:

@@ -18,7 +18,7 @@ from multibox.data.jpeg_header import Size
 from multibox.data.problems import NUM_EXAMPLES, Problems
 from multibox.errors import DataError
 from multibox.machine import usable_cores
-from multibox.wording import quoted
+from multibox.wording import quoted, shortened
 
 REMOTE_THREADS = 32
 """Number of requests at a time, when each image of a set is asked for over a network."""
@@ -68,7 +68,9 @@ def check_images(source: AnnotationFile, content: Content, problems: Problems) -
     for image in content.images:
         if image.id in seen:
             title = f"image {quoted(image.file_name)}"
-            problems.add("images with the id of another", f"{title} has the id {image.id} of another image")
+            problems.add(
+                "images with the id of another", f"{title} has the id {shortened(str(image.id))} of another image"
+            )
             continue
         seen.add(image.id)
         path, file_size = files[image.file_name]

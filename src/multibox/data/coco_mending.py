@@ -11,7 +11,8 @@ from typing import Any
 
 from multibox.data.shapes import Box, box_around_segmentation, box_around_turned
 from multibox.errors import DataError
-from multibox.wording import quoted
+from multibox.plain_yaml import is_unicode
+from multibox.wording import quoted, shortened
 
 Faults = dict[str, list[str]]
 """Lines by what they are about, a plural."""
@@ -83,7 +84,9 @@ def rotation(attributes: Any) -> float:
 
 def title(annotation_id: Any, position: int) -> str:
     """How messages name an annotation."""
-    return f"annotation at position {position}" if annotation_id is None else f"annotation {annotation_id}"
+    return (
+        f"annotation at position {position}" if annotation_id is None else f"annotation {shortened(str(annotation_id))}"
+    )
 
 
 def _kept(entries: list[Any], what: str, kind: str, correct: Any, faults: Faults) -> list[dict[str, Any]]:
@@ -99,7 +102,11 @@ def _kept(entries: list[Any], what: str, kind: str, correct: Any, faults: Faults
         name = entry.get("file_name", entry.get("name")) if what != "annotation" else None
         entry_id = entry.get("id")
         named = (
-            quoted(name) if isinstance(name, str) else f"at position {position}" if entry_id is None else f"{entry_id}"
+            quoted(name)
+            if isinstance(name, str)
+            else f"at position {position}"
+            if entry_id is None
+            else shortened(str(entry_id))
         )
         faults.setdefault(kind, []).append(f"{what} {named} {fault}")
     return kept
@@ -110,9 +117,11 @@ def _category(entry: dict[str, Any]) -> str | None:
     if entry["id"] is None:
         return "has no id that is a number"
     name = entry.get("name")
-    if isinstance(name, int | float) and not isinstance(name, bool):
+    if isinstance(name, int | float) and not isinstance(name, bool) and abs(name) < math.inf:
         entry["name"] = f"{name}"
-    return None if isinstance(entry.get("name"), str) else "has no name"
+    if not isinstance(entry.get("name"), str):
+        return "has no name"
+    return None if is_unicode(entry["name"]) else "has half a letter in its name"
 
 
 def _image(entry: dict[str, Any]) -> str | None:
@@ -121,6 +130,8 @@ def _image(entry: dict[str, Any]) -> str | None:
         return "has no id"
     if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
         return "has no file name"
+    if not is_unicode(entry["file_name"]):
+        return "has half a letter in its file name"
     for side in ("width", "height"):
         entry[side] = _number(entry.get(side))
     return None
@@ -142,7 +153,10 @@ def _annotation(entry: dict[str, Any]) -> str | None:
         )
     entry["area"] = _float(entry.get("area"))
     for flag in ("iscrowd", "ignore"):
-        entry[flag] = _number(entry.get(flag))
+        given = entry.get(flag)
+        entry[flag] = _number(given)
+        if given is not None and entry[flag] is None:
+            return f"has `{flag}` that is no number"
     box = entry.get("bbox")
     if box is None:
         return None
@@ -154,9 +168,9 @@ def _annotation(entry: dict[str, Any]) -> str | None:
 
 
 def _id(value: Any) -> int | str | None:
-    """An id as it is, whole floats as integers."""
+    """An id as it is, whole floats as integers; None for what is none, or has half a letter in it."""
     if isinstance(value, str):
-        return value
+        return value if is_unicode(value) else None
     return _number(value)
 
 

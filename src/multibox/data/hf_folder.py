@@ -7,7 +7,6 @@ Source: huggingface.co/docs/datasets, "Create an image dataset", object detectio
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from multibox.data.labels import Labels
 from multibox.data.layouts import CLASSES_FILE, Layout
 from multibox.data.listed_images import Entry, Region, to_labels
-from multibox.data.text_files import read_text
+from multibox.data.text_files import parse_json, read_text
 
 CATEGORY_KEYS = ("categories", "category", "labels", "label")
 """What the classes of the boxes may be called: the documentation has the first, its own examples the second."""
@@ -45,7 +44,7 @@ def _entries(layout: Layout, word: str, classes: list[str], part: Labels) -> Ite
             continue
         where = f"{word}:{number}"
         try:
-            content = json.loads(line)
+            content = parse_json(line)
         except (ValueError, RecursionError):
             content = None
         name = content.get("file_name") if isinstance(content, dict) else None

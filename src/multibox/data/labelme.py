@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from multibox.data.image_files import by_stem, hint, image_names, stem_key, tail
 from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import Layout
 from multibox.data.shapes import box_around
-from multibox.data.text_files import decode_text
+from multibox.data.text_files import decode_text, parse_json
 from multibox.errors import DataError
 from multibox.files import check_regular
 from multibox.wording import quoted
@@ -59,7 +58,7 @@ def _read_file(file: Path, part: Labels, stems: dict[str, list[str]], labels: li
     where = file.relative_to(part.root).as_posix()
     try:
         check_regular(file)
-        content = json.loads(decode_text(file.read_bytes()))
+        content = parse_json(decode_text(file.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         part.lose("annotation files that cannot be read", [f"{where} is no JSON: {error}"])
         return

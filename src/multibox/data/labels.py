@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from multibox.data.box_meaning import Meaning
+from multibox.wording import visible
 
 
 class LabelledObject(NamedTuple):
@@ -67,6 +68,6 @@ class Labels:
 
 
 def _extend(notes: dict[str, list[str]], kind: str, lines: Iterable[str]) -> None:
-    new = list(lines)
+    new = [visible(line) for line in lines]
     if new:
         notes.setdefault(kind, []).extend(new)

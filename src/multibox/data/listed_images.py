@@ -4,7 +4,6 @@ images are found by the ends of their names, classes get numbers, and what canno
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from multibox.data.labels import LabelledImage, LabelledObject, Labels
 from multibox.data.layouts import Layout
 from multibox.data.shapes import Box
 from multibox.data.split_names import kinds_of
-from multibox.data.text_files import read_text
+from multibox.data.text_files import parse_json, read_text
 from multibox.errors import DataError
 from multibox.wording import listed, quoted
 
@@ -52,7 +51,7 @@ def read_json(file: Path) -> Any:
         DataError: it cannot be read, or is no JSON.
     """
     try:
-        return json.loads(read_text(file, "the annotations"))
+        return parse_json(read_text(file, "the annotations"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: this is no JSON: {error}. Export it again.") from error
 

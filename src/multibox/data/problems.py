@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multibox.errors import DataError
-from multibox.wording import counted
+from multibox.wording import counted, visible
 
 NUM_EXAMPLES = 3
 
@@ -60,8 +60,8 @@ class Problems:
 
     def by_kind(self) -> dict[str, list[str]]:
         """A line for each problem, with the file that it is in, by what is wrong (a plural: "bad boxes")."""
-        return {kind: [f"{self.file}: {line}" for line in lines] for kind, lines in self.lines.items()}
+        return {kind: [visible(f"{self.file}: {line}") for line in lines] for kind, lines in self.lines.items()}
 
     def skipped(self) -> list[str]:
         """A line for each problem, with the file that it is in."""
-        return [f"{self.file}: {line}" for lines in self.lines.values() for line in lines]
+        return [line for lines in self.by_kind().values() for line in lines]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import codecs
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 from multibox.errors import DataError
 from multibox.files import check_regular
+from multibox.plain_yaml import is_unicode
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a letter, as JSON writes those that need two numbers."""
 
 
 def read_text(file: Path, what: str) -> str:
@@ -39,6 +47,19 @@ def decode_text(data: bytes) -> str:
         UnicodeDecodeError: they are neither UTF-8 nor UTF-16 with a byte order mark.
     """
     return data.decode(encoding_of(data))
+
+
+def parse_json(text: str) -> Any:
+    """The content of a JSON text, in which every text can be written to a file.
+
+    Raises:
+        ValueError: it is no JSON, or has half of a letter of two numbers in it.
+        RecursionError: it is nested too deeply.
+    """
+    content = json.loads(text)
+    if SURROGATE.search(text) and not is_unicode(json.dumps(content, ensure_ascii=False)):
+        raise ValueError("there is half a letter in it")
+    return content
 
 
 def encoding_of(data: bytes) -> str:

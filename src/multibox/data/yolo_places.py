@@ -112,13 +112,20 @@ def _find_place(layout: Layout, content: dict[str, Any], word: str, given: str) 
         for name in candidates:
             for path in (top / name, top / name / "images"):
                 if path.is_dir() or (path.is_file() and path.suffix.lower() in {".txt", ".list"}):
-                    return absolute(path)
+                    return _below_the_top(absolute(path), layout, word)
     moved = inside(layout.folder, plain, word)
     if moved is None:
         raise DataError(
             f"{layout.description}: `{word}` names {given}, which does not exist. Correct the path in the file."
         )
     return absolute(moved)
+
+
+def _below_the_top(path: Path, layout: Layout, word: str) -> Path:
+    """The path, unless everything on the disk lies below it, among which images would be looked for for hours."""
+    if path.resolve() == Path(path.anchor):
+        raise DataError(f"{layout.description}: `{word}` names the whole disk, {path}. Name the folder of the images.")
+    return path
 
 
 def _listed_image(line: str, file: Path, layout: Layout, content: dict[str, Any]) -> Path | None:

@@ -35,7 +35,7 @@ from multibox.doctor.orientation import is_of_the_other_frame
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
 from multibox.unfinished import unfinished
-from multibox.wording import counted, quoted
+from multibox.wording import counted, quoted, shortened, visible
 
 JPEG_QUALITY = 95
 """Quality of photographs that are saved anew because they were stored turned."""
@@ -87,6 +87,7 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
     with unfinished(target.parent) as temporary:
         for name, split in splits.items():
             changes += _fix_split(name, split, temporary, leaked=leaked if name == "train" else set())
+        changes = [Change(change.split, visible(change.what), visible(change.why)) for change in changes]
         plain = [{"split": change.split, "what": change.what, "why": change.why} for change in changes]
         write_atomically(temporary / CHANGES, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
         if target.exists():
@@ -135,7 +136,9 @@ def _fix_split(name: str, split: Split, target: Path, *, leaked: set[str]) -> li
     if isinstance(content.get("info"), dict):  # the images of the copy are beside it
         fixed["info"] = {key: value for key, value in content["info"].items() if key != IMAGE_FOLDER}
     (target / name).mkdir(parents=True, exist_ok=True)
-    write_atomically(target / f"annotations_{name}.json", json.dumps(fixed, ensure_ascii=False))
+    # Half a pair of surrogates can be in what is not read of the file: it is written as it was, by its number.
+    text = json.dumps(fixed, ensure_ascii=False).encode(errors="backslashreplace")
+    write_atomically(target / f"annotations_{name}.json", text)
     return changes
 
 
@@ -150,10 +153,12 @@ def _fix_annotations(
     highest = max((row["id"] for row in content["annotations"] if isinstance(row.get("id"), int)), default=0)
     for annotation in content["annotations"]:
         image = kept.get(annotation.get("image_id"))
-        what = f"annotation {annotation.get('id', 'without id')}"
+        what = f"annotation {shortened(str(annotation.get('id', 'without id')))}"
         if image is None:  # it was left out, with its annotations
             if annotation.get("image_id") not in all_images:
-                changes.append(Change(name, f"{what} left out", f"unknown image {annotation.get('image_id')}"))
+                changes.append(
+                    Change(name, f"{what} left out", f"unknown image {shortened(str(annotation.get('image_id')))}")
+                )
             continue
         what += f" of {quoted(image['file_name'])}"
         box, reason = _fixed_box(annotation.get("bbox"), image)

@@ -127,6 +127,25 @@ def test_other_encodings_of_text_are_read(tmp_path: Path, encoding: str) -> None
         (lambda c: c["annotations"].append(5), "annotation at position 3 is no object with keys"),
         (lambda c: c["images"].append({"id": 7}), "image 7 has no file name"),
         (lambda c: c["images"].append({"file_name": "x.jpg"}), 'image "x.jpg" has no id'),
+        (lambda c: c["images"].append({"id": "\ud800", "file_name": "x.jpg"}), 'image "x.jpg" has no id'),
+        (
+            lambda c: c["images"].append({"id": 7, "file_name": "\ud800.jpg"}),
+            r'image "\ud800.jpg" has half a letter in its file name',
+        ),
+        (
+            lambda c: c["categories"].append({"id": 7, "name": "a\ud800"}),
+            r'category "a\ud800" has half a letter in its name',
+        ),
+        (lambda c: c["categories"].append({"id": 7, "name": float("nan")}), "category 7 has no name"),
+        (lambda c: c["annotations"][1].update(ignore="red"), "annotation 2 has `ignore` that is no number"),
+        (
+            lambda c: c["annotations"][1].update(iscrowd=float("nan")),
+            "annotation 2 has `iscrowd` that is no number",
+        ),
+        (
+            lambda c: c["annotations"][1].update(image_id="\x1b[1m\n", bbox=[float("nan"), 5, 40, 20]),
+            r"annotation 2 has the unknown image_id \x1b[1m\n",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_and_only_that_is_left_out(

@@ -99,3 +99,29 @@ def test_descriptions_that_would_cost_memory_or_time_are_refused(tmp_path, text)
     with pytest.raises(DataError) as caught:
         convert(find_layout(tmp_path / "data.yaml"), tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", {"imagePath": "a.png", "shapes": [{"label": "\ud800", "points": [[1, 1], [9, 9]]}]}),
+        ("metadata.jsonl", {"file_name": "a.png", "objects": {"bbox": [[1, 1, 9, 9]], "categories": ["\ud800"]}}),
+        ("a.json", {"x": {"filename": "a.png", "regions": [{"region_attributes": {"name": "\ud800"}}]}}),
+    ],
+    ids=["labelme", "Hugging Face", "VIA"],
+)
+def test_half_a_letter_in_a_name_is_refused_before_it_is_to_be_written(tmp_path, name, content):
+    draw(tmp_path / "a.png")
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(DataError) as caught:
+        convert(find_layout(tmp_path), tmp_path / "out")
+    str(caught.value).encode()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["/", "/..", "../" * 40, "link"])
+def test_the_whole_disk_is_no_folder_of_images(tmp_path, place):
+    (tmp_path / "link").symlink_to("/")
+    (tmp_path / "data.yaml").write_text(f"train: {place}\nnames: [a]\n")
+    with pytest.raises(DataError, match="`train` names the whole disk"):
+        convert(find_layout(tmp_path), tmp_path / "out")

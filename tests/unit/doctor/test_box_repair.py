@@ -145,3 +145,19 @@ def test_the_copy_of_a_converted_set_has_its_own_images(tmp_path: Path) -> None:
 
     assert find_layout(tmp_path / "converted").splits["train"].root == tmp_path / "yolo/images"
     assert find_layout(tmp_path / "fixed").splits["train"].root == tmp_path / "fixed/train"
+
+
+def test_half_a_letter_that_nobody_reads_is_copied_as_it_is(tmp_path: Path) -> None:
+    split = coco_set(tmp_path / "set", [[10.0, 5.0, 40.0, 20.0]], note="a\ud800", area=float("nan"))
+    assert fixed_boxes(split, tmp_path / "fixed") == [[10, 5, 50, 25]]
+    copied = json.loads((tmp_path / "fixed/annotations_train.json").read_text(encoding="utf-8"))
+    assert copied["annotations"][0]["note"] == "a\ud800"
+
+
+def test_what_was_changed_is_told_on_one_line_without_control_characters(tmp_path: Path) -> None:
+    split = coco_set(tmp_path / "set", [[10.0, 5.0, 40.0, 20.0]])
+    content = json.loads(split.annotation_file.read_text())
+    content["annotations"].append({"id": "\x1b[1m", "image_id": "\x9b\n", "category_id": 1, "bbox": [1, 1, 5, 5]})
+    split.annotation_file.write_text(json.dumps(content))
+    (change,) = fix({"train": split}, tmp_path / "fixed")
+    assert (change.what, change.why) == (r"annotation \x1b[1m left out", r"unknown image \x9b\n")
