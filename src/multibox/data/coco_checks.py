@@ -37,6 +37,9 @@ FRAME_TOLERANCE = 0.01
 """Share of a side that boxes may reach over the border by rounding or by a hasty hand."""
 
 
+MOST_OBJECTS = 5000
+"""Objects of an image that are read: what compares them with each other or with anchors takes memory for each pair."""
+
 OF_ANOTHER_SIZE = "images whose boxes fit them as they are, not as they are annotated"
 """The kind of problem of images whose size in the file of annotations is wrong."""
 
@@ -124,6 +127,7 @@ def check(
             problems.lines = before
             objects, tally = _check_annotations(content, labels, known, usable, problems)
     _check_frames(content, usable, tally, problems)
+    _check_numbers(objects, usable, problems)
     problems.stop()
     if verify_images and not is_remote(source.root):
         verify(usable, problems)
@@ -308,6 +312,15 @@ def _check_frames(content: Content, usable: dict[Id, UsableImage], tally: _Tally
             )
     problems.put_first("images with boxes of the other frame")
     problems.put_first(OF_ANOTHER_SIZE)
+
+
+def _check_numbers(objects: dict[Id, list[UsableObject]], usable: dict[Id, UsableImage], problems: Problems) -> None:
+    """Take out images with more objects than can be compared with each other."""
+    for image_id in [image_id for image_id, own in objects.items() if len(own) > MOST_OBJECTS]:
+        image = usable.pop(image_id, None)
+        if image is not None:
+            many = f"{len(objects[image_id]):,} objects; at most {MOST_OBJECTS:,} are read"
+            problems.add("images with too many objects", f"{image.title} has {many}")
 
 
 def fits_turned(size: Size, boxes: Sequence[Sequence[float]]) -> bool:

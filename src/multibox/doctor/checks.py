@@ -30,6 +30,9 @@ SAME_BOX_IOU = 0.9
 """IoU from which two boxes are taken for one object: two people who outline one agree on more than this; the boxes of
 two objects of a real scene hardly ever do."""
 
+ROWS_AT_ONCE = 256
+"""Boxes of an image that are compared with the others at once, so that thousands take no more memory than a few."""
+
 TINY_PX = 3
 """Pixels on a side below which a box is a slip of the mouse: no object can be recognised by them."""
 
@@ -234,13 +237,17 @@ def cheap(splits: Mapping[str, CocoData]) -> list[Finding]:
 
 
 def _same_boxes(record: Record) -> list[tuple[int, int]]:
-    """Pairs of rows whose boxes are nearly the same; crowds apart."""
-    if len(record.labels) < 2:
-        return []
-    overlap = geometry.iou(record.boxes, record.boxes)
-    first, second = np.nonzero(np.triu(overlap >= SAME_BOX_IOU, k=1))
-    rows = zip(first.tolist(), second.tolist(), strict=True)
-    return [(i, j) for i, j in rows if not (record.is_crowd[i] or record.is_crowd[j])]
+    """Each row whose box is nearly that of an earlier one, behind the first such row; crowds apart."""
+    rows = np.flatnonzero(~record.is_crowd)
+    boxes = record.boxes[rows]
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        end = start + ROWS_AT_ONCE
+        is_same = np.tril(geometry.iou(boxes[start:end], boxes[:end]) >= SAME_BOX_IOU, k=start - 1)
+        seconds = np.flatnonzero(is_same.any(axis=1))
+        firsts = is_same[seconds].argmax(axis=1)
+        pairs += zip(rows[firsts].tolist(), rows[start + seconds].tolist(), strict=True)
+    return pairs
 
 
 def _tiny_sides(record: Record) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ REMEDIES = {
     "images-whose-boxes-fit-them-as-they-are": "Let --fix write the sizes that the images have.",
     "images-with-boxes-of-the-other-frame": "Let --fix save the photographs turned as their boxes see them.",
     "images-with-the-id-of-another": "Give each image an id of its own.",
+    "images-with-too-many-objects": "Cut the images into parts, and the annotations with them.",
     "label-files-without-an-image": "Put the images back, or remove the files.",
     "label-lines-that-cannot-be-read": "Correct these lines: class, x and y of the centre, width, height.",
     "annotated-images-that-are-missing": "Put the images back, or take them out of the annotations.",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from multibox.data import coco
+from multibox.data.coco_checks import MOST_OBJECTS
 from multibox.errors import DataError
 from tests.conftest import set_orientation
 
@@ -343,3 +344,14 @@ def test_of_gifs_it_is_told_that_the_first_frame_is_read(tmp_path: Path) -> None
     (doubt,) = read(tmp_path, content(images=[{"id": 1, "file_name": "a.gif"}], annotations=[])).doubts
 
     assert doubt.text == "1 image in GIF, of which the first frame is read"
+
+
+def test_an_image_has_a_largest_number_of_objects(tmp_path: Path) -> None:
+    written = content()
+    box = {"image_id": 2, "category_id": 1, "bbox": [10, 5, 40, 20], "area": 800}
+    written["annotations"] += [box | {"id": 10 + i} for i in range(MOST_OBJECTS - 1)]
+    assert len(read(tmp_path, written).records[1].labels) == MOST_OBJECTS
+    written["annotations"].append(box | {"id": 9})
+    with pytest.raises(DataError, match=r'image "2\.jpg" has 5,001 objects; at most 5,000 are read'):
+        read(tmp_path, written)
+    assert [record.file_name for record in read(tmp_path, written, skip_bad=True).records] == ["1.jpg", "3.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def data(**changes: object) -> CocoData:
         areas_px=np.array([800.0]),
     )
     facts = {"classes": ("cat",), "category_ids": (1,), "num_clipped": 0, "skipped": (), "fingerprint": ""}
-    return CocoData((record,), **(facts | changes))  # type: ignore[arg-type]
+    return CocoData(**({"records": (record,)} | facts | changes))  # type: ignore[arg-type]
 
 
 def test_what_reading_doubted_is_a_warning_and_an_error_where_all_is_lost() -> None:
@@ -61,3 +62,19 @@ def test_objects_that_training_does_not_name_are_told_but_not_those_it_leaves_ou
     (finding,) = checks.unknown_to_training({"train": train, "val": val})
 
     assert finding.text == "not a class of the training set, and so not measured: Cat (2)"
+
+
+def test_boxes_that_are_one_object_are_told_with_the_first_of_them_alone() -> None:
+    # Far from each other, but for rows 3, 300 and 597; crowds apart.
+    count = 600
+    corners = np.stack([np.arange(count) % 30, np.arange(count) // 30], axis=1) / 32
+    boxes = np.concatenate([corners, corners + 0.02], axis=1).astype(np.float32)
+    boxes[[300, 597, 598]] = boxes[3]
+    is_crowd = np.arange(count) == 598
+    (record,) = data().records
+    labels, areas = np.zeros(count, np.int64), np.ones(count)
+    record = replace(record, boxes=boxes, boxes_px=boxes * 100.0, labels=labels, is_crowd=is_crowd, areas_px=areas)
+
+    (finding,) = (one for one in checks.questionable("train", data(records=(record,))) if "twice" in one.kind)
+
+    assert (finding.kind, finding.count) == ("boxes-drawn-twice", 2)
