@@ -210,12 +210,16 @@ DAMAGED: dict[str, tuple[Victim, ...]] = {
     "annotations": (
         ("coco/train.json", "work", DOCTOR),
         ("coco/train.json", "work", TRAIN),
+        ("coco/train.json", "work", (*TRAIN, "--skip-bad")),
         ("yolo/**/*.txt", "yolo", ("doctor", ".", "--no-timing")),
         ("yolo/data.yaml", "yolo", ("convert", ".", "--save-to", "../out")),
         ("voc/**/*.xml", "voc", ("convert", ".", "--save-to", "../out")),
         ("cvat/*.xml", "cvat", ("convert", ".", "--save-to", "../out")),
     ),
-    "templates": (("work/template.yaml", "work", ("new", "template.yaml", "../out", "--offline")),),
+    "templates": (
+        ("work/template.yaml", "work", ("new", "template.yaml", "../out", "--offline")),
+        ("work/template.yaml", "work", (*TRAIN[:-1], "../out")),
+    ),
     "images": (
         ("coco/train/*.png", "work", DOCTOR),
         ("coco/val/*.png", "work", ("predict", "../coco/val", "--load-weights", "export/model.xml")),
@@ -255,7 +259,10 @@ def attack_by_damage(kind: str) -> Attack:
         path = random.choice(sorted((place / "all").glob(pattern)))
         what = mutants.mutate(path, random)
         outcome = command(words, place / "all" / cwd)
-        return Trial(f"{words[0]} after {what}", outcome.fault(), outcome.errors)
+        lists = [file.read_text(encoding="utf-8", errors="replace") for file in place.rglob("skipped.txt")]
+        is_raw = any(CONTROL.search(text) for text in lists)
+        fault = outcome.fault() or ("control characters in skipped.txt" if is_raw else "")
+        return Trial(f"{words[0]} after {what}", fault, outcome.errors)
 
     return attack
 

@@ -108,7 +108,7 @@ def _mutate_lines(path: Path, random: Random) -> str:
     if way == "leave out":
         del lines[number]
     elif way == "repeat":
-        lines[number:number] = [lines[number]] * random.choice((1, 1000))
+        lines[number:number] = [lines[number]] * random.choice((1, 1000, 20_000))
     elif way == "odd value":
         head, mark, _ = lines[number].partition(random.choice((":", " ", ",", "=")))
         lines[number] = f"{head}{mark} {_text(random.choice(ODD))}\n"
@@ -123,7 +123,8 @@ def _mutate_lines(path: Path, random: Random) -> str:
 
 def _mutate_json(path: Path, random: Random) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
-    where = _change_somewhere(content, random)
+    # Two changes at once, such as NaN and half a letter: the one opens the way that reads the other.
+    where = " and ".join(_change_somewhere(content, random) for _ in range(random.choice((1, 1, 2))))
     text = json.dumps(content, ensure_ascii=random.random() < 0.5)
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     return f"{path.name}: {where}"
