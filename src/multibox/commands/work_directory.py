@@ -9,6 +9,7 @@ from pathlib import Path
 from multibox import config
 from multibox.errors import TemplateError
 from multibox.files import write_atomically
+from multibox.unfinished import tidy
 from multibox.weights.fetch import Progress, are_initial_weights, bring, no_progress
 
 # Users of the original run `python train.py ...` in the work directory; the template is found from anywhere.
@@ -51,6 +52,7 @@ def instantiate(
     targets = {dependency: _inside(folder, dependency.destination, source) for dependency in dependencies}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tidy(folder)
         _place(source.read_bytes(), folder / "template.yaml", report)
         for command in COMMANDS:
             _place(SCRIPT.format(command=command).encode(), folder / f"{command}.py", report)

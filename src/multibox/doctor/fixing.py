@@ -34,7 +34,7 @@ from multibox.doctor.duplicates import Twins
 from multibox.doctor.orientation import is_of_the_other_frame
 from multibox.errors import DataError, OptionError
 from multibox.files import write_atomically
-from multibox.unfinished import unfinished
+from multibox.unfinished import tidy, unfinished
 from multibox.wording import counted, quoted, shortened, visible
 
 JPEG_QUALITY = 95
@@ -72,13 +72,14 @@ def fix(splits: Mapping[str, Split], target: Path, *, twins: Sequence[Twins] = (
         OptionError: `target` is there and not empty, or lies in a folder of images.
         DataError: an annotation file cannot be read, or no object of the set is left.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OptionError(f"{target} is there already. Name a new folder for the corrected copy.")
     inside = next(
         (split.root for split in splits.values() if target.resolve().is_relative_to(split.root.resolve())), None
     )
     if inside is not None:
         raise OptionError(f"{target} lies in {inside}, and the original is to stay as it is. Name a folder elsewhere.")
+    tidy(target.parent)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OptionError(f"{target} is there already. Name a new folder for the corrected copy.")
     changes: list[Change] = []
     leaked = {
         twin.first[1] for twin in twins if twin.is_same_file and (twin.first[0], twin.second[0]) == ("train", "val")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from multibox import config
+from multibox import config, unfinished
 from multibox.commands.work_directory import instantiate
 from multibox.config import bundled_templates, ssd_templates
 from multibox.errors import TemplateError
@@ -108,6 +108,16 @@ def test_a_second_time_changes_nothing_and_says_nothing(tmp_path, lines):
     instantiate("256", tmp_path, load_snapshot=False, report=lines.append)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
     assert lines == []
+
+
+def test_what_a_killed_one_left_goes_though_nothing_is_to_be_written(tmp_path, lines):
+    instantiate("256", tmp_path / "work", load_snapshot=False, report=lines.append)
+    placed = sorted(path.name for path in (tmp_path / "work").iterdir())
+    for name in (".0123456789ab.lock", ".0123456789ab.tmp.py"):
+        (tmp_path / "work" / name).touch()
+    unfinished._tidied.clear()  # as in a new process
+    instantiate("256", tmp_path / "work", load_snapshot=False, report=lines.append)
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == placed
 
 
 @pytest.mark.parametrize("name", ["template.yaml", "train.py"])
