@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +37,10 @@ def page(work: Path) -> Path:
     return work / "report.html"
 
 
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Any]:
-    """The page, opened from disk; afterwards, that nothing was fetched and no script failed."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+@pytest.fixture(scope="module")
+def opened(browser: Any, page: Path) -> Iterator[tuple[Any, list[str], list[str]]]:
+    """The page, opened from disk once for all tests; what it fetched; and what went wrong in its script."""
+    context = browser.new_context()
     tab = context.new_page()
     fetched: list[str] = []
     faults: list[str] = []
@@ -49,8 +48,17 @@ def tab(browser: Any, page: Path) -> Iterator[Any]:
     tab.on("console", lambda message: faults.append(message.text))
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.goto(page.as_uri())
-    yield tab
+    yield tab, fetched, faults
     context.close()
+
+
+@pytest.fixture
+def tab(opened: tuple[Any, list[str], list[str]], page: Path) -> Iterator[Any]:
+    """The page, wide and light; afterwards, that nothing was fetched and no script failed."""
+    tab, fetched, faults = opened
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.emulate_media(color_scheme="light")
+    yield tab
     assert [url for url in fetched if not url.startswith("data:")] == [page.as_uri()]
     assert [text for text in faults if "Content Security Policy" not in text] == []
 
@@ -94,13 +102,13 @@ def test_light_and_dark(tab: Any) -> None:
     assert background() == light
     tab.emulate_media(color_scheme="dark")
     tab.evaluate("document.documentElement.removeAttribute('data-theme')")
-    assert background() == "rgb(20, 22, 26)"
+    assert background() == "rgb(20, 22, 26)"  # with nothing chosen, as the system has it
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_sticks_out_sideways(tab: Any, width: int) -> None:
-    tab.set_viewport_size({"width": width, "height": 800})
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
+def test_nothing_sticks_out_sideways(tab: Any) -> None:
+    for width in (320, 390, 1280):
+        tab.set_viewport_size({"width": width, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
@@ -240,21 +248,20 @@ def test_two_runs_are_compared(work, tmp_path, monkeypatch):
     assert "find the same" in (tmp_path / "comparison.html").read_text()
 
 
-def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
+def test_a_folder_without_anything_is_refused_in_one_line(multibox_here, tmp_path):
     for folder, words in (
         (tmp_path, "no multibox command left anything here"),
         (tmp_path / "x", "no such file, folder or run"),
     ):
-        done = multibox("report", folder)
+        done = multibox_here("report", folder)
         assert done.returncode == 2
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_it_says_what_to_install(work):
-    command = ["report", str(work)]
-    code = f"import sys; sys.modules['matplotlib'] = None; from multibox.cli import main; sys.exit(main({command!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_without_matplotlib_it_says_what_to_install(multibox_here, work, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = multibox_here("report", work)
     assert done.returncode == 2
     assert done.stderr == 'A report needs matplotlib. Install with: pip install "multibox[report]"\n'

@@ -313,8 +313,10 @@ def heic_size(data: bytes) -> Size:
 
 def _heic_decode(data: bytes) -> Image:
     """The image as it is to be shown, turned as it says; of more than 8 bits, the highest 8."""
+    opened = _opened_heic(data)
     try:
-        image: Image = np.ascontiguousarray(np.asarray(_opened_heic(data))[..., :3])
+        # A copy: the memory of these pixels is free again as soon as `opened` is gone.
+        image: Image = np.array(np.asarray(opened)[..., :3], order="C")
     except HEIC_FAULTS as error:
         raise UnusableError("cannot be decoded") from error
     return image
