@@ -125,6 +125,11 @@ def test_whole_images_open_large_and_the_keys_go_on(tab: Any, width: int, scheme
     # Both halves show the image: the second by a reference to the first.
     shown = "svg => svg.querySelector('image, use').getBoundingClientRect().width"
     assert all(one > 0.4 * width for one in tab.locator("#viewer-stage svg").evaluate_all(f"all => all.map({shown})"))
+    # No name is cut at the border of its image.
+    ends = "svg => [...svg.querySelectorAll('text')].map(text => text.getBoundingClientRect().right)"
+    for half in tab.locator("#viewer-stage svg").all():
+        names_end = half.evaluate(ends)
+        assert names_end and max(names_end) <= half.bounding_box()["x"] + half.bounding_box()["width"] + 1
     tab.keyboard.press("ArrowRight")
     assert title.inner_text() == names[1]
     tab.keyboard.press("ArrowLeft")
