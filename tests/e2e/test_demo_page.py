@@ -27,6 +27,7 @@ import pytest
 
 from multibox import config
 from multibox.data.images import read_image
+from multibox.demo.uploads import MAX_BYTES
 from multibox.demo.web_page import ASSETS, OTHERS, outputs_of_page, write_web_page
 from multibox.errors import OptionError
 from multibox.export.run import Request, write_files
@@ -190,16 +191,16 @@ def draw_video(path: Path, codec: str, images: list[Path]) -> None:
     writer.release()
 
 
-def drop(tab: Any, path: Path) -> None:
-    """What the browser does when somebody drops a file on the page."""
+def drop(tab: Any, name: str, kind: str, data: bytes, *, num_more_bytes: int = 0) -> None:
+    """What the browser does when somebody drops a file on the page; `num_more_bytes` of it are 0."""
     tab.evaluate(
-        """([name, type, data]) => {
+        """([name, type, data, more]) => {
           const dataTransfer = new DataTransfer();
           const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
-          dataTransfer.items.add(new File([bytes], name, { type }));
+          dataTransfer.items.add(new File([bytes, new Uint8Array(more)], name, { type }));
           document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
         }""",
-        [path.name, "video/mp4", base64.b64encode(path.read_bytes()).decode()],
+        [name, kind, base64.b64encode(data).decode(), num_more_bytes],
     )
 
 
@@ -216,7 +217,7 @@ COLOURED = """() => {
 
 def test_a_video_that_is_dropped_is_shown_with_its_boxes(tab, folder, tmp_path):
     draw_video(tmp_path / "clip.mp4", "vp09", [folder / name for name in NAMES[:3]])
-    drop(tab, tmp_path / "clip.mp4")
+    drop(tab, "clip.mp4", "video/mp4", (tmp_path / "clip.mp4").read_bytes())
     status = "document.getElementById('status').textContent"
     wait_for(tab, f"/^clip.mp4 · [1-9][0-9]* objects?: /.test({status})")
     wait_for(tab, "Number(document.getElementById('rate').textContent) > 0")
@@ -234,9 +235,25 @@ def test_a_video_that_is_dropped_is_shown_with_its_boxes(tab, folder, tmp_path):
 
 def test_a_video_that_the_browser_cannot_play_is_refused_in_a_sentence(tab, folder, tmp_path):
     draw_video(tmp_path / "old.mp4", "mp4v", [folder / NAMES[0]])
-    drop(tab, tmp_path / "old.mp4")
+    drop(tab, "old.mp4", "video/mp4", (tmp_path / "old.mp4").read_bytes())
     said = wait_for(tab, "document.getElementById('message').textContent")
     assert said == "old.mp4: this browser cannot play the video. `multibox predict` reads more formats."
+
+
+def test_an_image_that_is_too_large_is_refused_before_it_is_sent(tab, folder):
+    drop(tab, "large.png", "image/png", (folder / NAMES[0]).read_bytes(), num_more_bytes=MAX_BYTES)
+    assert badges(tab) == ["!"]
+    wait_for(tab, "document.getElementById('status').textContent === 'large.png: The file is larger than 32 MB.'")
+
+
+def test_a_tab_that_is_closed_in_the_middle_leaves_the_others_alone(tab, folder):
+    other = tab.context.new_page()
+    other.goto(tab.url)
+    other.locator("#classes li").nth(1).wait_for()
+    other.set_input_files("#files", [folder / name for name in NAMES[:3]] * 10)
+    other.close()
+    tab.set_input_files("#files", [folder / NAMES[0]])
+    assert badges(tab) == [str(len(expected(folder, NAMES[0], 0.3)))]
 
 
 def test_nothing_sticks_out_sideways_in_light_and_dark(tab, folder):
@@ -390,11 +407,17 @@ def fetch_onnx_runtime(web: Path) -> None:
     target = web / "node_modules" / package / "dist"
     target.mkdir(parents=True)
     archive = web / done.stdout.split()[-1]
-    with tarfile.open(archive) as files:
-        for name in set(names):
-            member = files.extractfile(f"package/dist/{name}")
-            assert member is not None
-            (target / name).write_bytes(member.read())
+    missing = {f"package/dist/{name}" for name in names}
+    with tarfile.open(archive, "r|gz") as files:  # only as far as needed: it is large
+        for member in files:
+            if member.name in missing:
+                content = files.extractfile(member)
+                assert content is not None
+                (target / Path(member.name).name).write_bytes(content.read())
+                missing.remove(member.name)
+            if not missing:
+                break
+    assert not missing
     archive.unlink()
 
 
