@@ -253,20 +253,20 @@ def test_two_runs_are_compared(work, tmp_path, monkeypatch):
     assert "find the same" in (tmp_path / "comparison.html").read_text()
 
 
-def test_a_folder_without_anything_is_refused_in_one_line(multibox_here, tmp_path):
+def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
     for folder, words in (
         (tmp_path, "no multibox command left anything here"),
         (tmp_path / "x", "no such file, folder or run"),
     ):
-        done = multibox_here("report", folder)
+        done = multibox("report", folder)
         assert done.returncode == 2
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_it_says_what_to_install(multibox_here, work, monkeypatch):
+def test_without_matplotlib_it_says_what_to_install(multibox, work, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    done = multibox_here("report", work)
+    done = multibox("report", work)
     assert done.returncode == 2
     assert done.stderr == 'A report needs matplotlib. Install with: pip install "multibox[report]"\n'
