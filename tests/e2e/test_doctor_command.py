@@ -34,7 +34,7 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     done = multibox("doctor", data, "--no-timing", "--json", report, "--save-mosaic", picture)
     # Sixteen small pictures have few objects of each class: a warning.
     assert done.returncode == 1, done.stderr
-    assert f"{data}: a COCO set, train and val." in done.stdout
+    assert f"{data}: a COCO set (train, val)." in done.stdout
     assert "fewer than 20 objects to train on" in done.stdout
     assert "Take yolox_nano-" in done.stdout
     content = json.loads(report.read_text())

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console, counting
-from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say, say_next
+from multibox.commands.console import console, counting, say
+from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say_next
 from multibox.files import write_atomically
 from multibox.overwriting import Output, check_outputs, is_benchmark
+from multibox.wording import typed
 
 if TYPE_CHECKING:
     from multibox.runs.run import Run
@@ -76,7 +77,7 @@ def bench(
     console.print(speed_table.tables(result))
     if json is not None:
         write_atomically(json, format_json(encode(speed_table.speeds_to_plain(result)), indent=2) + b"\n")
-        say(f"All figures: {json}")
+        say(f"All figures: {typed(json)}")
     if run is not None:
         say_next(run, "bench")
     return 0

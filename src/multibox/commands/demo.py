@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, ModelName, Threshold, find_template, found_model, require, say
+from multibox.commands.console import say
+from multibox.commands.options import Flag, ModelName, Threshold, find_template, found_model, require
 
 Port = Annotated[
     int | None, Parameter(validator=lambda _, value: require(value is None or 0 < value < 65536, "from 1 to 65535"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multibox.commands.options import found_model, say
+from multibox.commands.console import say
+from multibox.commands.options import found_model
 
 
 def info(model: Path | None = None, /) -> int:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import counting
-from multibox.commands.options import Flag, found_model, require_together, say
+from multibox.commands.console import counting, say
+from multibox.commands.options import Flag, found_model, require_together, say_if_brief
 from multibox.errors import OptionError
+from multibox.wording import typed
 
 
 def report(
@@ -50,13 +51,18 @@ def report(
     files = DataFiles(val_ann_files, val_data_roots)
     named = NamedData(files=files, skip_bad=True)
     page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
-    say(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
+    say(f"Report: {typed(page)} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
     return 0
 
 
 def reported_folder(named: Path | None) -> Path:
     """The folder to report on: the one that is named as it is, the run of a file or name, or the run that is found."""
+    from multibox.runs.finding import run_at
+
     if named is not None and named.is_dir():
+        run = run_at(named)
+        if run is not None:
+            say_if_brief(run)
         return named
     found = found_model(named)
     if found.run is None:

@@ -17,7 +17,7 @@ from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import Interval
 from multibox.files import write_atomically
 from multibox.machine import provenance
-from multibox.wording import NO_VALUE, percent
+from multibox.wording import NO_VALUE, Detailed, percent
 
 NAME = "compress.json"
 """Name of the file with all figures."""
@@ -119,13 +119,14 @@ def notes(result: CompressResult) -> list[str]:
         return lines
     worst = max(((drop, name) for name, drop in measured.drop_per_class.items() if drop is not None), default=None)
     if worst is not None and len(measured.drop_per_class) > 1:
-        lines.append(f"The class that loses most: {worst[1]}, {worst[0]:.2f} points.")
+        lines.append(f"Largest drop: {worst[1]}, {-worst[0]:+.2f} AP points.")
     if measured.apart is not None and abs(measured.apart.value) > AGREEMENT:
-        lines.append(
+        text = (
             f"The file and PyTorch's simulation of it are {abs(measured.apart.value):.2f} AP points apart "
             f"({measured.apart.low:+.2f} to {measured.apart.high:+.2f}): some values round to the next integer there. "
             "The file's figure counts."
         )
+        lines.append(Detailed(text))
     return lines
 
 
@@ -158,7 +159,7 @@ def result_to_plain(result: CompressResult, *, source: str, images: Mapping[str,
         "ap_float": result.ap_float,
         # No rung leaves layers in floating point any more; readers of the file may still look for them.
         "rungs": [{**dataclasses.asdict(attempt), "floating": []} for attempt in result.attempts],
-        "notes": notes(result),
+        "notes": [str(line) for line in notes(result)],
         "images": dict(images),
         "made_by": provenance(),
     }

@@ -21,7 +21,7 @@ from multibox.doctor.model_fit import advise, fit_templates, measure_speed, scal
 from multibox.errors import OptionError
 from multibox.runs.run import TEMPLATE
 from multibox.train.progress import BRIEF_STEPS
-from multibox.wording import listed
+from multibox.wording import Detailed, listed
 
 AUTO = "auto"
 """The size that stands for the one that suits the data."""
@@ -64,9 +64,10 @@ def suitable_template(data: CocoData, model: str, minutes: float | None, say: Ca
     With the name of a family as `model`, it is one of this family.
     """
     candidates = _templates(model) if model else list(shipped_templates())
-    advice = advise(fit_templates(data, candidates), model or DEFAULT_FAMILY)
+    fits = fit_templates(data, candidates)
+    advice = advise(fits, model or DEFAULT_FAMILY)
     chosen = next(template for template in candidates if template.name == advice.template)
-    reason = advice.reason
+    reason, is_plain = advice.reason, fits[advice.template].is_suitable
     relatives = [template for template in candidates if family_of(template) == family_of(chosen)]
     smaller = [template for template in relatives if template.input.size < chosen.input.size]
     if smaller and minutes is not None and minutes < SHORT_MINUTES:
@@ -75,8 +76,10 @@ def suitable_template(data: CocoData, model: str, minutes: float | None, say: Ca
             lower = smaller.pop()
             speed = scaled_speed(speed, chosen.input.size, lower.input.size)
             reason = f"{wanted} px would suit the objects better, but get too few steps in {minutes:g} minutes"
-            chosen = lower
-    say(f"Model {chosen.name}: {reason}.")
+            chosen, is_plain = lower, False
+    brief = f"Model {chosen.name}: the smallest input that suits the objects." if is_plain else ""
+    line = f"Model {chosen.name}: {reason}."
+    say(Detailed(line, brief=brief or line))
     return chosen
 
 

@@ -62,9 +62,9 @@ def default_run() -> Run | None:
     """The run that a command takes where none is named; None where there is none."""
     here = Path()
     for folder in (here, *(Path(*[".."] * depth) for depth in range(1, len(Path.cwd().parts)))):
-        found = _run_at(folder)
+        found = run_at(folder)
         if found is not None:
-            return Run(found)
+            return found
         if folder != here and folder.resolve() == Path.home():
             break
     newest = max(_runs_in(RUNS), key=_saved_at, default=None)
@@ -96,9 +96,9 @@ def _default() -> FoundModel:
 
 
 def _in_folder(folder: Path) -> FoundModel:
-    found = _run_at(folder)
+    found = run_at(folder)
     if found is not None:
-        return _of_run(found, "")
+        return _of_run(found.folder, "")
     inside = model_in(folder)
     if inside is not None:
         return FoundModel(inside, run_of(inside), "")
@@ -123,16 +123,17 @@ def _of_run(folder: Path, why: str) -> FoundModel:
     return FoundModel(run.weights, run, f"{what} of {why}" if why else what)
 
 
-def _run_at(folder: Path) -> Path | None:
-    """The run that a folder is, or that lies in it as a work directory."""
-    return next((place for place in (folder, folder / OUTPUTS) if is_run(place)), None)
+def run_at(folder: Path) -> Run | None:
+    """The run that a folder is, or that lies in it as a work directory; None of any other folder."""
+    place = next((place for place in (folder, folder / OUTPUTS) if is_run(place)), None)
+    return None if place is None else Run(place)
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        found = _run_at(place) if place.is_dir() else None
+        found = run_at(place) if place.is_dir() else None
         if found is not None:
-            yield found
+            yield found.folder
 
 
 def _saved_at(folder: Path) -> float:

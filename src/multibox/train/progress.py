@@ -19,8 +19,8 @@ BRIEF_STEPS = 300
 """Number of steps below which a training says little about data or model: the starting weights have hardly moved."""
 
 TOO_BRIEF = (
-    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
-    "about your data; train longer (--minutes) first."
+    "Trained too briefly: fewer than 300 steps, or AP was still rising at the end. What follows says little about "
+    "your data; train longer first (--minutes)."
 )
 """What is said first wherever advice is given about such a run."""
 

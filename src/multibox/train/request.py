@@ -24,6 +24,7 @@ from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
+from multibox.wording import Detailed
 
 LogTo = Literal["tensorboard", "mlflow"]
 """Whom a run tells of its epochs, beside its own files."""
@@ -134,7 +135,7 @@ def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Pa
     words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
     if request.tensorboard_dir is not None or request.log_to == "tensorboard":
         raise DependencyError(words)
-    say(f"No records for TensorBoard: {words}")
+    say(Detailed(f"No records for TensorBoard: {words}"))
     return None
 
 

@@ -282,7 +282,7 @@ def test_a_gain_is_called_a_gain():
 
 def test_notes_name_the_worst_class_and_what_does_not_agree():
     notes = compress_report.notes(result_of(PTQ, chosen=PTQ))
-    assert notes[0] == "The class that loses most: [a], 0.70 points."
+    assert notes[0] == "Largest drop: [a], -0.70 AP points."
     assert notes[1].startswith("The file and PyTorch's simulation of it are 0.37 AP points apart (-0.83 to +0.01)")
     close = replace(PTQ, measured=replace(MEASURED, apart=Interval(0.19, -1, 1)))
     assert len(compress_report.notes(result_of(close, chosen=close))) == 1
