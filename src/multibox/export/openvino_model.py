@@ -20,6 +20,7 @@ from multibox.boxes import MAX_LOG_RATIO
 from multibox.export.input_layer import take_raw_images
 from multibox.model.detector import Detector
 from multibox.model.quantized import activate_all
+from multibox.openvino_graph import graph_of
 from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo
 
@@ -32,8 +33,6 @@ def convert_network(folded: Detector, info: ExportInfo) -> Any:
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
     whoever profiles a file, and for `compress.nncf.read`.
     """
-    import openvino
-
     network = take_raw_images(folded, channel_order=info.channel_order, input_maximum=info.input_maximum)
     activate_all(network)
     side = info.input_size
@@ -46,7 +45,7 @@ def convert_network(folded: Detector, info: ExportInfo) -> Any:
         program = torch.export.export(_WithScores(network).eval(), (example,), dynamic_shapes=dynamic)
         # OpenVINO would do this itself, and its nodes would have the names of a program that nobody else sees.
         program = program.run_decompositions()
-        converted = openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
+        converted = graph_of(program, input=[info.batch or -1, 3, side, side])
     _name_by_module(converted, program)
     return converted
 

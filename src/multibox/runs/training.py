@@ -235,6 +235,11 @@ def _check(data: Path, wish: Wish) -> Template | None:
         raise OptionError(f"{wish.out}: there is a run in this folder already. Name another, or leave --out out.")
     if wish.name and Path(wish.name).name != wish.name:
         raise OptionError(f"--name {wish.name}: this is no name for a folder. Give the whole path by --out.")
+    from multibox.runtime.torch_runtime import pick_device
+    from multibox.train.request import check_loggers
+
+    check_loggers(wish.log_to, wish.tensorboard_dir)
+    pick_device(wish.device)
     return template
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from multibox.model.detector import Detector
 from multibox.model.folding import fold
-from multibox.openvino_graph import core
+from multibox.openvino_graph import core, graph_of
 from multibox.structures import RawOutput
 
 
@@ -28,7 +28,7 @@ def compile_module(module: nn.Module, *, input_size: int, precision: torch.dtype
         warnings.simplefilter("ignore")
         # Traced, in a third of the time that `torch.export` takes: a training begins with it.
         example = torch.zeros(2, 3, input_size, input_size)
-        converted = openvino.convert_model(module.eval(), example_input=example, input=[-1, 3, input_size, input_size])
+        converted = graph_of(module.eval(), example_input=example, input=[-1, 3, input_size, input_size])
     if takes_bytes:
         steps = PrePostProcessor(converted)
         steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
