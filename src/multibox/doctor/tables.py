@@ -78,7 +78,9 @@ class ConsoleDisplay:
             self._console.print(_fit_table(list(fits.values()), width=self._console.width))
             self._print(FITS, style="dim")
         self._print("")
-        self._print(f"Take {advice.template}: {advice.reason}.")
+        is_plain = not self._has_details and fits[advice.template].is_suitable
+        reason = "the smallest input at which these objects are large enough" if is_plain else advice.reason
+        self._print(f"Take {advice.template}: {reason}.")
 
     def times(self, fits: Mapping[str, TemplateFit]) -> None:
         """The rough times of a training, in a sentence."""

@@ -77,7 +77,7 @@ def suitable_template(data: CocoData, model: str, minutes: float | None, say: Ca
             speed = scaled_speed(speed, chosen.input.size, lower.input.size)
             reason = f"{wanted} px would suit the objects better, but get too few steps in {minutes:g} minutes"
             chosen, is_plain = lower, False
-    brief = f"Model {chosen.name}: the smallest input that suits the objects." if is_plain else ""
+    brief = f"Model {chosen.name}: the smallest input at which these objects are large enough." if is_plain else ""
     line = f"Model {chosen.name}: {reason}."
     say(Detailed(line, brief=brief or line))
     return chosen

@@ -60,7 +60,8 @@ def test_no_line_is_wider_than_the_terminal_and_no_name_is_cut(width, has_detail
     assert '        "a photo.jpg"' in lines
     text = " ".join(" ".join(lines).split())
     assert f"-> {FINDING.remedy}" in text
-    assert f"Take yolox_nano-256x256: {ADVICE.reason}." in text
+    reason = ADVICE.reason if has_details else "the smallest input at which these objects are large enough"
+    assert f"Take yolox_nano-256x256: {reason}." in text
     # Of all tables, in one cell each.
     assert len([line for line in lines if "a man without a hat" in line]) == (2 if has_details else 1)
 
