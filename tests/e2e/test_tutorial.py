@@ -69,6 +69,6 @@ def test_every_command_of_the_tutorial_runs_and_leaves_what_the_page_says(tmp_pa
 
 def test_each_output_on_the_page_names_a_command_of_the_page():
     typed = {line for block in blocks() for line in block.splitlines()}
-    outputs = re.findall(r"^<!-- output: (.+) -->\n```\n.*?^```$", PAGE, re.MULTILINE | re.DOTALL)
+    outputs = re.findall(r"^<!-- output: ([^\n]+) -->\n```\n.*?^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(outputs) + len(blocks()) == PAGE.count("```") // 2
     assert [command for command in outputs if command not in typed] == []
