@@ -58,7 +58,7 @@ OPTIONS = {
     "info": set(),
 }
 DETAILS = {"--verbose", "-v"}
-WITH_DETAILS = {"doctor", "train", "predict", "eval", "export", "compress", "new"}
+WITH_DETAILS = {"doctor", "train", "predict", "eval", "export", "compress", "bench", "new"}
 
 
 def test_public_names():

@@ -69,11 +69,14 @@ def begin(*, verbose: bool) -> None:
         say(made_by())
 
 
-def say(text: str) -> None:
-    """One line to the user, without its details unless they were asked for; no part of it is markup."""
+def say(text: str, *, indent: int = 0) -> None:
+    """One line to the user, without its details unless they were asked for; no part of it is markup.
+
+    Where it is broken, what follows is indented by so many columns.
+    """
     shown = text if console.has_details else without_details(text)
     for line in [] if shown is None else shown.split("\n"):
-        print_line(console, line)
+        print_line(console, line, indent=indent)
 
 
 def say_command(line: str) -> None:

@@ -21,5 +21,5 @@ def info(model: Path | None = None, /) -> int:
     facts = model_facts(found_model(model))
     longest = max(map(len, facts))
     for what, value in facts.items():
-        say(f"{what:<{longest}}  {value}")
+        say(f"{what:<{longest}}  {value}", indent=longest + 2)
     return 0

@@ -96,11 +96,14 @@ def display_here() -> TrainingDisplay | SilentDisplay:
     return TrainingDisplay(console) if console.is_terminal or console.is_jupyter else SilentDisplay()
 
 
-def print_line(console: Console, text: str) -> None:
-    """Show a line: wrapped between words where it is read on a terminal, whole where it goes into a file or pipe."""
+def print_line(console: Console, text: str, *, indent: int = 0) -> None:
+    """Show a line: wrapped between words where it is read on a terminal, whole where it goes into a file or pipe.
+
+    All of its lines but the first are indented by so many columns.
+    """
     shown = visible(text)
     if console.is_terminal and not console.is_jupyter:
-        shown = "\n".join(wrapped(shown, console.width))
+        shown = "\n".join(wrapped(shown, console.width, indent=indent))
     console.print(Text(shown), soft_wrap=True)
 
 

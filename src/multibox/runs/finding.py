@@ -12,6 +12,7 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.files import kind_of
 from multibox.runs.run import OUTPUTS, Run, is_run
 from multibox.weights.resolve import model_in
+from multibox.wording import typed
 
 RUNS = Path("runs")
 """The folder that new runs are made in."""
@@ -104,16 +105,16 @@ def _in_folder(folder: Path) -> FoundModel:
         return FoundModel(inside, run_of(inside), "")
     newest = max(_runs_in(folder), key=_saved_at, default=None)
     if newest is not None:
-        return _of_run(newest, f"the newest run in {folder}")
+        return _of_run(newest, f"the newest run in {typed(folder)}")
     if not folder.is_absolute() and is_run(RUNS / folder):
-        return _of_run(RUNS / folder, f"the run of this name in {RUNS}; {folder} itself has no model")
+        return _of_run(RUNS / folder, f"the run of this name in {RUNS}; {typed(folder)} itself has no model")
     raise CheckpointError(f"{folder}: there is no model in this folder. Name a run, or a .pth, .xml or .onnx.")
 
 
 def _of_file(path: Path) -> FoundModel:
     run = run_of(path)
     if kind_of(path) is None and run is not None:
-        return _of_run(run.folder, f"the run of {path.name}")
+        return _of_run(run.folder, f"the run of {typed(path.name)}")
     return FoundModel(path, run, "")
 
 
