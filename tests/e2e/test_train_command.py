@@ -195,7 +195,7 @@ def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_templat
     done = multibox(*first, "--save-checkpoints-to", tmp_path / "first")
     assert done.returncode == 0, done.stderr
     second = starting_from(tmp_path / "first/latest.pth", by_template(fitting, tmp_path / "fitting.yaml", options))
-    done = multibox(*second, "--save-checkpoints-to", tmp_path / "second")
+    done = multibox(*second, "--save-checkpoints-to", tmp_path / "second", "--verbose")
     assert done.returncode == 0, done.stderr
     assert "Anchors: the template's (they fit " in done.stdout
     used = config.load_template(tmp_path / "second/template.yaml").model.anchors_px

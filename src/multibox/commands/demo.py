@@ -45,7 +45,7 @@ def demo(
     from multibox.demo.run import open_browser
     from multibox.runtime.opening import open_runtime
 
-    file = found_model(model).path
+    file = found_model(model, is_judged=False).path
     runtime = open_runtime(file, template=find_template(config), classes=split_list(classes) or None, device=device)
 
     def on_ready(address: str) -> None:

@@ -63,14 +63,18 @@ def find_template(name: str) -> Template | None:
     return None
 
 
-def found_model(named: Path | None) -> FoundModel:
-    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named."""
+def found_model(named: Path | None, *, is_judged: bool = True) -> FoundModel:
+    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named.
+
+    If it `is_judged`, by figures or by advice, it is said of a training that was too brief; else only of a run that the
+    user did not name.
+    """
     from multibox.runs.finding import find_model
 
     found = find_model(named)
     if found.account:
         say(f"Model: {typed(found.path)}, {found.account}.")
-    if found.run is not None:
+    if found.run is not None and (is_judged or found.account):
         say_if_brief(found.run)
     return found
 

@@ -221,7 +221,7 @@ def _found(named: Path | None) -> FoundModel | None:
     if named is None and default_run() is None:
         say(f"There is no run here: {COCO_DETECTOR}. Train your own with `multibox train DATA`.")
         return None
-    return found_model(named)
+    return found_model(named, is_judged=False)
 
 
 def _opened(found: FoundModel | None, config: str, classes: list[str], device: str) -> Runtime:

@@ -102,9 +102,9 @@ def is_too_brief(epochs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a run ended before it showed what the data are good for; by the lines of its metrics.jsonl."""
     if not epochs:
         return True
-    num_steps = epochs[-1]["step"]
+    num_steps = epochs[-1].get("step", 0)
     if num_steps < BRIEF_STEPS:
         return True
-    measured = [(line["step"], line["ap"]) for line in epochs if line.get("ap") is not None]
+    measured = [(line["step"], line["ap"]) for line in epochs if line.get("ap") is not None and "step" in line]
     before = [ap for step, ap in measured if step <= (1 - LAST_SHARE) * num_steps]
     return bool(before) and measured[-1][1] - max(before) >= RISING
