@@ -24,25 +24,6 @@ def core() -> Any:
     return openvino.Core()
 
 
-def graph_of(network: Any, **options: Any) -> Any:
-    """The `openvino.Model` of a PyTorch module or program; `options` are those of `openvino.convert_model`.
-
-    By default OpenVINO reports each conversion to its makers, by a process of its own that waits for a network. Running
-    our commands is no consent to that, so it is told that this is a job that reports nothing.
-    """
-    import openvino
-
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"  # OpenVINO's own switch
-    try:
-        return openvino.convert_model(network, **options)
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
-
-
 def read_graph(path: str | os.PathLike[str]) -> Any:
     """The OpenVINO graph in an .xml, or in that beside a .bin.
 

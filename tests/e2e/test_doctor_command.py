@@ -14,11 +14,6 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def multibox(multibox_here):
-    return multibox_here
-
-
-@pytest.fixture
 def data(shapes_data, tmp_path) -> Path:
     """The shapes as a folder of their own, which a test may spoil."""
     folder = tmp_path / "my photos"
