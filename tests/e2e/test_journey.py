@@ -73,6 +73,9 @@ def test_each_command_finds_the_run_and_says_the_next_until_the_page_is_there(at
     for name, words in commands.items():
         done = run_here(*words)
         assert done.returncode == 0, (words, done.stderr)
+        assert [
+            detail for detail in ("AP75", " passed", "95 % of draws  ", "OpenVINO 20") if detail in done.stdout
+        ] == []
         if name in following:
             assert shlex.split(done.stdout.splitlines()[-1]) == ["multibox", following[name]]
         if name in following:
@@ -80,6 +83,8 @@ def test_each_command_finds_the_run_and_says_the_next_until_the_page_is_there(at
                 "Model: 'runs/my photos/best.pth', the best weights of the newest run in runs.\nTrained too briefly"
             )
     assert len(list((run / "predictions/my photos").rglob("*.png"))) == 40
+    details = run_here("eval", "-v").stdout
+    assert details.startswith("multibox ") and "AP75" in details
     made = {"metrics.yaml", "metrics.json", "export/model.xml", "compressed/latest.pth", "report.html"}
     assert files_below(run) >= made
     done = run_here("export", "runs/my photos/compressed", "--no-onnx")
