@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from multibox.commands.console import counting, say
-from multibox.commands.options import Flag, found_model, require_together, say_if_brief
+from multibox.commands.options import Flag, found_model, require_together, say_if_brief, say_next
 from multibox.errors import OptionError
 from multibox.wording import typed
 
@@ -45,6 +45,7 @@ def report(
     from multibox.data.reading import DataFiles
     from multibox.runs.actions import report_on
     from multibox.runs.display import Audience
+    from multibox.runs.finding import run_at
     from multibox.runs.measuring import NamedData
 
     folders = [reported_folder(named) for named in work_dirs] if work_dirs else [reported_folder(None)]
@@ -52,6 +53,9 @@ def report(
     named = NamedData(files=files, skip_bad=True)
     page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
     say(f"Report: {typed(page)} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
+    run = run_at(folders[0])
+    if run is not None and len(folders) == 1:
+        say_next(run, "report")
     return 0
 
 

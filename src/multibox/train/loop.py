@@ -43,7 +43,7 @@ class Display(Protocol):
     """Where a run tells how it goes."""
 
     def line(self, text: str) -> None:
-        """One line that stays."""
+        """One line that stays. Of a `wording.Detailed`, its `brief` is enough for most."""
         ...
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
