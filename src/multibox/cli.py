@@ -39,7 +39,7 @@ app = App(
 
     multibox doctor my_photos                 what is in it, what is wrong with it
 
-    multibox train my_photos --minutes 15     any layout that doctor reads; makes runs/my_photos
+    multibox train my_photos --minutes 15     all layouts that doctor reads
 
     multibox predict new_photos               the newest run, its best weights
 
