@@ -96,7 +96,7 @@ class CompressResult:
 
 
 def verdict(result: CompressResult) -> str:
-    """One line: whether the budget was kept, by what, and how sure that is."""
+    """What 8 bits cost, how sure that is, whether it is within the budget, and by which method; in one line."""
     chosen, measured = result.chosen, result.chosen.measured
     if measured is None:
         return (
@@ -104,11 +104,13 @@ def verdict(result: CompressResult) -> str:
             "Name a validation set with --val-ann-files."
         )
     drop = measured.drop
-    loses = f"{'loses' if drop.value >= 0 else 'gains'} {abs(drop.value):.2f} AP points "
-    loses += f"(95 % of draws of the {result.num_val_images} images lose {drop.low:.2f} to {drop.high:.2f})"
+    text = (
+        f"INT8 {'loses' if drop.value >= 0 else 'gains'} {abs(drop.value):.2f} AP points on {result.num_val_images} "
+        f"images (95 % interval of the loss: {drop.low:.2f} to {drop.high:.2f})"
+    )
     if result.is_within_budget:
-        return f"Within the budget of {result.max_drop:g}: {chosen.rung}, {MEANINGS[chosen.rung]}, {loses}."
-    return f"The budget of {result.max_drop:g} AP points is missed: the best that was reached, {chosen.rung}, {loses}."
+        return f"{text}, within --max-drop {result.max_drop:g}. Method: {chosen.rung}, {MEANINGS[chosen.rung]}."
+    return f"{text}, more than --max-drop {result.max_drop:g}. No method did better than {chosen.rung}."
 
 
 def notes(result: CompressResult) -> list[str]:
