@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.written_files import assert_as_documented
+
 pytestmark = pytest.mark.e2e
 
 
@@ -32,6 +34,7 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     assert f"{shlex.quote(str(data))}: a COCO set (train, val)." in done.stdout
     assert "fewer than 20 objects to train on" in done.stdout
     assert "Take yolox_nano-" in done.stdout
+    assert_as_documented(report, "What doctor writes")
     content = json.loads(report.read_text())
     assert content["contents"]["train"]["num_images"] == 16
     assert content["exit_code"] == 1
