@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs/reference/files.md"
 
 
 def assert_as_documented(file: Path, title: str) -> None:
-    """Each key of a JSON or YAML file, or one that it lies in, is in this section of the page, and vice versa."""
+    """Each key of a file, or one that it lies in, is in this section of the page; and the page names no other."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".jsonl":
         content: Any = [json.loads(line) for line in text.splitlines()]

@@ -31,9 +31,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+    """Chromium without a window, once for all tests; as long as it runs, `asyncio.run` needs another thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with playwright.sync_playwright() as running:
