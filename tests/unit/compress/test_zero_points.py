@@ -93,7 +93,22 @@ def test_what_silu_gives_has_integers_for_what_is_there(result):
         if place == "output" and name.endswith(".depthwise.activ"):
             assert scale.zero is not None and (scale.low, scale.high) == (0, 255)
             # SiLU's minimum is -0.278; half an integer is lost to rounding the zero.
-            assert bool((-scale.zero * scale.step >= -0.279 - scale.step / 2).all()), name
+            largest = 1 if scale.factor is None else scale.factor.max()
+            assert bool((-scale.zero * scale.step >= -0.279 * largest - scale.step / 2).all()), name
+
+
+def test_who_reads_what_was_evened_out_makes_up_for_it(result):
+    scales = result[1]
+    factors = {name: scale.factor for (name, place), scale in scales.items() if place == "output"}
+    heads = [f"bbox_head.levels.{level}" for level in range(3)]
+    towers = {f"{head}.box_tower.1.pointwise.activ": (f"{head}.boxes", f"{head}.objectness") for head in heads}
+    evened = {tower: readers for tower, readers in towers.items() if factors[tower] is not None}
+    assert evened
+    for tower, readers in evened.items():
+        for reader in readers:
+            assert torch.allclose(scales[reader, "weight"].factor * factors[tower], torch.ones(64))
+    kinds = {name for name, factor in factors.items() if factor is not None}
+    assert all(name.endswith(".activ") for name in kinds)
 
 
 def test_every_convolution_computes_in_8_bits(rebuilt, quantised_ir):
@@ -101,6 +116,8 @@ def test_every_convolution_computes_in_8_bits(rebuilt, quantised_ir):
         nodes = [node.get_rt_info() for node in compiled(model).get_runtime_model().get_ops()]
         kinds = [str(one["runtimePrecision"].value) for one in nodes if "Convolution" in str(one["layerType"].value)]
         assert kinds == ["u8"] * 113
+        # Evening out is part of the kernels; alone in a network it is eltwise.
+        assert not any(str(one["layerType"].value) == "Eltwise" for one in nodes)
 
 
 def test_all_engines_are_nearer_to_each_other_than_to_floating_point(
