@@ -133,7 +133,7 @@ def _find_scales(
     that cost YOLOX-Nano 1.7 AP points on COCO, MIXED, which has zero points, 0.3.
     """
     nncf = _import_nncf()
-    left_alone = [node.get_friendly_name() for node in _tail(model)]
+    left_alone = [node.get_friendly_name() for node in nodes_after_convolutions(model)]
     with _silence(nncf):
         return nncf.quantize(
             model,
@@ -159,6 +159,24 @@ def require_nncf() -> None:
     """
     if importlib.util.find_spec("nncf") is None:
         raise DependencyError('INT8 needs NNCF. Install it with: pip install "multibox[int8]"')
+
+
+def nodes_after_convolutions(model: Any) -> list[Any]:
+    """The nodes of an `openvino.Model` that no convolution depends on; they stay in floating point."""
+    waiting = [node for node in model.get_ops() if node.get_type_name() in CONVOLUTIONS]
+    before = {node.get_friendly_name() for node in waiting}
+    while waiting:
+        for value in waiting.pop().input_values():
+            node = value.get_node()
+            if node.get_friendly_name() not in before:
+                before.add(node.get_friendly_name())
+                waiting.append(node)
+    ends = {"Parameter", "Constant", "Result"}
+    return [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() not in before and node.get_type_name() not in ends
+    ]
 
 
 def _import_nncf() -> Any:
@@ -206,24 +224,6 @@ def _take_whole_bytes(model: Any) -> None:
                 shape = list(node.input_value(position).get_shape())
                 constant = openvino.opset13.constant(np.full(shape, value, dtype=np.float32))
                 node.input(position).replace_source_output(constant.output(0))
-
-
-def _tail(model: Any) -> list[Any]:
-    """The nodes that no convolution depends on."""
-    waiting = [node for node in model.get_ops() if node.get_type_name() in CONVOLUTIONS]
-    before = {node.get_friendly_name() for node in waiting}
-    while waiting:
-        for value in waiting.pop().input_values():
-            node = value.get_node()
-            if node.get_friendly_name() not in before:
-                before.add(node.get_friendly_name())
-                waiting.append(node)
-    ends = {"Parameter", "Constant", "Result"}
-    return [
-        node
-        for node in model.get_ordered_ops()
-        if node.get_friendly_name() not in before and node.get_type_name() not in ends
-    ]
 
 
 def _for_input(quantization: Quantization, first: str, factor: float) -> Quantization:

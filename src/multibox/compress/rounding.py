@@ -89,8 +89,7 @@ def _stored(convolution: Any) -> tuple[Any, Float64s] | None:
         node = node.input_value(0).get_node()
     if node.get_type_name() != "Multiply":
         return None
-    integers, steps = (value.get_node() for value in node.input_values())
-    known = constant(node.input_value(1))
-    if integers.get_type_name() != "Convert" or known is None:
+    integers, steps = node.input_value(0).get_node(), constant(node.input_value(1))
+    if integers.get_type_name() != "Convert" or steps is None:
         return None
-    return integers, known.astype(np.float64)
+    return integers, steps.astype(np.float64)

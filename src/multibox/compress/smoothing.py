@@ -27,7 +27,7 @@ MIN_GAIN = 0.1
 """Share of the error that must go, else the values stay as they are."""
 
 SMALLEST = 1e-3
-"""Size of a channel, as a share of the largest, below which it counts as this large: other images may have more in it."""
+"""Share of the largest channel's size that every channel counts as at least: other images may have more in it."""
 
 
 def smooth(graph: Any, inputs: Mapping[str, LayerInputs]) -> dict[str, LayerInputs]:

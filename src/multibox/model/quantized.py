@@ -40,9 +40,9 @@ class Scale:
     `step` is (1,) for all values, or (C,) for each channel: of outputs in a weight, else of the value itself. `zero`,
     int32 of the same shape, has the integers that stand for 0; None means that it is 0 itself.
 
-    Before that, values are multiplied by `factor` (C,), None for 1: each channel by its own, in a weight each channel of
-    inputs. Where a value has one, the weights of the convolutions that read it have the inverse, so that the network
-    computes the same but for the rounding.
+    Before that, values are multiplied by `factor` (C,), None for 1: each channel by its own, in a weight each channel
+    of inputs. Where a value has one, the weights of the convolutions that read it have the inverse, so that the
+    network computes the same but for the rounding.
     """
 
     step: Tensor
