@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.calibrate is None) == (arguments.checkpoint is None):
         parser.error("name either --calibrate or --checkpoint")
+    nncf.set_log_level(logging.ERROR)
     bench = _bench(arguments)
     print(f"{len(bench.squares)} images of {arguments.folder.name}. {circumstances()['machine']}\n")
     print("| | AP | AP50 | AP to float32's | 1 - IoU | score |\n|---|---|---|---|---|---|")

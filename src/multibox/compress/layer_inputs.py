@@ -46,17 +46,16 @@ def convolutions(graph: Any) -> dict[str, Any]:
     return {
         node.get_friendly_name(): node
         for node in graph.get_ordered_ops()
-        if node.get_type_name() in CONVOLUTIONS and weights_of(node) is not None and bias_of(node) is not None
+        if node.get_type_name() in CONVOLUTIONS and constant(node.input_value(1)) is not None and bias_of(node)
     }
 
 
-def weights_of(convolution: Any) -> Float64s | None:
-    """The weights (G, O, K) of a convolution for its G groups; None if they are computed."""
+def weights_of(convolution: Any) -> Float64s:
+    """The weights (G, O, K) of one of the `convolutions` for its G groups."""
     values = constant(convolution.input_value(1))
-    if values is None:
-        return None
     groups = values.shape[0] if convolution.get_type_name() == DEPTHWISE else 1
-    return values.astype(np.float64).reshape(groups, values.shape[int(groups > 1)], -1)
+    weights: Float64s = values.astype(np.float64)
+    return weights.reshape(groups, values.shape[values.ndim - 4], -1)
 
 
 def bias_of(convolution: Any) -> Any:
@@ -66,8 +65,8 @@ def bias_of(convolution: Any) -> Any:
     return adds[0] if is_bias else None
 
 
-def constant(output: Any) -> NDArray[Any] | None:
-    """The values of a constant, also of one that is stored in half precision; None for anything else."""
+def constant(output: Any) -> Any:
+    """The array of a constant, also of one that is stored in half precision; None for anything else."""
     node = output.get_node()
     if node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()

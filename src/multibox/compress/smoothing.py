@@ -72,7 +72,7 @@ def best_factor(inputs: LayerInputs, weights: Float64s) -> Float64s | None:
 def _error(inputs: LayerInputs, weights: Float64s) -> float:
     """The mean square error of outputs when values get 256 integers, and the weights of an output 255."""
     step = (inputs.high.max() - inputs.low.min()) / 255
-    of_values = step**2 / 12 * float((weights**2).sum())
+    of_values = float(step**2 / 12 * (weights**2).sum())
     steps = np.abs(weights).max(axis=1, keepdims=True).clip(np.finfo(np.float32).tiny) / 127
     off = np.round(weights / steps) * steps - weights
     return (of_values + float(((off @ inputs.covariance[0]) * off).sum())) / len(weights)
