@@ -6,8 +6,11 @@ torch is imported by no line here: tests of what needs no torch run without it.
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,18 @@ import cv2
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from multibox import config
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "src/multibox/templates"
 TEMPLATE_256 = TEMPLATES / "mobilenet_v2-2s_ssd-256x256.yaml"
+
+# Tests share a machine with each other; before torch is imported by any.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("multibox", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("multibox")
@@ -65,9 +74,29 @@ COLOURS_BGR = {"square": (40, 200, 60), "circle": (220, 90, 30), "red, tiny tria
 
 
 @pytest.fixture(scope="session")
-def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> ShapesData:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once(name, make)`: a folder in which `make` left something, in one of the processes that run tests."""
+    root = tmp_path_factory.getbasetemp()
+    shared_root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def fill(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared_root / name, shared_root / f"{name}.done"
+        with FileLock(shared_root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed in it
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def shapes_data(once: Once) -> ShapesData:
     """16 images to train on and 8 to validate on, each with one to four shapes that do not touch."""
-    return write_shapes(tmp_path_factory.mktemp("shapes data"))
+    folder = once("shapes data", write_shapes)
+    return _shapes_in(folder)
 
 
 def write_shapes(folder: Path) -> ShapesData:
@@ -76,6 +105,10 @@ def write_shapes(folder: Path) -> ShapesData:
     for name, count in (("train", 16), ("val", 8)):
         (folder / name).mkdir()
         (folder / f"{name}.json").write_text(json.dumps(draw_shapes(folder / name, count, rng)), encoding="utf-8")
+    return _shapes_in(folder)
+
+
+def _shapes_in(folder: Path) -> ShapesData:
     return ShapesData(folder / "train.json", folder / "train", folder / "val.json", folder / "val", SHAPES)
 
 

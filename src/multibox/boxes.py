@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+NMS_PAIRS = 1_000_000
+"""Pairs of boxes of which `nms` computes the IoU at a time: some 30 MB."""
+
 Array = TypeVar("Array", NDArray[np.float32], NDArray[np.float64], NDArray[np.floating[Any]], "Tensor")
 """Type of the boxes of a call, which its result has too: an array of numpy of one precision, or a tensor of torch."""
 
@@ -109,17 +112,19 @@ def nms(boxes: Any, iou_threshold: float) -> Any:
     Boxes without area drop none and are kept. Leading axes are independent problems (one per class, say).
     """
     problems = boxes.reshape(math.prod(boxes.shape[:-2]), *boxes.shape[-2:])
-    rows = np.arange(len(problems))
-    # Boxes without area overlap nothing. The others take a step for each that is kept, in all problems at once: few
-    # beside those that are dropped.
+    num_problems, length = problems.shape[:2]
     xp = _library(boxes)
-    is_open = area(problems) > 0
-    keep = ~is_open
-    while bool(is_open.any()):
-        best = xp.where(is_open, 1, 0).argmax(-1)  # the first open box; torch has no argmax of truth values
-        keep[rows, best] |= is_open[rows, best]
-        is_open &= iou(problems[rows, best][:, None], problems)[:, 0] < iou_threshold
-        is_open[rows, best] = False
+    has_area = area(problems) > 0
+    keep = xp.ones_like(has_area)
+    # Few and large steps, since each costs more than its arithmetic: all pairs at once, if they are not too many.
+    step = max(1, NMS_PAIRS // max(1, num_problems * length))
+    for start in range(0, length, step):
+        block = slice(start, start + step)
+        drops = iou(problems[:, block], problems[:, start:]) >= iou_threshold
+        drops = xp.triu(drops, 1) & has_area[:, block, None] & has_area[:, None, start:]
+        for row, drops_any in enumerate(drops.any(-1).any(0).tolist()):
+            if drops_any:
+                keep[:, start:] &= ~(drops[:, row] & keep[:, start + row, None])
     return keep.reshape(boxes.shape[:-1])
 
 

@@ -6,6 +6,7 @@ The keys that the original templates had keep their names and places; `model`, `
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -453,6 +454,7 @@ def load_template(path: str | os.PathLike[str]) -> Template:
     return loads(text, source=str(path))
 
 
+@functools.lru_cache(maxsize=16)  # a command looks at all bundled templates, some of them several times
 def loads(text: str, *, source: str) -> Template:
     """The template in a YAML text; `source` names it in errors."""
     try:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+    """Chromium without a window, once for all tests; as long as it runs, `asyncio.run` needs another thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with playwright.sync_playwright() as running:
@@ -44,8 +45,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def multibox() -> Run:
-    """`multibox ARGUMENTS...`; the finished process, whatever its exit code."""
+def multibox_process() -> Run:
+    """`multibox ARGUMENTS...` in a process of its own; the finished process, whatever its exit code."""
 
     def run(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "ignore", "-m", "multibox", *map(str, arguments)]
@@ -57,14 +58,15 @@ def multibox() -> Run:
 
 
 @pytest.fixture
-def multibox_here(monkeypatch: pytest.MonkeyPatch) -> Run:
+def multibox(monkeypatch: pytest.MonkeyPatch) -> Run:
     """`multibox` in this process, for tests of what a command says and writes: it spares an interpreter each time."""
     from multibox.commands import console
 
     monkeypatch.setattr(console.console, "width", int(ENVIRONMENT["COLUMNS"]))
 
     def run(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        with contextlib.chdir(cwd or Path.cwd()):
+        with contextlib.chdir(cwd or Path.cwd()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries, as for a user
             return run_here(*arguments)
 
     return run
@@ -81,34 +83,37 @@ def train_arguments(shapes_data: Any, tiny_template_file: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(shapes_data: Any, tiny_template_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(shapes_data: Any, tiny_template_file: Path, once: Any) -> Path:
     """A checkpoint that finds most shapes, in a folder with a blank in its name."""
-    output = tmp_path_factory.mktemp("trained model")
-    command = [
-        *(sys.executable, "-m", "multibox", "train", "--config", tiny_template_file, "--device", "cpu"),
-        *("--load-weights", "random"),
-        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
-        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
-        *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
-    ]
-    subprocess.run(list(map(str, command)), env=ENVIRONMENT, check=True, capture_output=True)
-    return output / "latest.pth"
+
+    def train(output: Path) -> None:
+        done = run_here(
+            *("train", "--config", tiny_template_file, "--device", "cpu", "--load-weights", "random"),
+            *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+            *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+            *("--save-checkpoints-to", output, "--epochs", "30", "--base-learning-rate", "0.05"),
+        )
+        assert done.returncode == 0, done.stderr
+
+    return once("trained model", train) / "latest.pth"
 
 
 @pytest.fixture(scope="session")
-def trained_yolox(shapes_data: Any, tiny_yolox_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_yolox(shapes_data: Any, tiny_yolox_file: Path, once: Any) -> Path:
     """As `trained`, of YOLOX-Nano, from the COCO weights that come with the package."""
-    output = tmp_path_factory.mktemp("trained YOLOX")
-    template = config.changed(config.load_template(tiny_yolox_file), {"train.schedule.min_steps_per_epoch": 60})
-    (output / "work.yaml").write_text(config.dump(template), encoding="utf-8")
-    done = run_here(
-        *("train", "--config", output / "work.yaml", "--device", "cpu", "--save-checkpoints-to", output),
-        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
-        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Starting from the pretrained weights that come with multibox." in done.stdout
-    return output / "latest.pth"
+
+    def train(output: Path) -> None:
+        template = config.changed(config.load_template(tiny_yolox_file), {"train.schedule.min_steps_per_epoch": 60})
+        (output / "work.yaml").write_text(config.dump(template), encoding="utf-8")
+        done = run_here(
+            *("train", "--config", output / "work.yaml", "--device", "cpu", "--save-checkpoints-to", output),
+            *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+            *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Starting from the pretrained weights that come with multibox." in done.stdout
+
+    return once("trained YOLOX", train) / "latest.pth"
 
 
 def run_here(*arguments: Any) -> subprocess.CompletedProcess[str]:

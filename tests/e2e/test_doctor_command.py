@@ -10,12 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.written_files import assert_as_documented
+
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def multibox(multibox_here):
-    return multibox_here
 
 
 @pytest.fixture
@@ -37,6 +34,7 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     assert f"{data}: a COCO set, train and val." in done.stdout
     assert "fewer than 20 objects to train on" in done.stdout
     assert "Take yolox_nano-" in done.stdout
+    assert_as_documented(report, "What doctor writes")
     content = json.loads(report.read_text())
     assert content["contents"]["train"]["num_images"] == 16
     assert content["exit_code"] == 1

@@ -11,6 +11,7 @@ import yaml
 
 from multibox.weights import checkpoint
 from tests.e2e.conftest import run_here
+from tests.written_files import assert_as_documented
 
 pytestmark = pytest.mark.e2e
 
@@ -59,6 +60,10 @@ def evaluated(model: Path, shapes_data, folder: Path) -> dict[str, float]:
     assert done.returncode == 0, done.stderr
     content = yaml.safe_load((folder / "metrics.yaml").read_text())
     return {metric["key"]: metric["value"] for metric in content["metrics"]}
+
+
+def test_the_log_has_the_keys_that_its_page_explains(trained_yolox):
+    assert_as_documented(trained_yolox.parent / "metrics.jsonl", "metrics.jsonl")
 
 
 def test_a_checkpoint_is_evaluated(family, shapes_data, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import multibox
 from tests.conftest import draw_shapes
 from tests.e2e.conftest import files_below, run_here
+from tests.written_files import assert_as_documented
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]
 
@@ -85,6 +86,9 @@ def test_each_command_finds_the_run_and_says_the_next_until_the_page_is_there(at
     done = run_here("export", "runs/my photos/compressed", "--no-onnx")
     assert done.returncode == 0, done.stderr
     assert (run / "export_int8/model.xml").exists()
+    for name in ("run.json", "metrics.yaml", "metrics.json", "evaluation.json", "export.json", "compress.json"):
+        (file, *_) = sorted(run.rglob(name))
+        assert_as_documented(file, name)
     assert {path.name for path in at_place.iterdir()} == {"my photos", "runs", "tiny.yaml", "said.txt"}
 
 

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +37,10 @@ def page(work: Path) -> Path:
     return work / "report.html"
 
 
-@pytest.fixture
-def tab(browser: Any, page: Path) -> Iterator[Any]:
-    """The page, opened from disk; afterwards, that nothing was fetched and no script failed."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+@pytest.fixture(scope="module")
+def opened(browser: Any, page: Path) -> Iterator[tuple[Any, list[str], list[str]]]:
+    """The page, opened from disk once for all tests; what it fetched; and what went wrong in its script."""
+    context = browser.new_context()
     tab = context.new_page()
     fetched: list[str] = []
     faults: list[str] = []
@@ -49,8 +48,17 @@ def tab(browser: Any, page: Path) -> Iterator[Any]:
     tab.on("console", lambda message: faults.append(message.text))
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.goto(page.as_uri())
-    yield tab
+    yield tab, fetched, faults
     context.close()
+
+
+@pytest.fixture
+def tab(opened: tuple[Any, list[str], list[str]], page: Path) -> Iterator[Any]:
+    """The page, wide and light; afterwards, that nothing was fetched and no script failed."""
+    tab, fetched, faults = opened
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.emulate_media(color_scheme="light")
+    yield tab
     assert [url for url in fetched if not url.startswith("data:")] == [page.as_uri()]
     assert [text for text in faults if "Content Security Policy" not in text] == []
 
@@ -94,13 +102,13 @@ def test_light_and_dark(tab: Any) -> None:
     assert background() == light
     tab.emulate_media(color_scheme="dark")
     tab.evaluate("document.documentElement.removeAttribute('data-theme')")
-    assert background() == "rgb(20, 22, 26)"
+    assert background() == "rgb(20, 22, 26)"  # with nothing chosen, as the system has it
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_sticks_out_sideways(tab: Any, width: int) -> None:
-    tab.set_viewport_size({"width": width, "height": 800})
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
+def test_nothing_sticks_out_sideways(tab: Any) -> None:
+    for width in (320, 390, 1280):
+        tab.set_viewport_size({"width": width, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
@@ -117,6 +125,11 @@ def test_whole_images_open_large_and_the_keys_go_on(tab: Any, width: int, scheme
     # Both halves show the image: the second by a reference to the first.
     shown = "svg => svg.querySelector('image, use').getBoundingClientRect().width"
     assert all(one > 0.4 * width for one in tab.locator("#viewer-stage svg").evaluate_all(f"all => all.map({shown})"))
+    # No name is cut at the border of its image.
+    ends = "svg => [...svg.querySelectorAll('text')].map(text => text.getBoundingClientRect().right)"
+    for half in tab.locator("#viewer-stage svg").all():
+        names_end = half.evaluate(ends)
+        assert names_end and max(names_end) <= half.bounding_box()["x"] + half.bounding_box()["width"] + 1
     tab.keyboard.press("ArrowRight")
     assert title.inner_text() == names[1]
     tab.keyboard.press("ArrowLeft")
@@ -252,9 +265,8 @@ def test_a_folder_without_anything_is_refused_in_one_line(multibox, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_it_says_what_to_install(work):
-    command = ["report", str(work)]
-    code = f"import sys; sys.modules['matplotlib'] = None; from multibox.cli import main; sys.exit(main({command!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_without_matplotlib_it_says_what_to_install(multibox, work, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = multibox("report", work)
     assert done.returncode == 2
     assert done.stderr == 'A report needs matplotlib. Install with: pip install "multibox[report]"\n'

@@ -30,12 +30,13 @@ def from_trained(train_arguments, trained) -> list[str]:
 
 
 def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
-    multibox, from_trained, shapes_data, tmp_path
+    multibox, multibox_process, from_trained, shapes_data, tmp_path
 ):
     # 16 training and 8 validation images: neither is a multiple of 3, and 16 no multiple of 6.
     for name, batch, processes in (("one", 6, 1), ("two", 3, 2), ("three", 2, 3)):
         options = ("--save-checkpoints-to", tmp_path / name, "--batch-size", batch, "--gpu-num", processes)
-        done = multibox(*from_trained, *options, "--epochs", "2")
+        run = multibox_process if processes > 1 else multibox
+        done = run(*from_trained, *options, "--epochs", "2")
         assert done.returncode == 0, done.stderr
     one, two, three = (lines_of(tmp_path / name) for name in ("one", "two", "three"))
     for several in (two, three):
@@ -57,11 +58,11 @@ def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
         assert 0 < alone["ap"] < 1
 
 
-def test_a_run_goes_on_with_another_number_of_processes(multibox, from_trained, tmp_path):
+def test_a_run_goes_on_with_another_number_of_processes(multibox, multibox_process, from_trained, tmp_path):
     common = (*from_trained, "--save-checkpoints-to", tmp_path, "--batch-size", 4)
     assert multibox(*common, "--epochs", "1").returncode == 0
     one = lines_of(tmp_path)
-    done = multibox(
+    done = multibox_process(
         *(*common, "--resume-from", tmp_path / "latest.pth", "--epochs", "3", "--gpu-num", 2),
     )
     assert done.returncode == 0, done.stderr
@@ -93,23 +94,12 @@ def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(f
     assert saved["meta"]["epoch"] == 12 and saved["meta"]["processes"] == 2
 
 
-def test_a_restart_leaves_the_end_of_the_time_budget_where_it_was(from_trained, tmp_path):
+def test_a_restart_leaves_the_end_of_the_time_budget_where_it_was(multibox, from_trained, tmp_path, monkeypatch):
     def start(number: int) -> subprocess.CompletedProcess[str]:
-        launch = {"TORCHELASTIC_RUN_ID": "one run", "TORCHELASTIC_RESTART_COUNT": str(number)}
-        command = [
-            *(sys.executable, "-W", "ignore", "-m", "multibox", *from_trained),
-            "--save-checkpoints-to",
-            tmp_path,
-        ]
-        command += ["--time-budget", "5"] if number else ["--epochs", "1"]
-        return subprocess.run(
-            list(map(str, command)),
-            env=ENVIRONMENT | launch,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one run")
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(number))
+        length = ("--time-budget", "5") if number else ("--epochs", "1")
+        return multibox(*from_trained, "--save-checkpoints-to", tmp_path, *length)
 
     assert start(0).returncode == 0
     saved = torch.load(tmp_path / "latest.pth", weights_only=True)
@@ -136,10 +126,10 @@ def worker_of(launcher: int, *, rank: int) -> int:
     raise AssertionError(f"no worker of rank {rank}")
 
 
-def test_a_data_set_is_trained_on_in_two_processes(multibox, shapes_data, tiny_template_file, tmp_path):
+def test_a_data_set_is_trained_on_in_two_processes(multibox_process, shapes_data, tiny_template_file, tmp_path):
     run = tmp_path / "run"
     words = ("--model", tiny_template_file, "--load-weights", "random", "--device", "cpu", "--gpu-num", "2")
-    done = multibox("train", shapes_data.train_file.parent, "--out", run, "--epochs", "1", *words)
+    done = multibox_process("train", shapes_data.train_file.parent, "--out", run, "--epochs", "1", *words)
     assert done.returncode == 0, done.stderr
     (facts,) = run.rglob("run.json")
     assert json.loads(facts.read_text())["processes"] == 2

@@ -50,7 +50,9 @@ def report(
     files = DataFiles(val_ann_files, val_data_roots)
     named = NamedData(files=files, skip_bad=True)
     page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
-    say(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB). It opens in any browser.")
+    size = page.stat().st_size
+    words = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
+    say(f"Report: {page} ({words}). It opens in any browser.")
     return 0
 
 

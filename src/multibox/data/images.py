@@ -36,6 +36,9 @@ DEPTHS = (8, 10, 12, 14, 16)
 MOST_PIXELS = 1 << 30
 """Largest number of pixels that OpenCV decodes."""
 
+HEIC_FAULTS = (ValueError, RuntimeError, EOFError, OSError)
+"""What pi-heif raises for an image that is broken off or damaged."""
+
 SHORT_HEADER_BYTES = 1 << 15  # what most headers fit into; a thumbnail of a camera may make them longer
 
 
@@ -269,7 +272,7 @@ def _decode_jpeg(data: bytes, header: JpegHeader, expected_size: Size | None, mi
 
 def _opencv_decode(data: bytes, flags: int) -> tuple[Image, int | None]:
     """The image with 8 bits, and how many of 16 were in use; None if it had 8."""
-    if _is_heic(data):
+    if is_heic(data):
         return _heic_decode(data), None
     try:
         image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
@@ -293,13 +296,34 @@ def _to_8_bits(image: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
     return np.right_shift(image, bits - 8).astype(np.uint8), bits
 
 
-def _is_heic(data: bytes) -> bool:
+def is_heic(data: bytes) -> bool:
     """Whether this is what telephones of Apple save; AVIF, of the same family, is read by OpenCV."""
     return data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heif"}
 
 
+def heic_size(data: bytes) -> Size:
+    """Width and height of a HEIC image as it is to be shown, read from its header.
+
+    Raises:
+        UnusableError: the header is damaged, or pi-heif, which reads it, is not installed.
+    """
+    size: Size = _opened_heic(data).size
+    return size
+
+
 def _heic_decode(data: bytes) -> Image:
     """The image as it is to be shown, turned as it says; of more than 8 bits, the highest 8."""
+    opened = _opened_heic(data)
+    try:
+        # A copy: the memory of these pixels is free again as soon as `opened` is gone.
+        image: Image = np.array(np.asarray(opened)[..., :3], order="C")
+    except HEIC_FAULTS as error:
+        raise UnusableError("cannot be decoded") from error
+    return image
+
+
+def _opened_heic(data: bytes) -> Any:
+    """What pi-heif knows of the image; its pixels are decoded when they are asked for."""
     try:
         from pi_heif import open_heif
     except ImportError as error:
@@ -307,10 +331,9 @@ def _heic_decode(data: bytes) -> Image:
             'is in HEIC, which is not read without a library; pip install "multibox[heic]", or save it as JPEG'
         ) from error
     try:
-        image: Image = np.ascontiguousarray(np.asarray(open_heif(io.BytesIO(data), bgr_mode=True))[..., :3])
-    except (ValueError, RuntimeError, EOFError, OSError) as error:
+        return open_heif(io.BytesIO(data), bgr_mode=True)
+    except HEIC_FAULTS as error:
         raise UnusableError("cannot be decoded") from error
-    return image
 
 
 def _why_not(data: bytes) -> str:

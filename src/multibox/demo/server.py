@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -26,7 +27,7 @@ from multibox import __version__
 from multibox.data.jpeg_header import UnusableError
 from multibox.data.labels_out import NAMES_OF_FORMATS
 from multibox.demo.found import labels_zip, read_wanted
-from multibox.demo.uploads import KINDS, MAX_BYTES, MAX_PIXELS, UnknownKindError, decode_upload
+from multibox.demo.uploads import KINDS, MAX_BYTES, MAX_PIXELS, UnknownKindError, as_jpeg, decode_upload
 from multibox.drawing import colour
 from multibox.errors import DataError, MultiboxError
 from multibox.predict.result_files import detection_rows
@@ -79,12 +80,19 @@ class NamedDetector:
 
 
 def build_app(shown: NamedDetector) -> Starlette:
-    """The web application that serves the page, `POST /detect` and `POST /labels` of one detector."""
-    detecting = _Detecting(shown)
+    """The web application that serves the page, `POST /detect`, `/preview` and `/labels` of one detector."""
+    queue = _Queue()
     pages = [Route(path, _asset(name, kind)) for path, (name, kind) in ASSETS.items()]
 
     async def model(_: Request) -> Response:
         return JSONResponse(_description(shown))
+
+    async def detect(request: Request) -> Response:
+        threshold = _threshold(request.query_params.get("threshold"), shown.threshold)
+        return await queue.answer(request, lambda data: _detected(shown, data, threshold))
+
+    async def preview(request: Request) -> Response:
+        return await queue.answer(request, lambda data: Response(as_jpeg(data), media_type="image/jpeg"))
 
     async def labels(request: Request) -> Response:
         data = await _read_body(request, LABELS_MAX_BYTES)
@@ -95,7 +103,8 @@ def build_app(shown: NamedDetector) -> Starlette:
         routes=[
             *pages,
             Route("/model", model),
-            Route("/detect", detecting.answer, methods=["POST"]),
+            Route("/detect", detect, methods=["POST"]),
+            Route("/preview", preview, methods=["POST"]),
             Route("/labels", labels, methods=["POST"]),
         ],
         middleware=[Middleware(_OnlyThisMachine)],
@@ -110,18 +119,16 @@ def build_app(shown: NamedDetector) -> Starlette:
     )
 
 
-class _Detecting:
-    """Answers requests for detections, in the order in which they came, a few at a time."""
+class _Queue:
+    """Has the images of requests worked on in the order in which they came, a few at a time."""
 
-    def __init__(self, shown: NamedDetector) -> None:
-        self._shown = shown
+    def __init__(self) -> None:
         self._reading = asyncio.Semaphore(NUM_READING)
         self._running = asyncio.Semaphore(NUM_RUNNING)
         self._num_waiting = 0
 
-    async def answer(self, request: Request) -> Response:
-        """The detections in the image that is the body of the request."""
-        threshold = _threshold(request.query_params.get("threshold"), self._shown.threshold)
+    async def answer(self, request: Request, work: Callable[[bytes], Response]) -> Response:
+        """What `work` makes of the body of the request."""
         if self._num_waiting >= MAX_WAITING:
             raise HTTPException(503, f"{MAX_WAITING} requests are under way. Try again.", {"Retry-After": "1"})
         self._num_waiting += 1
@@ -131,27 +138,31 @@ class _Detecting:
                 async with self._running:
                     if await request.is_disconnected():  # a closed tab: spare the work
                         raise ClientDisconnect
-                    return JSONResponse(await asyncio.to_thread(self._detect, data, threshold))
+                    return await asyncio.to_thread(work, data)
         finally:
             self._num_waiting -= 1
 
-    def _detect(self, data: bytes, threshold: float) -> dict[str, Any]:
-        started = time.perf_counter()
-        image = decode_upload(data)
-        decoded = time.perf_counter()
-        detected = self._shown.runtime(image).above(threshold)
-        done = time.perf_counter()
-        height, width = image.shape[:2]
-        return {
+
+def _detected(shown: NamedDetector, data: bytes, threshold: float) -> Response:
+    """The detections in the image of a request."""
+    started = time.perf_counter()
+    image = decode_upload(data)
+    decoded = time.perf_counter()
+    detected = shown.runtime(image).above(threshold)
+    done = time.perf_counter()
+    height, width = image.shape[:2]
+    return JSONResponse(
+        {
             "width": width,
             "height": height,
             "threshold": threshold,
-            "detections": detection_rows(detected, self._shown.runtime.classes, width=width, height=height),
+            "detections": detection_rows(detected, shown.runtime.classes, width=width, height=height),
             "milliseconds": {
                 "decode": round(1000 * (decoded - started), 2),
                 "detect": round(1000 * (done - decoded), 2),
             },
         }
+    )
 
 
 class _OnlyThisMachine:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 
-from multibox.data.images import decode_image
+import cv2
+
+from multibox.data.images import decode_image, heic_size, is_heic
 from multibox.data.jpeg_header import Size, UnusableError, read_jpeg_header
 from multibox.structures import Image
 
-KINDS = ("JPEG", "PNG", "WebP", "BMP")
-"""What is taken: what browsers show as well, and of which the size can be read before anything is decoded."""
+KINDS = ("JPEG", "PNG", "WebP", "BMP", *(["HEIC"] if importlib.util.find_spec("pi_heif") else []))
+"""What is taken: that of which the size can be read before anything is decoded. HEIC needs the extra of that name."""
 
 MAX_BYTES = 32 << 20
 """Largest file that is taken, in bytes: a photograph of 60 megapixels has about so many."""
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded: a small file can say that it is huge, and decoding that would fill the memory."""
+
+JPEG_MAX_SIDE = 65_500
+"""Longest side of a JPEG that libjpeg writes, in pixels."""
 
 
 class UnknownKindError(UnusableError):
@@ -35,6 +41,19 @@ def decode_upload(data: bytes) -> Image:
     return decode_image(data)
 
 
+def as_jpeg(data: bytes) -> bytes:
+    """The image in these bytes as a JPEG, for a browser that does not show its kind.
+
+    Raises:
+        UnknownKindError: it is of another kind than `KINDS`.
+        UnusableError: it is too large, broken off or damaged, or larger than a JPEG can be.
+    """
+    image = decode_upload(data)
+    if max(image.shape) > JPEG_MAX_SIDE:
+        raise UnusableError("is larger than a JPEG can be")
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
 def declared_size(data: bytes) -> Size:
     """Width and height that the header of an image says.
 
@@ -47,7 +66,8 @@ def declared_size(data: bytes) -> Size:
     except struct.error as error:
         raise UnusableError("is truncated") from error
     if size is None:
-        raise UnknownKindError(f"is of another kind than {', '.join(KINDS)}")
+        hint = '. For HEIC, pip install "multibox[heic]"' if is_heic(data) else ""
+        raise UnknownKindError(f"is of another kind than {', '.join(KINDS)}{hint}")
     if min(size) <= 0:
         raise UnusableError("has no pixels")
     return size
@@ -67,7 +87,7 @@ def _declared_size(data: bytes) -> Size | None:
         return abs(width), abs(height)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp_size(data)
-    return None
+    return heic_size(data) if "HEIC" in KINDS and is_heic(data) else None
 
 
 def _webp_size(data: bytes) -> Size:

@@ -14,7 +14,7 @@ from multibox.structures import Image
 
 COLUMNS, ROWS = 4, 3
 CELL = (400, 300)
-"""Width and height of a sample in pixels."""
+"""Largest width and height of a sample with its margin, in pixels; a row is as high as its highest sample."""
 
 LEGEND_PX = 34
 MARGIN_PX = 6
@@ -26,16 +26,9 @@ def contact_sheet(data: CocoData) -> Image:
 
     Each class that has objects is in some sample, as far as twelve are enough.
     """
-    chosen = choose(data, COLUMNS * ROWS)
-    num_rows = -(-len(chosen) // COLUMNS)
-    width, height = CELL
-    legend = _legend(data.classes, COLUMNS * width)
-    sheet = np.full((num_rows * height + len(legend), COLUMNS * width, 3), BACKGROUND, dtype=np.uint8)
-    for position, record in enumerate(chosen):
-        top, left = position // COLUMNS * height, position % COLUMNS * width
-        _place(_sample(record), sheet[top : top + height, left : left + width])
-    sheet[num_rows * height :] = legend
-    return sheet
+    samples = [_sample(record) for record in choose(data, COLUMNS * ROWS)]
+    rows = [_row(samples[start : start + COLUMNS]) for start in range(0, len(samples), COLUMNS)]
+    return np.concatenate([*rows, _legend(data.classes, COLUMNS * CELL[0])])
 
 
 def choose(data: CocoData, count: int) -> list[Record]:
@@ -71,9 +64,15 @@ def _sample(record: Record) -> Image:
     return image
 
 
-def _place(image: Image, cell: Image) -> None:
-    top, left = (cell.shape[0] - image.shape[0]) // 2, (cell.shape[1] - image.shape[1]) // 2
-    cell[top : top + image.shape[0], left : left + image.shape[1]] = image
+def _row(samples: Sequence[Image]) -> Image:
+    """Samples side by side, each in the middle of its cell."""
+    height = max(len(sample) for sample in samples) + 2 * MARGIN_PX
+    row = np.full((height, COLUMNS * CELL[0], 3), BACKGROUND, dtype=np.uint8)
+    for column, sample in enumerate(samples):
+        top = (height - sample.shape[0]) // 2
+        left = column * CELL[0] + (CELL[0] - sample.shape[1]) // 2
+        row[top : top + sample.shape[0], left : left + sample.shape[1]] = sample
+    return row
 
 
 def _legend(classes: Sequence[str], width: int) -> Image:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import fx, nn
+from torch import nn
 
 import multibox
 from multibox.boxes import MAX_LOG_RATIO
@@ -28,8 +28,9 @@ from multibox.errors import DependencyError
 from multibox.model.anchors import make_anchors
 from multibox.model.depthwise import DepthwiseConv2d
 from multibox.model.detector import Detector
+from multibox.model.layer_writer import LayerWriter
 from multibox.model.layers import flatten_level
-from multibox.model.quantized import INPUT_QUANTIZER, OUTPUT_QUANTIZER, QuantizedConv2d, Quantizer
+from multibox.model.quantized import QuantizedConv2d, Quantizer
 from multibox.model.ssd import SSD
 from multibox.model.yolox import YOLOX
 from multibox.runtime import contract as metadata
@@ -63,7 +64,7 @@ def build_onnx_model(folded: Detector, info: ExportInfo) -> Any:
     except ModuleNotFoundError as error:
         raise DependencyError('Exporting ONNX needs onnx. Install it with: pip install "multibox[onnx]"') from error
     graph = _Graph()
-    deltas, logits = _Layers(folded, graph).run("image")
+    deltas, logits = LayerWriter(folded, graph, layers=LAYERS, functions=FUNCTIONS).run("image")
     graph.rename(deltas, "deltas")
     SCORES[type(folded)](graph, logits)
     append = {"raw": _raw, "boxes_labels": _boxes_labels}[info.form]
@@ -139,46 +140,6 @@ class _Graph:
         return helper.make_graph(self._nodes, "multibox", *described, initializer=constants)
 
 
-class _Layers(fx.Interpreter):
-    """Runs a network on names instead of tensors: each layer adds its node to the graph and gives its output's name."""
-
-    def __init__(self, network: nn.Module, graph: _Graph) -> None:
-        super().__init__(fx.GraphModule(network, _Tracer().trace(network)))
-        self.extra_traceback = False  # an assertion below says which layer it is about
-        self._graph = graph
-
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A layer with weights or settings."""
-        module = self.fetch_attr(target)
-        assert type(module) in LAYERS, f"{target}: no ONNX is known here for {type(module).__name__}"
-        # A hook rounds what goes into a layer or comes out of it; here it is the layer's child that tells.
-        before, after = (getattr(module, name, None) for name in (INPUT_QUANTIZER, OUTPUT_QUANTIZER))
-        if before is not None:
-            args = (_quantizer(self._graph, f"{target}.{INPUT_QUANTIZER}", before, *args),)
-        y = LAYERS[type(module)](self._graph, target, module, *args)
-        return y if after is None else _quantizer(self._graph, f"{target}.{OUTPUT_QUANTIZER}", after, y)
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One of the functions in `FUNCTIONS`."""
-        assert target in FUNCTIONS, f"no ONNX is known here for {target}"
-        return FUNCTIONS[target](self._graph, *args, **kwargs)
-
-    def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A method of a tensor, which no network has outside of the functions above."""
-        raise AssertionError(f"no ONNX is known here for Tensor.{target}")
-
-
-class _Tracer(fx.Tracer):
-    """Takes the layers in `LAYERS` and the function `flatten_level` as they are, without looking inside."""
-
-    def __init__(self) -> None:
-        super().__init__(autowrap_functions=(flatten_level,))
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is one of the layers below."""
-        return type(m) in LAYERS or super().is_leaf_module(m, module_qualified_name)
-
-
 def _convolution(graph: _Graph, name: str, layer: nn.Conv2d, x: str) -> str:
     return _convolve(graph, name, layer, x, graph.constant(layer.weight.detach().cpu().numpy(), f"{name}.weight"))
 
@@ -226,7 +187,7 @@ def _convolve(graph: _Graph, name: str, layer: nn.Conv2d, x: str, weight: str) -
     )
 
 
-def _flatten_level(graph: _Graph, level: str, last: int) -> str:
+def _flatten_level(graph: _Graph, _: str, level: str, last: int) -> str:
     # In the shape, 0 means "as it is": any number of images.
     return graph.add("Reshape", graph.add("Transpose", level, perm=[0, 2, 3, 1]), [0, -1, last])
 
@@ -265,10 +226,10 @@ LAYERS: dict[type[nn.Module], Callable[..., str]] = {
 }
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    operator.add: lambda graph, a, b: graph.add("Add", a, b),
-    torch.cat: lambda graph, values, dim: graph.add("Concat", *values, axis=dim),
+    operator.add: lambda graph, _, a, b: graph.add("Add", a, b),
+    torch.cat: lambda graph, _, values, dim: graph.add("Concat", *values, axis=dim),
     flatten_level: _flatten_level,
-    RawOutput: lambda graph, deltas, logits: RawOutput(deltas, logits),
+    RawOutput: lambda graph, _, deltas, logits: RawOutput(deltas, logits),
 }
 
 

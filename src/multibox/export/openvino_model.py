@@ -1,4 +1,4 @@
-"""The network as an OpenVINO model: the convolutions from PyTorch, and one of three ends appended as OpenVINO nodes.
+"""The network as an OpenVINO model: its layers (`model/openvino_layers.py`), and one of three ends appended to them.
 
 `raw`               deltas and scores of all anchors
 `boxes_labels`      decoded, class-wise non-maximum suppression, padded to a fixed number
@@ -9,21 +9,22 @@ What each holds precisely is in docs/deploy.md. A quantised network gives a mode
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from multibox.boxes import MAX_LOG_RATIO
 from multibox.export.input_layer import take_raw_images
 from multibox.model.detector import Detector
+from multibox.model.openvino_layers import build_layers, build_scores
 from multibox.model.quantized import activate_all
 from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo
 
 NAME = "multibox"
+
+IMAGE = "image"
+"""Name of the input."""
 
 
 def convert_network(folded: Detector, info: ExportInfo) -> Any:
@@ -32,23 +33,15 @@ def convert_network(folded: Detector, info: ExportInfo) -> Any:
     Each node's name begins with that of the module that it comes from ("backbone.features.init_block.conv/..."), for
     whoever profiles a file, and for `compress.nncf.read`.
     """
-    import openvino
+    from openvino import Model, opset13
 
     network = take_raw_images(folded, channel_order=info.channel_order, input_maximum=info.input_maximum)
     activate_all(network)
     side = info.input_size
-    # An example of one image would make the batch a constant 1, which torch does not let vary.
-    example = torch.zeros(info.batch or 2, 3, side, side)
-    dynamic = None if info.batch else {"image": {0: torch.export.Dim("batch")}}
-    with warnings.catch_warnings():
-        # What the two libraries find deprecated in each other is nothing that a user could mend.
-        warnings.simplefilter("ignore")
-        program = torch.export.export(_WithScores(network).eval(), (example,), dynamic_shapes=dynamic)
-        # OpenVINO would do this itself, and its nodes would have the names of a program that nobody else sees.
-        program = program.run_decompositions()
-        converted = openvino.convert_model(program, input=[info.batch or -1, 3, side, side])
-    _name_by_module(converted, program)
-    return converted
+    image = opset13.parameter([info.batch or -1, 3, side, side], np.float32, name=IMAGE)
+    image.output(0).set_names({IMAGE})
+    deltas, logits = build_layers(network, image)
+    return Model([deltas, build_scores(network, logits)], [image], NAME)
 
 
 def finish(converted: Any, info: ExportInfo) -> Any:
@@ -67,33 +60,6 @@ def finish(converted: Any, info: ExportInfo) -> Any:
     model = openvino.Model(results, network.get_parameters(), NAME)
     contract.write_to_ir(model, info)
     return model
-
-
-class _WithScores(nn.Module):
-    """A network that gives scores instead of logits."""
-
-    def __init__(self, network: Detector) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) to deltas (N, A, 4) and scores (N, A, K + 1)."""
-        raw = self.network(image)
-        return raw.deltas, self.network.scores(raw.logits)
-
-
-def _name_by_module(converted: Any, program: torch.export.ExportedProgram) -> None:
-    """Put the name of its module before that of each node, in place."""
-    modules = {
-        node.name: list(stack.values())[-1][0].removeprefix("network.")
-        for node in program.graph.nodes
-        if (stack := node.meta.get("nn_module_stack"))
-    }
-    for node in converted.get_ops():
-        name = node.get_friendly_name()
-        module = modules.get(name.split("/")[0])
-        if module:
-            node.set_friendly_name(f"{module}/{name}")
 
 
 def _raw(deltas: Any, scores: Any, _: ExportInfo) -> dict[str, Any]:

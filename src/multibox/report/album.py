@@ -65,6 +65,11 @@ class Scene:
     verdict: str
     file_name: str
 
+    @property
+    def shape(self) -> str:
+        """Width by height, as a style sheet has it."""
+        return f"{self.width} / {self.height}"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageScore:

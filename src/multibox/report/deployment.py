@@ -92,7 +92,9 @@ def _int8_tile(work: WorkDir) -> list[dict[str, str]]:
     if drop is None:
         return [_tile("INT8", "?", "", "not measured")]
     value, range_ = _change(drop)
-    return [_tile("INT8", value, "", f"AP points against FP32; probably {range_}")]
+    most = work.compressions[0].content.get("max_drop")
+    verdict = f"; a loss of more than the {most:g} allowed" if most is not None and drop["value"] > most else ""
+    return [_tile("INT8", value, "", f"AP points against FP32; probably {range_}{verdict}")]
 
 
 def _change(drop: Mapping[str, float]) -> tuple[str, str]:
@@ -136,7 +138,7 @@ def _parity_row(row: Mapping[str, Any]) -> dict[str, Any]:
         compared = (
             f"{comparison['num_matched']:,}/{comparison['num_reference']:,}",
             f"{comparison['largest_box_px']:.4f}",
-            f"{comparison['largest_score']:.0e}",
+            f"{comparison['largest_score']:.1g}",
         )
     return {
         "name": form["name"] if form.get("reference") is None else form["file"],

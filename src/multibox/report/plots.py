@@ -49,6 +49,9 @@ a desk."""
 TRIPLE = (3.6, 2.5)
 """Width and height in inches of a plot of which three stand side by side on a desk."""
 
+LEGEND_LETTERS = 22
+"""Number of letters of all names of a legend together that fit into one line above the narrowest plot."""
+
 HINTED_RECALLS = 5
 """Of the 101 recalls of a curve, every fifth has a hint: a page may have 80 curves."""
 
@@ -417,7 +420,8 @@ def _for_page(svg: str, title: str) -> str:
         svg = svg.replace(stand_in, colour)
     svg = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;\"]+", r"font-size: \1", svg)
     svg = re.sub(r" font-family: [^;\"]+;?", "", svg)
-    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is nothing to see
+    # A hundredth of a point is nothing to see. Texts between tags are left as they are: 0.005 is no 0.00.
+    svg = re.sub(r">[^<]*<|(\d+\.\d\d)\d+", lambda match: match[1] or match[0], svg)
     svg = re.sub(r'id="live-(\w+)"', r'class="\1"', svg)
     svg = _with_own_ids(svg, title)
     return re.sub(r"\s*\n\s*", " ", svg)
@@ -458,9 +462,11 @@ def _hint(title: str, values: Mapping[str, Any], names: Mapping[str, str]) -> st
 
 
 def _legend(axes: Any) -> None:
-    """The legend of every plot: one line above it."""
+    """The legend of every plot: above it, in one line, or in two where one would be wider than the plot."""
+    names = axes.get_legend_handles_labels()[1]
+    ncols = 2 if sum(map(len, names)) > LEGEND_LETTERS else len(names)
     axes.legend(
-        loc="lower left", ncols=4, bbox_to_anchor=(0, 1.0), borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+        loc="lower left", ncols=ncols, bbox_to_anchor=(0, 1.0), borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
     )
 
 

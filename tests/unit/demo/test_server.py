@@ -80,8 +80,8 @@ class Site:
         return connection
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Site]:
     runtime = Watcher()
     with listening(None) as place:
         server = build_server(NamedDetector(runtime, "model.xml", 0.1))
@@ -95,6 +95,14 @@ def site() -> Iterator[Site]:
             thread.join()
 
 
+@pytest.fixture
+def site(running: Site) -> Iterator[Site]:
+    """The server of all tests here; each begins with a detector that has seen nothing and answers at once."""
+    running.runtime.num_seen = 0
+    yield running
+    running.runtime.may_answer.set()
+
+
 def image_of(value: int) -> bytes:
     return cv2.imencode(".png", np.full((SIZE[1], SIZE[0], 3), value, dtype=np.uint8))[1].tobytes()
 
@@ -105,6 +113,13 @@ def test_an_image_comes_back_as_its_detections(site):
     assert (answer["width"], answer["height"], answer["threshold"]) == (90, 60, 0.1)
     assert answer["detections"] == [{"class": "dog", "label": 1, "score": 0.2, "box_px": [0, 0, 45, 60]}]
     assert set(answer["milliseconds"]) == {"decode", "detect"}
+
+
+def test_an_image_comes_back_as_a_jpeg_for_a_browser_that_does_not_show_it(site):
+    status, content, headers = site.ask("POST", "/preview", image_of(200))
+    assert (status, headers["content-type"]) == (200, "image/jpeg")
+    assert cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR).shape == (60, 90, 3)
+    assert site.ask("POST", "/preview", b"text")[0] == 415
 
 
 def test_the_threshold_is_that_of_the_request(site):

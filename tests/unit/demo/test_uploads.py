@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from multibox.data.jpeg_header import UnusableError
-from multibox.demo.uploads import MAX_PIXELS, UnknownKindError, declared_size, decode_upload
+from multibox.demo import uploads
+from multibox.demo.uploads import MAX_PIXELS, UnknownKindError, as_jpeg, declared_size, decode_upload
+from tests.unit.data.test_images import HEIC
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 70, 3)).astype(np.uint8)
 FORMATS = {
@@ -75,3 +78,27 @@ def test_whatever_is_left_of_an_image_that_is_cut_is_refused_or_decoded_but_neve
     for length in [*range(60), len(data) // 2]:
         with pytest.raises(UnusableError):
             decode_upload(data[:length])
+
+
+def test_photographs_of_telephones_are_taken_where_their_library_is():
+    pytest.importorskip("pi_heif")
+    data = base64.b64decode(HEIC)
+    assert "HEIC" in uploads.KINDS
+    assert declared_size(data) == (64, 48)
+    assert decode_upload(data).shape == (48, 64, 3)
+    for length in (12, 30, 200, len(data) // 2):
+        with pytest.raises(UnusableError):
+            decode_upload(data[:length])
+
+
+def test_without_that_library_the_refusal_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(uploads, "KINDS", tuple(kind for kind in uploads.KINDS if kind != "HEIC"))
+    with pytest.raises(UnknownKindError, match=r'WebP, BMP. For HEIC, pip install "multibox\[heic\]"'):
+        decode_upload(base64.b64decode(HEIC))
+
+
+def test_a_browser_that_does_not_show_a_kind_gets_a_jpeg():
+    preview = cv2.imdecode(np.frombuffer(as_jpeg(encoded(".bmp")), dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert preview.shape == IMAGE.shape
+    with pytest.raises(UnusableError, match="larger than a JPEG"):
+        as_jpeg(cv2.imencode(".png", np.zeros((1, 70_000, 3), dtype=np.uint8))[1].tobytes())

@@ -20,6 +20,7 @@ from multibox.errors import CheckpointError, DataError, OptionError
 from multibox.evaluate import speed as bench
 from multibox.evaluate import speed_table
 from multibox.evaluate.speed_table import SpeedResult, SpeedRow, Spread
+from tests.written_files import assert_as_documented
 
 TINY = 0.04  # seconds for each row: one round of turns of 10 ms
 ONE = Spread(1.0, 1.0, 1.0)
@@ -251,6 +252,12 @@ def test_result_survives_json(result: SpeedResult) -> None:
     assert plain["machine"]["cores"] >= plain["machine"]["usable_cores"] >= 1
     assert plain["versions"]["openvino"]
     assert plain["date"][:2] == "20"
+
+
+def test_the_page_explains_every_key(result: SpeedResult, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(speed_table.speeds_to_plain(result)))
+    assert_as_documented(file, "What bench writes")
 
 
 def test_table_fits_100_columns_and_says_that_input_sizes_differ(result: SpeedResult) -> None:

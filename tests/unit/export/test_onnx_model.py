@@ -332,7 +332,7 @@ def test_building_says_nothing(tiny, network, capfd):
 
 
 def test_a_normalisation_that_is_not_folded_is_refused(tiny):
-    with pytest.raises(AssertionError, match=r"init_block\.bn: no ONNX is known here for BatchNorm2d"):
+    with pytest.raises(AssertionError, match=r"init_block\.bn: no node is known here for BatchNorm2d"):
         onnx_model.build_onnx_model(
             ssd.build_ssd(tiny, num_classes=3).eval(), make_info(tiny, form="raw", num_classes=3)
         )

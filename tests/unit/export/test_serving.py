@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,15 @@ FP32, INT64 = 11, 9  # in Triton's enumeration DataType
 
 
 def model_config() -> Any:
-    """The class of Triton's message ModelConfig, with those of its fields that matter here.
+    """The class of Triton's message ModelConfig: of its client where that is installed, else made here.
 
-    Source: model_config.proto of Triton's repository `common`. Numbers of fields do not matter to its text format.
+    The latter has those fields that matter. Source: model_config.proto of Triton's repository `common`. Numbers of
+    fields do not matter to its text format.
     """
+    with contextlib.suppress(ImportError, RuntimeError):  # the client without its extra `grpc` raises the second
+        from tritonclient.grpc import model_config_pb2
+
+        return model_config_pb2.ModelConfig
     pytest.importorskip("google.protobuf")
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

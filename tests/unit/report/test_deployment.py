@@ -30,6 +30,13 @@ def test_a_loss_by_8_bits_is_below_0_in_the_tile_and_in_the_table(work):
     )
 
 
+def test_the_tile_says_if_8_bits_cost_more_than_was_allowed(work):
+    path = work.path / "compress.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_drop": 0.25}))
+    tile = next(one for one in tiles(gather(work.path), None) if one["name"] == "INT8")
+    assert tile["note"].endswith("; a loss of more than the 0.25 allowed")
+
+
 def test_each_gate_has_its_tolerance_beside_its_table(work):
     (export,) = sections(work, ShownPaths(work.path))["exports"]
     assert export["gates"][0] == (

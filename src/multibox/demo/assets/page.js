@@ -225,9 +225,20 @@ async function process(item) {
   }
 }
 
+// Of an image that this browser does not show but the detector knows, a preview comes from there.
+async function openImage(item) {
+  try {
+    return await createImageBitmap(item.file);
+  } catch (error) {
+    if (!item.detections || !state.engine.preview) throw error;
+    item.preview ??= state.engine.preview(item.file);
+    return createImageBitmap(await item.preview);
+  }
+}
+
 async function drawThumbnail(item) {
   const canvas = item.entry.querySelector("canvas");
-  const bitmap = await createImageBitmap(item.file);
+  const bitmap = await openImage(item);
   [canvas.width, canvas.height] = THUMBNAIL;
   const scale = Math.max(canvas.width / bitmap.width, canvas.height / bitmap.height);
   const size = [bitmap.width * scale, bitmap.height * scale];
@@ -243,7 +254,7 @@ async function select(item) {
   if (!item.entry.contains(document.activeElement)) item.entry.scrollIntoView({ block: "nearest", inline: "nearest" });
   let bitmap = null;
   try {
-    bitmap = await createImageBitmap(item.file);
+    bitmap = await openImage(item);
   } catch { /* the detector says what is wrong with it */ }
   if (state.current !== item) return;
   state.shown?.source.close?.();

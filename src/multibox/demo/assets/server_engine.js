@@ -7,7 +7,7 @@ export async function openEngine() {
   const model = await (await ask("model")).json();
   model.timeNote = "In all: with decoding, and the way to the detector and back.";
   model.footer = `Served by multibox ${model.version} on this machine, and to this machine only. Nothing is loaded from elsewhere.`;
-  return { model, detect, saveLabels };
+  return { model, detect, preview, saveLabels };
 }
 
 async function detect(source) {
@@ -15,6 +15,11 @@ async function detect(source) {
     ? await new Promise((resolve) => { source.toBlob(resolve, "image/jpeg", 0.92); })
     : source;
   return (await ask(`detect?threshold=${LOWEST}`, { method: "POST", body })).json();
+}
+
+// An image of a kind that this browser does not show, as one that it does.
+async function preview(file) {
+  return (await ask("preview", { method: "POST", body: file })).blob();
 }
 
 async function saveLabels(format, images) {
