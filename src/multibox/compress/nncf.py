@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from multibox.model.detector import Detector
     from multibox.model.quantized import Place, Quantization, Scale
 
+INSIDE = 0.49
+"""How far from an integer a weight may lie, in steps, to be rounded to it in every engine."""
+
 SUFFIXES: dict[str, Place] = {"fq_input_0": "input", "fq_output_0": "output"}
 """Place by the end of the name that NNCF gives to a node that it puts in."""
 
@@ -76,7 +79,8 @@ def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thoro
 def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Detector, Quantization]:
     """What `quantize` decided: a copy of the folded network with rounded weights and corrected biases, and the scales.
 
-    `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights are
+    `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights of a
+    network with SiLU stay as near to those given as they can and be rounded to the chosen integers. Others are
     whole multiples of their steps. NNCF's own: it gives the largest ones of the first convolution 63.5 steps, where the
     next engine would round the other way, and a quarter of that layer's values would be other integers (BCCD at 256).
     """
@@ -88,6 +92,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
     order, maximum = info.channel_order, info.input_maximum
     raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)
     first = name_of_first_convolution(folded)
+    has_silu = _has_silu(quantized)
     scales = {
         _place_of(node, first): _scale(node) for node in quantized.get_ops() if node.get_type_name() == "FakeQuantize"
     }
@@ -97,10 +102,9 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
             module.bias = nn.Parameter(torch.from_numpy(bias.copy()).flatten(), requires_grad=False)
             integers, scale = _integers_and_scale(convolution)
             scales[name, "weight"] = scale
-            values = integers.reshape(module.weight.shape) * scale.step.reshape(-1, 1, 1, 1)
-            if scale.factor is not None:
-                values = values / scale.factor.reshape(1, -1, 1, 1)
-            module.weight = nn.Parameter(values, requires_grad=False)
+            integers = integers.reshape(module.weight.shape)
+            near = module.weight if has_silu else None
+            module.weight = nn.Parameter(_weights(integers, scale, near=near), requires_grad=False)
     corrected = take_scaled_images(raw, channel_order=order, input_maximum=maximum)
     return corrected, _for_input(scales, first, 1 / maximum)
 
@@ -108,7 +112,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
 def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
     graph = model.clone()
     batches = _batches(images, count, model.input(0).get_partial_shape()[0])
-    if not any(node.get_type_name() == "Swish" for node in graph.get_ops()):
+    if not _has_silu(graph):
         result = _find_scales(graph, batches, "PERFORMANCE", fast_bias_correction=not thorough)
     else:
         inputs = smooth(graph, measure_inputs(graph, batches))
@@ -116,6 +120,10 @@ def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough:
         round_weights(result, graph, inputs)
     _take_whole_bytes(result)
     return result
+
+
+def _has_silu(model: Any) -> bool:
+    return any(node.get_type_name() == "Swish" for node in model.get_ops())
 
 
 def _find_scales(
@@ -299,6 +307,19 @@ def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale]:
     smoothed = _factor(convolution.input_value(0).get_node())
     factor = None if smoothed is None else 1 / smoothed
     return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127, factor=factor)
+
+
+def _weights(integers: Tensor, scale: Scale, *, near: Tensor | None) -> Tensor:
+    """Weights (O, I, k, k) that are rounded to these integers: those nearest to `near`, or whole multiples of the step.
+
+    Training goes on from them. Were all of them whole multiples, each would have half a step to go before anything
+    changes: they go on together without a sign that it is enough, and then change all at once.
+    """
+    step = scale.step.reshape(-1, 1, 1, 1)
+    factor = 1 if scale.factor is None else scale.factor.reshape(1, -1, 1, 1)
+    if near is not None:
+        integers = (near.detach() * factor / step).clamp(integers - INSIDE, integers + INSIDE)
+    return integers * step / factor
 
 
 def _convolution(model: Any, name: str) -> tuple[Any, FloatArray]:

@@ -88,6 +88,22 @@ def test_every_convolution_and_every_value_between_them_is_rounded(result, folde
     assert all(corrected.get_submodule(name) for name in rounded)
 
 
+def test_weights_stay_near_those_given_within_their_integers(result, folded):
+    """Else training in 8 bits would move all weights by half a step before one integer changes."""
+    corrected, scales = result
+    for (name, place), scale in scales.items():
+        if place == "weight":
+            factor = 1 if scale.factor is None else scale.factor.reshape(1, -1, 1, 1)
+            step = scale.step.reshape(-1, 1, 1, 1)
+            found, given = (net.get_submodule(name).weight * factor / step for net in (corrected, folded))
+            assert bool(((found - found.round()).abs() < 0.491).all()), name
+            # Where the nearest integer was taken, the weight is the one that was given.
+            is_nearest = (given - given.round()).abs() < 0.48
+            stays = is_nearest & (found.round() == given.round())
+            assert torch.allclose(found[stays], given[stays], atol=0.001), name
+            assert float(stays.float().mean()) > 0.3, name
+
+
 def test_what_silu_gives_has_integers_for_what_is_there(result):
     for (name, place), scale in result[1].items():
         if place == "output" and name.endswith(".depthwise.activ"):
