@@ -46,7 +46,7 @@ class Training:
         train_files, val_files = annotations(self.folder, "train"), annotations(self.folder, "val")
         with tempfile.TemporaryDirectory() as work:
             command = [
-                *(sys.executable, "-m", "multibox", "train", "--config", self.config),
+                *(sys.executable, "-m", "multibox", "train", "--verbose", "--config", self.config),
                 *("--train-ann-files", train_files[0], "--train-data-roots", train_files[1]),
                 *("--val-ann-files", val_files[0], "--val-data-roots", val_files[1]),
                 *("--load-weights", self.start, "--seed", str(self.seed), "--save-checkpoints-to", work),
@@ -65,7 +65,7 @@ class Training:
         return {
             **circumstances(),
             **self.name,
-            "tried": [line for line in done.stdout.splitlines() if line.startswith("Tried for")],
+            "tried": [line for line in done.stdout.splitlines() if ", the better one after " in line],
             **{"classes": self.classes, "threads": self.threads, "budget": self.minutes},
             **{"minutes": round(minutes, 1), "steps": log[-1]["step"], "loss": round(log[-1]["loss"], 3)},
             "images_per_second": round(statistics.median(line["images_per_second"] for line in log), 1),

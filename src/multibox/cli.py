@@ -12,7 +12,7 @@ from multibox import __version__
 from multibox.commands.bench import bench
 from multibox.commands.card import card
 from multibox.commands.compress import compress
-from multibox.commands.console import complain
+from multibox.commands.console import complain, console
 from multibox.commands.convert import convert
 from multibox.commands.demo import demo
 from multibox.commands.doctor import doctor
@@ -39,7 +39,7 @@ app = App(
 
     multibox doctor my_photos                 what is in it, what is wrong with it
 
-    multibox train my_photos --minutes 15     any layout that doctor reads; makes runs/my_photos
+    multibox train my_photos --minutes 15     all layouts that doctor reads
 
     multibox predict new_photos               the newest run, its best weights
 
@@ -102,6 +102,7 @@ def main(arguments: Sequence[str] | None = None, *, template: Path | None = None
     if template is not None and not any(token.split("=")[0] in {"--config", "--model"} for token in tokens):
         tokens += ["--config", str(template)]
     command_line[:] = tokens
+    console.has_details = False
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

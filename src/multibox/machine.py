@@ -99,6 +99,13 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def made_by() -> str:
+    """`provenance` as a line for people: multibox, Python, libraries with their versions, and the machine."""
+    facts = provenance()
+    libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items() if version)
+    return f"multibox {facts['multibox_version']}, Python {facts['python']}, {libraries}; {facts['machine']}."
+
+
 def _container_cores() -> list[float]:
     """For each control group around this process that limits its processor time, that limit in cores."""
     quotas = []

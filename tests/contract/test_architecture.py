@@ -37,3 +37,11 @@ def test_what_a_command_calls_is_the_run_of_a_room_with_its_name():
     for room in ("doctor", "report", "compress", "demo", "train", "export", "predict", "evaluate"):
         source = (PACKAGE / room / "run.py").read_text(encoding="utf-8")
         assert re.search(rf"^def {room}\(", source, re.MULTILINE), room
+
+
+def test_nothing_calls_the_conversion_that_reports_to_its_makers():
+    # OpenVINO's own conversion sends a message for each network, from a process that it starts; a script without a
+    # main guard would begin again in that process. `model/openvino_layers.py` does without.
+    names = ("convert_model", "openvino.tools")
+    users = [path.name for path in PACKAGE.rglob("*.py") for name in names if name in path.read_text(encoding="utf-8")]
+    assert users == []

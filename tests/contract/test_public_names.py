@@ -12,7 +12,7 @@ import multibox
 from multibox.cli import app
 
 OPTIONS = {
-    "new": {"--do-not-load-snapshot", "--offline", "--verbose", "-v"},
+    "new": {"--do-not-load-snapshot", "--offline"},
     "train": {
         *("--data", "--minutes", "--size", "--val", "--val-share", "--model", "--out", "--name"),
         *("--train-ann-files", "--train-data-roots", "--val-ann-files", "--val-data-roots"),
@@ -57,6 +57,8 @@ OPTIONS = {
     "card": {"--out", "--name", "--license", "--val-ann-files", "--val-data-roots"},
     "info": set(),
 }
+DETAILS = {"--verbose", "-v"}
+WITH_DETAILS = {"doctor", "train", "predict", "eval", "export", "compress", "bench", "new"}
 
 
 def test_public_names():
@@ -99,7 +101,7 @@ def test_there_are_exactly_these_commands():
 def test_options_of_a_command(command):
     arguments = app[command].assemble_argument_collection()
     names = {name for argument in arguments for name in argument.names if name.startswith("-")}
-    assert names == OPTIONS[command]
+    assert names == OPTIONS[command] | (DETAILS if command in WITH_DETAILS else set())
 
 
 def imported_by(statement: str) -> set[str]:

@@ -46,7 +46,8 @@ def test_tables_show_them() -> None:
     timing = Timing(1.0, 1.0, 1.0, spread, spread)
     speed = SpeedRow(FILE, 1.0, "CPU", "f32", "f32", 256, 0, timing, timing, spread, ProcessorTime(1.0, 1.0, 1.0, 1.0))
     tables = [
-        printed(speed_table.tables(SpeedResult((speed,), 3, 1.0, 1, (8, 8), 1))),
+        printed(speed_table.speed_tables(SpeedResult((speed,), 3, 1.0, 1, (8, 8), 1))),
+        printed(speed_table.speed_summary(SpeedResult((speed,), 3, 1.0, 1, (8, 8), 1))),
         printed(metrics_table(metrics)),
         printed(parity_report.parity_table(Parity((row(CLASS, file=FILE),), 1), width=100)),
         markdown(row(CLASS, file=FILE)),

@@ -31,7 +31,7 @@ def test_it_examines_a_folder_and_writes_what_it_is_asked_for(multibox, data, tm
     done = multibox("doctor", data, "--no-timing", "--json", report, "--save-mosaic", picture)
     # Sixteen small pictures have few objects of each class: a warning.
     assert done.returncode == 1, done.stderr
-    assert f"{data}: a COCO set, train and val." in done.stdout
+    assert f"{shlex.quote(str(data))}: a COCO set (train, val)." in done.stdout
     assert "fewer than 20 objects to train on" in done.stdout
     assert "Take yolox_nano-" in done.stdout
     assert_as_documented(report, "What doctor writes")
@@ -60,7 +60,7 @@ def test_errors_are_found_mended_and_gone(multibox, data, tmp_path):
     assert "error   train: 1 bad box" in done.stdout
     assert '        image "image 01.png" cannot be decoded' in lines
     assert sheet.exists()
-    assert lines[-1] == "multibox doctor 'my photos' --no-timing --fix 'my photos-fixed'"
+    assert lines[-1] == "  multibox doctor 'my photos' --no-timing --fix 'my photos-fixed'"
     fixed = multibox(*shlex.split(lines[-1])[1:], cwd=data.parent)
     assert fixed.returncode == 2
     assert "2 changes listed" in fixed.stdout
@@ -100,7 +100,7 @@ def test_convert_says_how_to_train_and_refuses_what_needs_none(multibox, data, t
     done = multibox("convert", yolo, "--save-to", tmp_path / "as coco")
     assert done.returncode == 0, done.stderr
     assert "8 images, 1 object of 1 class" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith(f"Train with: multibox train {yolo}")
+    assert done.stdout.splitlines()[-1] == f"  multibox train {yolo}"
     refused = multibox("convert", data, "--save-to", tmp_path / "nothing")
     assert refused.returncode == 2
     assert "a COCO set already" in refused.stderr
@@ -137,7 +137,7 @@ def yolo_set(folder: Path, images: Path, *labels: str) -> Path:
 @pytest.mark.parametrize(
     ("labels", "code", "words"),
     [
-        (["0 0.5 0.5 0.2 0.2\n"] * 8, 0, "Train with: multibox train"),
+        (["0 0.5 0.5 0.2 0.2\n"] * 8, 0, "Next, train:\n  multibox train"),
         (["0 0.5 0.5 0.2 0.2\n"] * 7 + ["0 nan 0.5 0.2 0.2\n"], 1, "1 things of "),
         (["0 nan 0.5 0.2 0.2\n"] * 8, 2, "not one object of it can be read"),
         (["0 80 60 32 24\n"] * 8, 2, "but as centre and size (x, y of the centre, width, height) in pixels"),
@@ -148,7 +148,7 @@ def test_convert_invites_to_train_only_if_nothing_is_lost(multibox, data, tmp_pa
     done = multibox("convert", yolo, "--save-to", tmp_path / "as coco")
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
-    assert ("Train with:" in done.stdout) == (code == 0)
+    assert ("Next, train:" in done.stdout) == (code == 0)
 
 
 def test_doctor_mends_boxes_in_pixels_and_says_so(multibox, data, tmp_path):
@@ -175,7 +175,7 @@ def test_a_zip_is_read_in_its_place(multibox, data, tmp_path):
     done = multibox("doctor", archive, "--no-timing")
     assert done.returncode == 1, done.stderr
     assert "8 images, 160 x 120 px; 8 objects" in done.stdout
-    assert f"{archive}: a YOLO set" in done.stdout
+    assert f"{shlex.quote(archive)}: a YOLO set" in done.stdout
     converted = multibox("convert", archive, "--save-to", tmp_path / "as coco")
     assert converted.returncode == 0, converted.stderr
     assert [path.name for path in (tmp_path / "as coco").iterdir()] == ["annotations_train.json"]

@@ -48,10 +48,10 @@ def at_place(place, monkeypatch) -> Path:
 
 def test_training_says_what_it_holds_out_and_what_to_do_next(place):
     said = (place / "said.txt").read_text()
-    assert "my photos: a COCO set, train." in said
+    assert "'my photos': a COCO set (train)." in said
     assert "Held out to measure on: 10 of the 40 images, with every class." in said
     lines = said.splitlines()
-    assert lines[-3] == "Weights: runs/my photos/best.pth. All of the run: runs/my photos"
+    assert lines[-3] == "Weights: 'runs/my photos/best.pth'"
     assert shlex.split(lines[-1]) == ["multibox", "predict", "my photos"]
     assert next(line for line in lines if line.startswith(("Trained too", "Done"))).startswith("Trained too briefly")
     names = {"best.pth", "latest.pth", "run.json", "template.yaml", "metrics.jsonl", "evaluation.json"}
@@ -74,13 +74,18 @@ def test_each_command_finds_the_run_and_says_the_next_until_the_page_is_there(at
     for name, words in commands.items():
         done = run_here(*words)
         assert done.returncode == 0, (words, done.stderr)
+        assert [
+            detail for detail in ("AP75", " passed", "95 % of draws  ", "OpenVINO 20") if detail in done.stdout
+        ] == []
         if name in following:
             assert shlex.split(done.stdout.splitlines()[-1]) == ["multibox", following[name]]
-        if name != "report":
+        if name in following:
             assert done.stdout.startswith(
-                "Model: runs/my photos/best.pth, the best weights of the newest run in runs.\nTrained too briefly"
+                "Model: 'runs/my photos/best.pth', the best weights of the newest run in runs.\nTrained too briefly"
             )
     assert len(list((run / "predictions/my photos").rglob("*.png"))) == 40
+    details = run_here("eval", "-v").stdout
+    assert details.startswith("multibox ") and "AP75" in details
     made = {"metrics.yaml", "metrics.json", "export/model.xml", "compressed/latest.pth", "report.html"}
     assert files_below(run) >= made
     done = run_here("export", "runs/my photos/compressed", "--no-onnx")

@@ -140,7 +140,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_ends_as_if_never_stopped(
     wait_for(output / "metrics.jsonl", process, epochs=2)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=600) == 130
-    assert "Go on with: multibox train --resume-from" in (tmp_path / "log.txt").read_text()
+    assert "Go on with:\n  multibox train --resume-from" in (tmp_path / "log.txt").read_text()
     done = multibox(*arguments, "--save-checkpoints-to", output, "--resume-from", output / "latest.pth")
     assert done.returncode == 0, done.stderr
     assert_identical(weights(tmp_path / "whole/latest.pth"), weights(output / "latest.pth"))
@@ -195,7 +195,7 @@ def test_anchors_of_the_start_that_miss_objects_give_way_to_those_of_the_templat
     done = multibox(*first, "--save-checkpoints-to", tmp_path / "first")
     assert done.returncode == 0, done.stderr
     second = starting_from(tmp_path / "first/latest.pth", by_template(fitting, tmp_path / "fitting.yaml", options))
-    done = multibox(*second, "--save-checkpoints-to", tmp_path / "second")
+    done = multibox(*second, "--save-checkpoints-to", tmp_path / "second", "--verbose")
     assert done.returncode == 0, done.stderr
     assert "Anchors: the template's (they fit " in done.stdout
     used = config.load_template(tmp_path / "second/template.yaml").model.anchors_px

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from multibox.errors import DataError
-from multibox.wording import NO_VALUE, counted, listed, percent, quoted, shortened, visible
+from multibox.wording import (
+    NO_VALUE,
+    Detailed,
+    counted,
+    listed,
+    percent,
+    quoted,
+    shortened,
+    typed,
+    visible,
+    without_details,
+    wrapped,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +89,35 @@ def test_a_message_is_one_line_whatever_names_are_in_it():
     message = str(DataError("a\n" * 5000 + "\x1b[31m"))
     assert len(message) <= 1900
     assert message.isprintable()
+
+
+NAMES = ("'runs/my photos/export/alt_ssd_export/model.xml'", "`multibox train 'my photos'`", '"a photo of mine.jpg"')
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 140])
+def test_lines_break_between_words_and_never_in_a_name(width):
+    text = f"Exported: {NAMES[0]}, and the user's own {NAMES[1]} says so of {NAMES[2]}. The users' next step is short."
+    lines = wrapped(text, width, indent=2)
+    assert " ".join(line.strip() for line in lines) == text
+    assert [name for name in NAMES if not any(name in line for line in lines)] == []
+    longest = max(map(len, NAMES)) + 3  # with what stands before and after it
+    assert max(map(len, lines)) <= max(width, longest)
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_the_path_that_a_message_begins_with_stays_whole():
+    lines = wrapped("runs/my photos/best.pth: there is no such file. Name another one.", 24)
+    assert lines == ["runs/my photos/best.pth:", "there is no such file.", "Name another one."]
+
+
+def test_a_path_is_typed_as_a_shell_takes_it():
+    assert typed("runs/my photos") == "'runs/my photos'"
+    assert typed("runs/photos") == "runs/photos"
+
+
+def test_a_line_with_details_is_text_and_knows_what_is_left_without_them():
+    line = Detailed("AP 0.5, in 3 seconds", brief="AP 0.5")
+    assert line == "AP 0.5, in 3 seconds"
+    assert without_details(line) == "AP 0.5"
+    assert without_details(Detailed("3 threads")) is None
+    assert without_details("plain") == "plain"

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console, counting
-from multibox.commands.options import Positive, PositiveFloat, find_template, found_model, say, say_next
+from multibox.commands.console import begin, console, counting, say
+from multibox.commands.options import Positive, PositiveFloat, Verbose, find_template, found_model, say_next
 from multibox.files import write_atomically
 from multibox.overwriting import Output, check_outputs, is_benchmark
+from multibox.wording import typed
 
 if TYPE_CHECKING:
     from multibox.runs.run import Run
@@ -28,6 +29,7 @@ def bench(
     json: Path | None = None,
     classes: str = "",
     config: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Measure how fast models are: the network alone, and the whole way from a JPEG on disk to boxes.
 
@@ -47,7 +49,9 @@ def bench(
         json: File for all figures. Default: bench.json in the run, if that was found.
         classes: Names of the classes of a file that names none, separated by commas.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+        verbose: Show details: all percentiles, ratios with quartiles, where the time goes, versions.
     """
+    begin(verbose=verbose)
     from msgspec.json import encode
     from msgspec.json import format as format_json
 
@@ -73,10 +77,16 @@ def bench(
             classes=coco.split_list(classes) or None,
             progress=progress,
         )
-    console.print(speed_table.tables(result))
+    if verbose:
+        console.print(speed_table.speed_tables(result, width=console.width))
+    else:
+        console.print(speed_table.speed_summary(result))
+        say(speed_table.SUMMARY)
+    for line in speed_table.explain_speeds(result):
+        say(line)
     if json is not None:
         write_atomically(json, format_json(encode(speed_table.speeds_to_plain(result)), indent=2) + b"\n")
-        say(f"All figures: {json}")
+        say(f"All figures: {typed(json)}")
     if run is not None:
         say_next(run, "bench")
     return 0

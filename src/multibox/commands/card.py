@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multibox.commands.console import counting
-from multibox.commands.options import require_together, say
+from multibox.commands.console import counting, say
+from multibox.commands.options import require_together
 from multibox.commands.report import reported_folder
+from multibox.wording import typed
 
 
 def card(
@@ -46,5 +47,5 @@ def card(
     path = card_of(
         reported_folder(work_dir), out=out, name=name, licence=license, named=named, audience=Audience(say, counting)
     )
-    say(f"Model card: {path}. Read it before you publish it.")
+    say(f"Model card: {typed(path)}. Read it before you publish it.")
     return 0

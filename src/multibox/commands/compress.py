@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console
+from multibox.commands.console import begin, console, say, say_command, training_display
 from multibox.commands.options import (
     Flag,
     ModelName,
     Positive,
     PositiveFloat,
+    Verbose,
     command_line,
     find_template,
     found_model,
     require,
     require_together,
-    say,
 )
 from multibox.errors import OptionError
 from multibox.files import kind_of
-from multibox.runs.display import TrainingDisplay, duration
+from multibox.runs.display import duration
+from multibox.wording import Detailed, typed
 
 if TYPE_CHECKING:
     from multibox.compress.result import CompressResult
@@ -50,6 +51,7 @@ def compress(
     train_data_roots: str = "",
     val_ann_files: str = "",
     val_data_roots: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Make a detector compute in 8 bits, and measure what that costs.
 
@@ -81,8 +83,10 @@ def compress(
         train_data_roots: The folder of images of each of these.
         val_ann_files: Annotation files to measure on.
         val_data_roots: The folder of images of each of these.
+        verbose: Show details: the table of methods, how sure each figure is, what training in 8 bits does, versions.
     """
     started_at = time.monotonic()
+    begin(verbose=verbose)
     require_together(train_ann_files, train_data_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
@@ -108,13 +112,13 @@ def compress(
         resume_from=resume_from,
         command=shlex.join(["multibox", *command_line]),
     )
-    with TrainingDisplay(console) as display:
+    with training_display() as display:
         result = compress_model(found, NamedData(data, skip_bad=skip_bad), plan, display=display)
     code = _report(result, output, time.monotonic() - started_at)
     if found.run is not None and not code:
         say("Next, write its files to deploy, and then have a page that explains it:")
-        say(f"  {next_command('export', found.run, named=output)}")
-        say(f"  {next_command('report', found.run)}")
+        say_command(next_command("export", found.run, named=output))
+        say_command(next_command("report", found.run))
     return code
 
 
@@ -131,10 +135,13 @@ def _device(gpu_num: int | None) -> str:
 def _report(result: CompressResult, output: Path, seconds: float) -> int:
     from multibox.compress import result as compress_report
 
-    console.print(compress_report.attempts_table(result, width=console.width))
+    if console.has_details:
+        console.print(compress_report.attempts_table(result, width=console.width))
     for line in (*compress_report.notes(result), compress_report.verdict(result)):
         say(line)
     if result.is_interrupted:
-        say(f"Stopped while training. Go on with the same command and --resume-from {output / 'qat' / 'latest.pth'}.")
-    say(f"Done in {duration(seconds)}: {result.path}. The table above is also in {output / 'compress.json'}.")
+        resumed = typed(output / "qat" / "latest.pth")
+        say(f"Stopped while training. Go on with the same command and --resume-from {resumed}")
+    done = f"Done in {duration(seconds)}: {typed(result.path)}"
+    say(Detailed(f"{done}. All figures: {typed(output / 'compress.json')}", brief=done))
     return 130 if result.is_interrupted else 0

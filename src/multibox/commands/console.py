@@ -21,7 +21,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from multibox.runs.display import print_line
+from multibox.machine import made_by
+from multibox.runs.display import TrainingDisplay, print_line
+from multibox.wording import without_details
 
 # A log file or a pipe has no width; rich would take 80 columns and cut tables.
 WIDTH_OF_FILES = 120
@@ -31,9 +33,11 @@ class _Spoken(Console):
     """A console whose reader may leave, as in `multibox train ... | head -1`: the command does its work without one.
 
     `is_all`: what is said is all that the command gives; without a reader it ends, as if it had been terminated.
+    `has_details`: the user asked for details (--verbose). What has any is said by `say` and `show_table`, which decide.
     """
 
     is_all = False
+    has_details = False
 
     def on_broken_pipe(self) -> None:
         """Say nothing more to anybody who is gone."""
@@ -56,6 +60,33 @@ console = _Spoken(
     width=None if (sys.stdout is not None and sys.stdout.isatty()) or "COLUMNS" in os.environ else WIDTH_OF_FILES,
 )
 errors = _Spoken(stderr=True, soft_wrap=True, highlight=False)
+
+
+def begin(*, verbose: bool) -> None:
+    """What a command does first: note whether details are wanted, the first of which are versions and machine."""
+    console.has_details = verbose
+    if verbose:
+        say(made_by())
+
+
+def say(text: str, *, indent: int = 0) -> None:
+    """One line to the user, without its details unless they were asked for; no part of it is markup.
+
+    Where it is broken, what follows is indented by so many columns.
+    """
+    shown = text if console.has_details else without_details(text)
+    for line in [] if shown is None else shown.split("\n"):
+        print_line(console, line, indent=indent)
+
+
+def say_command(line: str) -> None:
+    """A command to paste, on a line of its own that is never broken, whatever the width."""
+    console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def training_display() -> TrainingDisplay:
+    """What shows a training of a command."""
+    return TrainingDisplay(console, has_details=console.has_details)
 
 
 def complain(text: str) -> None:

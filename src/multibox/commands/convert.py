@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import OutputFormat, say
+from multibox.commands.console import say, say_command
+from multibox.commands.options import OutputFormat
 from multibox.errors import DataError, OptionError
 from multibox.files import make_folder
 from multibox.unfinished import unfinished_folder
-from multibox.wording import counted
+from multibox.wording import counted, typed
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -48,9 +48,7 @@ def convert(
     make_folder(save_to)
     if format == "coco":
         sets = _as_coco(source, layout, save_to)
-        how_to_import = (
-            f"`multibox train` reads the set as it is. Train with: multibox train {shlex.quote(str(source))}"
-        )
+        how_to_import = "`multibox train` reads the set as it is. Next, train:"
     else:
         with unfinished_folder(Path(gettempdir())) as folder:
             sets = _as_coco(source, layout, folder, shows_files=False)
@@ -62,6 +60,8 @@ def convert(
         say(f"{num_lost} things of {source} are lost, as told above: correct them and convert again before you train.")
         return EXIT_LOST
     say(how_to_import)
+    if format == "coco":
+        say_command(f"multibox train {typed(source)}")
     return 0
 
 
@@ -113,5 +113,5 @@ def _write(source: Path, sets: Sets, folder: Path, label_format: OutputFormat) -
     num_crowds = sum(data.num_crowds for _, data in sets.values())
     if num_crowds and label_format not in FORMATS_WITH_CROWDS:
         say(f"{counted(num_crowds, 'box', 'boxes')} around many objects left out: this format cannot say so.")
-    say(f"Labels: {folder}")
+    say(f"Labels: {typed(folder)}")
     return how_to_import(label_format, folder, label_sets)

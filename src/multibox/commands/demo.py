@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.options import Flag, ModelName, Threshold, find_template, found_model, require, say
+from multibox.commands.console import say
+from multibox.commands.options import Flag, ModelName, Threshold, find_template, found_model, require
 
 Port = Annotated[
     int | None, Parameter(validator=lambda _, value: require(value is None or 0 < value < 65536, "from 1 to 65535"))
@@ -44,7 +45,7 @@ def demo(
     from multibox.demo.run import open_browser
     from multibox.runtime.opening import open_runtime
 
-    file = found_model(model).path
+    file = found_model(model, is_judged=False).path
     runtime = open_runtime(file, template=find_template(config), classes=split_list(classes) or None, device=device)
 
     def on_ready(address: str) -> None:

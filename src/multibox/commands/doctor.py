@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console
-from multibox.commands.options import TEMPLATE_NAME, Flag, require_together, say
+from multibox.commands.console import begin, console, say, say_command
+from multibox.commands.options import TEMPLATE_NAME, Flag, Verbose, require_together
 from multibox.errors import DataError, OptionError
 from multibox.unfinished import unfinished_folder
+from multibox.wording import counted, typed
 
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
@@ -38,6 +39,7 @@ def doctor(
     save_mosaic: Path | None = None,
     fix: Path | None = None,
     no_timing: Flag = False,
+    verbose: Verbose = False,
 ) -> int:
     """Examine a data set: what is in it, what is wrong with it, and what it means for a model.
 
@@ -57,7 +59,9 @@ def doctor(
         save_mosaic: Image file (.jpg or .png) for samples with their boxes.
         fix: New folder for a corrected copy, with changes.json; the original is not touched.
         no_timing: Do not measure how fast this machine trains.
+        verbose: Show details: sizes of objects, how every model suits them, training times at all sizes, versions.
     """
+    begin(verbose=verbose)
     from multibox.data import coco
     from multibox.doctor import run
     from multibox.doctor.next_step import next_step, step_after_fix
@@ -78,7 +82,7 @@ def doctor(
             return 2
         _check_outputs(named, data, json, save_mosaic)
         with console.status("Examining", spinner="line") as status:
-            display = ConsoleDisplay(console, status.update)
+            display = ConsoleDisplay(console, status.update, has_details=verbose)
             examination = run.doctor(data, is_timed=not no_timing, parts=named.splits, listener=display)
         if find_spec("torch") is None:
             say('What the data mean for a model is left out: that needs PyTorch (pip install "multibox[train]").')
@@ -175,7 +179,7 @@ def _write_json(path: Path, examination: Examination) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = examination_to_plain(examination)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
-    say(f"All of this: {path}")
+    say(f"All of this: {typed(path)}")
 
 
 def _save_contact_sheet(path: Path, data: Mapping[str, CocoData]) -> None:
@@ -193,14 +197,13 @@ def _save_contact_sheet(path: Path, data: Mapping[str, CocoData]) -> None:
     _, encoded = cv2.imencode(path.suffix, contact_sheet(data.get("train", next(iter(data.values())))))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, marked(encoded.tobytes()))
-    say(f"Samples: {path}")
+    say(f"Samples: {typed(path)}")
 
 
 def _fix(named: Named, target: Path, twins: Sequence[Twins]) -> int:
     """Write a corrected copy and say what was changed; how many changes left something out."""
     from multibox.doctor.fixing import CHANGES
     from multibox.doctor.fixing import fix as write_fixed
-    from multibox.wording import counted
 
     source = named.source
     if any(len(parts) > 1 for parts in named.splits.values()):
@@ -212,7 +215,8 @@ def _fix(named: Named, target: Path, twins: Sequence[Twins]) -> int:
         say(f"{change.split}: {change.what}: {change.why}")
     if len(changes) > NUM_SHOWN_CHANGES:
         say(f"... and {len(changes) - NUM_SHOWN_CHANGES} more")
-    say(f"A corrected copy is in {target}; {counted(len(changes), 'change')} listed in {target / CHANGES}.")
+    listed_in = typed(target / CHANGES)
+    say(f"A corrected copy is in {typed(target)}; {counted(len(changes), 'change')} listed in {listed_in}.")
     num_lost = sum("left out" in change.what for change in changes)
     if num_lost:
         say(f"{num_lost} of them left something out of the data: look at these before you train on it.")
@@ -222,4 +226,4 @@ def _fix(named: Named, target: Path, twins: Sequence[Twins]) -> int:
 def _say_next(step: NextStep) -> None:
     say("")
     say(step.words)
-    say(step.command)
+    say_command(step.command)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multibox.commands.console import console, counting
+from multibox.commands.console import begin, console, counting, say
 from multibox.commands.options import (
     Flag,
     ModelName,
     Threshold,
     Tile,
     TileOverlap,
+    Verbose,
     find_template,
     found_model,
     require_together,
-    say,
     say_next,
 )
 from multibox.wording import counted
@@ -40,6 +40,7 @@ def evaluate(
     config: str = "",
     test_ann_files: str = "",
     test_data_roots: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Measure a detector on labelled images: average precision (AP), in total and of each class.
 
@@ -65,7 +66,9 @@ def evaluate(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         test_ann_files: Instead of --data: annotation files (COCO json), separated by commas.
         test_data_roots: The folder of images of each annotation file, separated by commas.
+        verbose: Show details: every class with all metrics, device, versions.
     """
+    begin(verbose=verbose)
     require_together(test_ann_files, test_data_roots, "--test-ann-files", "--test-data-roots")
 
     from multibox.data.coco import split_list
@@ -89,7 +92,8 @@ def evaluate(
         template=find_template(config),
     )
     result = evaluate_model(found, named, plan, audience=Audience(say, counting))
-    console.print(metrics_table(result.metrics))
+    if verbose or len(result.metrics.per_class) > 1:
+        console.print(metrics_table(result.metrics, has_details=verbose))
     for line in limits(result.data):
         say(line)
     for line in result.written:

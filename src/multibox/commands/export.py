@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console, counting
+from multibox.commands.console import begin, console, counting, say
 from multibox.commands.options import (
     Flag,
     ModelName,
+    Verbose,
     find_template,
     found_model,
     require,
     require_together,
-    say,
     say_next,
 )
 from multibox.errors import OptionError
-from multibox.wording import listed
+from multibox.wording import counted, listed, typed
 
 if TYPE_CHECKING:
     from multibox.export.run import Export
@@ -49,6 +49,7 @@ def export(
     config: str = "",
     val_ann_files: str = "",
     val_data_roots: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Write a detector as OpenVINO and ONNX files, and prove that they find what the checkpoint finds.
 
@@ -75,7 +76,9 @@ def export(
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
         val_ann_files: Instead of --data: annotation files (COCO json), separated by commas.
         val_data_roots: The folder of images of each of these.
+        verbose: Show details: the table of comparisons, what may differ by how much, speed and size, versions.
     """
+    begin(verbose=verbose)
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
     from multibox.data.coco import split_list
@@ -102,7 +105,10 @@ def export(
     )
     named = NamedData(data, DataFiles(val_ann_files, val_data_roots))
     result = export_model(found, named, plan, audience=Audience(say, counting))
-    console.print(parity_report.parity_table(result.parity, width=console.width))
+    if verbose or not result.parity.passed:
+        console.print(parity_report.parity_table(result.parity, width=console.width))
+        for line in parity_report.explanations(result.parity):
+            say(line)
     _report(result)
     name = found.path.stem if found.run is None else found.run.home.resolve().name
     _write_bridges(result, web=web, serve=serve, name=name)
@@ -119,9 +125,20 @@ def _report(result: Export) -> None:
         say(f"Removed, because they are of another checkpoint: {listed(map(str, result.removed))}.")
     if result.parity.is_empty:
         say("The checkpoint finds nothing in these images, so nothing was compared but that.")
-    names = ", ".join(str(path) for path in result.paths)
-    say(f"Exported: {names}. The table above is also in export.md, export.json.")
+    else:
+        say(_agreement(result))
+    for path in result.paths:
+        say(f"Exported: {typed(path)}")
+    say(f"How they compare with the checkpoint: {typed(result.paths[0].parent / 'export.md')}")
     say(f"Recommended score threshold: {result.threshold:g}.")
+
+
+def _agreement(result: Export) -> str:
+    """That all files find the same as the checkpoint, and how good that is, in a sentence."""
+    checkpoint = result.parity.rows[0]
+    accuracy = "" if checkpoint.ap is None else f" (AP {checkpoint.ap:.3f})"
+    files = "The file finds" if len(result.paths) == 1 else f"All {counted(len(result.paths), 'file')} find"
+    return f"{files} what the checkpoint finds{accuracy}."
 
 
 def _check_bridges(web: Path | None, serve: Path | None, *, model: Path) -> None:

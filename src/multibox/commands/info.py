@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multibox.commands.options import found_model, say
+from multibox.commands.console import say
+from multibox.commands.options import found_model
 
 
 def info(model: Path | None = None, /) -> int:
@@ -20,5 +21,5 @@ def info(model: Path | None = None, /) -> int:
     facts = model_facts(found_model(model))
     longest = max(map(len, facts))
     for what, value in facts.items():
-        say(f"{what:<{longest}}  {value}")
+        say(f"{what:<{longest}}  {value}", indent=longest + 2)
     return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from multibox.commands.console import downloading
-from multibox.commands.options import Flag, say
+from multibox.commands.console import downloading, say, say_command
+from multibox.commands.options import Flag, Verbose
+from multibox.wording import typed
 
 
 def new(
@@ -18,7 +16,7 @@ def new(
     *,
     do_not_load_snapshot: Flag = False,
     offline: Flag = False,
-    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = False,
+    verbose: Verbose = False,
 ) -> int:
     """Make a work directory for a model: its template, the commands, and weights to start from.
 
@@ -37,7 +35,8 @@ def new(
     folder = instantiate(
         template, output, load_snapshot=not do_not_load_snapshot, offline=offline, report=say, progress=downloading
     )
-    say(f"{folder} is ready. Go there, and train by its template: multibox train DATA")
+    say(f"{typed(folder)} is ready. Next, go there and train by its template:")
+    say_command(f"cd {typed(folder)} && multibox train DATA")
     if verbose:
         for path in sorted(output.iterdir()):
             say(f"{path} ({path.stat().st_size} bytes)")

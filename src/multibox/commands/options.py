@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console
+from multibox.commands.console import say, say_command
 from multibox.errors import OptionError
-from multibox.runs.display import print_line
+from multibox.wording import typed
 
 if TYPE_CHECKING:
     from multibox.config import Template
@@ -27,6 +27,9 @@ Threshold = Annotated[
     float | None, Parameter(validator=lambda _, value: require(value is None or 0 <= value <= 1, "from 0 to 1"))
 ]
 Flag = Annotated[bool, Parameter(negative=())]
+Verbose = Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())]
+"""Whether details are shown: a command hands it to `console.has_details`, and `console.say` decides."""
+
 Tile = Annotated[
     int | Literal["auto"] | None,
     Parameter(
@@ -60,18 +63,28 @@ def find_template(name: str) -> Template | None:
     return None
 
 
-def found_model(named: Path | None) -> FoundModel:
-    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named."""
+def found_model(named: Path | None, *, is_judged: bool = True) -> FoundModel:
+    """The model that a command takes, see `runs.finding.find_model`; which one is said where its file was not named.
+
+    If it `is_judged`, by figures or by advice, it is said of a training that was too brief; else only of a run that the
+    user did not name.
+    """
     from multibox.runs.finding import find_model
 
     found = find_model(named)
     if found.account:
-        say(f"Model: {found.path}, {found.account}.")
-        if found.run is not None and found.run.is_brief:
-            from multibox.train.progress import TOO_BRIEF
-
-            say(TOO_BRIEF)
+        say(f"Model: {typed(found.path)}, {found.account}.")
+    if found.run is not None and (is_judged or found.account):
+        say_if_brief(found.run)
     return found
+
+
+def say_if_brief(run: Run) -> None:
+    """Say of a run that ended too soon that it did, before anything that is advised about it."""
+    if run.is_brief:
+        from multibox.train.progress import TOO_BRIEF
+
+        say(TOO_BRIEF)
 
 
 def require_together(first: str, second: str, first_name: str, second_name: str) -> None:
@@ -80,19 +93,13 @@ def require_together(first: str, second: str, first_name: str, second_name: str)
         raise OptionError(f"{first_name} and {second_name} go together: give both or neither.")
 
 
-def say(text: str) -> None:
-    """One line to the user; no part of it is markup."""
-    for line in text.split("\n"):
-        print_line(console, line)
-
-
 def say_next(run: Run, command: str) -> None:
     """The command that follows, on a line of its own."""
     from multibox.runs.next_command import next_step_of
 
     words, line = next_step_of(run, command)
     say(words)
-    console.print(f"  {line}", markup=False, soft_wrap=True)  # whatever the width, it is to be pasted
+    say_command(line)
 
 
 def require(is_met: bool, what: str) -> None:

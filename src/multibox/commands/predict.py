@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import complain, console, tracking
+from multibox.commands.console import begin, complain, console, say, say_command, tracking
 from multibox.commands.options import (
     Flag,
     ModelName,
@@ -18,14 +18,14 @@ from multibox.commands.options import (
     Threshold,
     Tile,
     TileOverlap,
+    Verbose,
     find_template,
     found_model,
-    say,
     say_next,
 )
 from multibox.errors import DataError, MultiboxError, OptionError
 from multibox.files import model_files
-from multibox.wording import counted, listed
+from multibox.wording import Detailed, counted, listed, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,7 @@ def predict(
     tile_overlap: TileOverlap = None,
     device: str = "auto",
     config: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Find objects in images and videos, and in what cameras and streams show.
 
@@ -103,7 +104,9 @@ def predict(
         tile_overlap: Share of a tile's side that neighbours have in common. Default: 0.2.
         device: auto, cpu, cuda, ...; for OpenVINO files auto, CPU, GPU, NPU, AUTO.
         config: Template of a snapshot that carries none. Default: template.yaml of the work directory.
+        verbose: Show details: input size, device, versions.
     """
+    begin(verbose=verbose)
     from multibox.predict.result_files import RunFacts
     from multibox.predict.sources import find_sources
     from multibox.runs.run import next_free
@@ -112,10 +115,7 @@ def predict(
     from multibox.signals import interruption
     from multibox.structures import shown_from
 
-    if ann_file is not None and coco is None:
-        raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
-    if format is not None and save_labels is None:
-        raise OptionError("--format has no effect without --save-labels: it says how labels are written.")
+    _check_pairs(ann_file=ann_file, coco=coco, format=format, save_labels=save_labels)
     found = _found(model)
     home = Path() if found is None else found.run.home if found.run is not None else None
     is_by_itself = home is not None and not (model is not None and model.is_file())
@@ -152,7 +152,8 @@ def predict(
     runtime = open_runtime() if runtime is None else runtime
     chosen, reason = shown_from(threshold, runtime.threshold)
     tile_px = getattr(runtime, "tile_px", None)
-    say(f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px."))
+    line = f"Score threshold {chosen:g}, {reason}." + ("" if tile_px is None else f" Tiles of {tile_px} px.")
+    say(Detailed(f"{line} Input {runtime.input_size} px, device {device}.", brief=line))
     outputs.label_paths(runtime.classes)  # which refuses names of classes that the format cannot have
     name = COCO_DETECTOR if found is None else str(found.path)
     run = RunFacts(model=name, classes=runtime.classes, threshold=chosen, tile_px=tile_px)
@@ -170,6 +171,14 @@ def predict(
     if is_by_itself:
         _say_next(found)
     return EXIT_SOME_UNREADABLE if problems or tally.failures else 0
+
+
+def _check_pairs(*, ann_file: Path | None, coco: Path | None, format: str | None, save_labels: Path | None) -> None:
+    """Refuse options that say how something is written which is not written."""
+    if ann_file is not None and coco is None:
+        raise OptionError("--ann-file has no effect without --coco: it says which ids are used there.")
+    if format is not None and save_labels is None:
+        raise OptionError("--format has no effect without --save-labels: it says how labels are written.")
 
 
 def _picked(runtime: Runtime, sources: Sequence[Source], count: int) -> list[Source]:
@@ -212,7 +221,7 @@ def _found(named: Path | None) -> FoundModel | None:
     if named is None and default_run() is None:
         say(f"There is no run here: {COCO_DETECTOR}. Train your own with `multibox train DATA`.")
         return None
-    return found_model(named)
+    return found_model(named, is_judged=False)
 
 
 def _opened(found: FoundModel | None, config: str, classes: list[str], device: str) -> Runtime:
@@ -235,7 +244,7 @@ def _opened(found: FoundModel | None, config: str, classes: list[str], device: s
 def _say_next(found: FoundModel | None) -> None:
     if found is None:
         say("Next, train a detector of your own objects, on a folder with labelled images:")
-        say("  multibox train DATA --minutes 15")
+        say_command("multibox train DATA --minutes 15")
     elif found.run is not None:
         say_next(found.run, "predict")
 
@@ -327,7 +336,7 @@ class _Outputs:
             ("COCO results", self.coco),
         ):
             if path is not None:
-                say(f"{what}: {path}")
+                say(f"{what}: {typed(path)}")
         if coco_file is not None and coco_file.num_unknown:
             say(
                 f"{self.ann_file}: {coco_file.num_unknown} of the images are not in it, or in another size, and so "
@@ -345,7 +354,7 @@ class _Outputs:
         assert self.save_labels is not None
         images = file.labels.images
         num_objects = sum(len(image.objects) for image in images)
-        say(f"Labels: {self.save_labels}, {counted(num_objects, 'object')} in {counted(len(images), 'image')}")
+        say(f"Labels: {typed(self.save_labels)}, {counted(num_objects, 'object')} in {counted(len(images), 'image')}")
         if file.num_frames:
             say(f"  {counted(file.num_frames, 'frame')} of videos have no labels: save them as images first")
         if file.num_empty:

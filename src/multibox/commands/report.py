@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from multibox.commands.console import counting
-from multibox.commands.options import Flag, found_model, require_together, say
+from multibox.commands.console import counting, say
+from multibox.commands.options import Flag, found_model, require_together, say_if_brief, say_next
 from multibox.errors import OptionError
+from multibox.wording import typed
 
 
 def report(
@@ -44,6 +45,7 @@ def report(
     from multibox.data.reading import DataFiles
     from multibox.runs.actions import report_on
     from multibox.runs.display import Audience
+    from multibox.runs.finding import run_at
     from multibox.runs.measuring import NamedData
 
     folders = [reported_folder(named) for named in work_dirs] if work_dirs else [reported_folder(None)]
@@ -52,13 +54,21 @@ def report(
     page = report_on(folders, out=save_to, named=named, has_full_paths=paths, audience=Audience(say, counting))
     size = page.stat().st_size
     words = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
-    say(f"Report: {page} ({words}). It opens in any browser.")
+    say(f"Report: {typed(page)} ({words}). It opens in any browser.")
+    run = run_at(folders[0])
+    if run is not None and len(folders) == 1:
+        say_next(run, "report")
     return 0
 
 
 def reported_folder(named: Path | None) -> Path:
     """The folder to report on: the one that is named as it is, the run of a file or name, or the run that is found."""
+    from multibox.runs.finding import run_at
+
     if named is not None and named.is_dir():
+        run = run_at(named)
+        if run is not None:
+            say_if_brief(run)
         return named
     found = found_model(named)
     if found.run is None:

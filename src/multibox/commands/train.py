@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from multibox.commands.console import console
+from multibox.commands.console import begin, say, say_command, training_display
 from multibox.commands.options import (
     Flag,
     Positive,
     PositiveFloat,
+    Verbose,
     command_line,
     require,
     require_together,
-    say,
     say_next,
 )
 from multibox.errors import OptionError
-from multibox.runs.display import TrainingDisplay, duration
-from multibox.wording import counted
+from multibox.runs.display import duration
+from multibox.wording import Detailed, counted, typed
 
 if TYPE_CHECKING:
     from multibox.runs.run import Run
@@ -58,6 +58,7 @@ def train(
     train_data_roots: str = "",
     val_ann_files: str = "",
     val_data_roots: str = "",
+    verbose: Verbose = False,
 ) -> int:
     """Train a detector on your own labelled images.
 
@@ -102,8 +103,10 @@ def train(
         train_data_roots: The folder of images of each annotation file, separated by commas.
         val_ann_files: Annotation files to validate on after each epoch.
         val_data_roots: The folder of images of each of these.
+        verbose: Show details: parts of the loss, speed, what the trial of weights measured, versions.
     """
     started_at = time.monotonic()
+    begin(verbose=verbose)
     require_together(train_ann_files, train_data_roots, "--train-ann-files", "--train-data-roots")
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
     if minutes is not None and epochs is not None:
@@ -141,8 +144,9 @@ def train(
         skip_bad=skip_bad,
         started_at=started_at,
         command=shlex.join(["multibox", *command_line]),
+        is_verbose=verbose,
     )
-    with TrainingDisplay(console) as display:
+    with training_display() as display:
         if is_by_files:
             run = train_by_files(
                 DataFiles(train_ann_files, train_data_roots),
@@ -170,7 +174,8 @@ def _report(run: Run, seconds: float, minutes: float | None) -> int:
     took = f"{duration(seconds)} ({counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')})"
     if result.is_interrupted:
         left = [] if minutes is None else ["--minutes", f"{max(1, round(minutes - seconds / 60))}"]
-        say(f"Stopped after {took}. Go on with: {next_command('train', run, *left, option='--resume-from')}")
+        say(f"Stopped after {took}. Go on with:")
+        say_command(next_command("train", run, *left, option="--resume-from"))
         return 130
     if run.is_brief:
         say(TOO_BRIEF)
@@ -179,6 +184,7 @@ def _report(run: Run, seconds: float, minutes: float | None) -> int:
         when = f"after epoch {result.best_epoch}" if result.best_epoch else "of the starting weights"
         best = f" Best AP {result.best_ap:.3f}, {when}."
     say(f"Done in {took}.{best}")
-    say(f"Weights: {result.best or result.latest}. All of the run: {run.folder}")
+    weights = f"Weights: {typed(result.best or result.latest)}"
+    say(Detailed(f"{weights}. All of the run: {typed(run.folder)}", brief=weights))
     say_next(run, "train")
     return 0

@@ -17,7 +17,7 @@ from multibox.evaluate.average_precision import Metrics
 from multibox.evaluate.intervals import Interval
 from multibox.files import write_atomically
 from multibox.machine import provenance
-from multibox.wording import NO_VALUE, percent
+from multibox.wording import NO_VALUE, Detailed, percent
 
 NAME = "compress.json"
 """Name of the file with all figures."""
@@ -96,7 +96,7 @@ class CompressResult:
 
 
 def verdict(result: CompressResult) -> str:
-    """One line: whether the budget was kept, by what, and how sure that is."""
+    """What 8 bits cost, how sure that is, whether it is within the budget, and by which method; in one line."""
     chosen, measured = result.chosen, result.chosen.measured
     if measured is None:
         return (
@@ -104,11 +104,13 @@ def verdict(result: CompressResult) -> str:
             "Name a validation set with --val-ann-files."
         )
     drop = measured.drop
-    loses = f"{'loses' if drop.value >= 0 else 'gains'} {abs(drop.value):.2f} AP points "
-    loses += f"(95 % of draws of the {result.num_val_images} images lose {drop.low:.2f} to {drop.high:.2f})"
+    text = (
+        f"INT8 {'loses' if drop.value >= 0 else 'gains'} {abs(drop.value):.2f} AP points on {result.num_val_images} "
+        f"images (95 % interval of the loss: {drop.low:.2f} to {drop.high:.2f})"
+    )
     if result.is_within_budget:
-        return f"Within the budget of {result.max_drop:g}: {chosen.rung}, {MEANINGS[chosen.rung]}, {loses}."
-    return f"The budget of {result.max_drop:g} AP points is missed: the best that was reached, {chosen.rung}, {loses}."
+        return f"{text}, within --max-drop {result.max_drop:g}. Method: {chosen.rung}, {MEANINGS[chosen.rung]}."
+    return f"{text}, more than --max-drop {result.max_drop:g}. No method did better than {chosen.rung}."
 
 
 def notes(result: CompressResult) -> list[str]:
@@ -119,13 +121,14 @@ def notes(result: CompressResult) -> list[str]:
         return lines
     worst = max(((drop, name) for name, drop in measured.drop_per_class.items() if drop is not None), default=None)
     if worst is not None and len(measured.drop_per_class) > 1:
-        lines.append(f"The class that loses most: {worst[1]}, {worst[0]:.2f} points.")
+        lines.append(f"Largest drop: {worst[1]}, {-worst[0]:+.2f} AP points.")
     if measured.apart is not None and abs(measured.apart.value) > AGREEMENT:
-        lines.append(
+        text = (
             f"The file and PyTorch's simulation of it are {abs(measured.apart.value):.2f} AP points apart "
             f"({measured.apart.low:+.2f} to {measured.apart.high:+.2f}): some values round to the next integer there. "
             "The file's figure counts."
         )
+        lines.append(Detailed(text))
     return lines
 
 
@@ -158,7 +161,7 @@ def result_to_plain(result: CompressResult, *, source: str, images: Mapping[str,
         "ap_float": result.ap_float,
         # No rung leaves layers in floating point any more; readers of the file may still look for them.
         "rungs": [{**dataclasses.asdict(attempt), "floating": []} for attempt in result.attempts],
-        "notes": notes(result),
+        "notes": [str(line) for line in notes(result)],
         "images": dict(images),
         "made_by": provenance(),
     }

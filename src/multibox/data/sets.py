@@ -7,6 +7,7 @@ from pathlib import Path
 
 from multibox.data.convert import convert
 from multibox.data.layouts import Layout, Split, find_layout
+from multibox.wording import Detailed, typed
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ def open_set(source: Path, workplace: Path, *, guess: bool) -> OpenedSet:
     layout = find_layout(source)
     splits = layout.splits if layout.format == "COCO" else convert(layout, workplace, guess=guess)
     without = f"; its part `{layout.left_out}` is not looked at" if layout.left_out else ""
-    lines = [f"{source}: a {layout.format} set, {' and '.join(splits)}{without}."]
+    lines = [f"{typed(source)}: a {layout.format} set ({', '.join(splits)}){without}."]
     lines += [f"{line}." for line in layout.passed_over]
     if layout.format == "COCO":
-        lines += [f"{split.annotation_file}, images in {split.root}" for split in splits.values()]
+        lines += [
+            Detailed(f"{typed(split.annotation_file)}, images in {typed(split.root)}") for split in splits.values()
+        ]
     return OpenedSet(source, layout, splits, tuple(lines))

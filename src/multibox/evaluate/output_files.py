@@ -23,6 +23,11 @@ from multibox.wording import cell, counted, listed, shortened
 if TYPE_CHECKING:
     from multibox.data.coco import CocoData
 
+METRIC_COLUMNS = ("AP", "AP50", "AP75", "small", "medium", "large", "recall", "objects")
+LEFT_OUT_OF_BRIEF = ("AP75", "small", "medium", "large", "recall")
+MOST_CLASSES = 10
+"""Number of classes up to which a console shows each of them without being asked for details."""
+
 
 def write_metrics_yaml(
     path: str | os.PathLike[str],
@@ -143,27 +148,35 @@ def write_detections(path: str | os.PathLike[str], detections: Sequence[Detectio
     _write(Path(path), msgspec.json.encode(detections_to_coco(detections, data)))
 
 
-def metrics_table(metrics: Metrics) -> Table:
-    """The metrics for a console: all classes together, then each; percent, and a dash where there is no object."""
-    result = Table(caption=f"percent, on {metrics.num_images} images; - means: no such object", caption_justify="left")
+def metrics_table(metrics: Metrics, *, has_details: bool = True) -> Table:
+    """The metrics for a console: all classes together, then each; percent, and a dash where there is no object.
+
+    Without details there is AP and AP50, and of more than `MOST_CLASSES` classes those of the lowest AP.
+    """
+    caption = f"percent, on {metrics.num_images} images; - means: no such object"
+    classes = metrics.per_class
+    if not has_details and len(classes) > MOST_CLASSES:
+        measured = [name for name, of_class in classes.items() if of_class.ap is not None]
+        chosen = sorted(measured, key=lambda name: classes[name].ap or 0.0)[:MOST_CLASSES]
+        classes = {name: classes[name] for name in chosen}
+        caption += f"; the {len(classes)} weakest of {len(metrics.per_class)} classes, all with --verbose"
+    result = Table(caption=caption, caption_justify="left")
     result.add_column("class", overflow="fold")
-    for name in ("AP", "AP50", "AP75", "small", "medium", "large", "recall", "objects"):
+    left_out = () if has_details else LEFT_OUT_OF_BRIEF
+    columns = [name for name in METRIC_COLUMNS if name not in left_out]
+    for name in columns:
         result.add_column(name, justify="right", no_wrap=True)
-    total = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
-    result.add_row("all", *map(_cell, total), _cell(metrics.recall), str(metrics.num_objects), end_section=True)
-    for name, of_class in metrics.per_class.items():
-        numbers = (
-            _cell(of_class.ap),
-            _cell(of_class.ap50),
-            "",
-            "",
-            "",
-            "",
-            _cell(of_class.recall),
-            str(of_class.num_objects),
-        )
+
+    def add(name: str, *values: str, is_total: bool = False) -> None:
+        cells = dict(zip(METRIC_COLUMNS, values, strict=True))
         # The name may hold square brackets, which rich would read as markup.
-        result.add_row(cell(shortened(name)), *numbers)
+        result.add_row(cell(shortened(name)), *(cells[column] for column in columns), end_section=is_total)
+
+    total = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ap_medium, metrics.ap_large)
+    add("all", *map(_cell, total), _cell(metrics.recall), str(metrics.num_objects), is_total=True)
+    for name, of_class in classes.items():
+        measures = _cell(of_class.ap), _cell(of_class.ap50), "", "", "", "", _cell(of_class.recall)
+        add(name, *measures, str(of_class.num_objects))
     return result
 
 

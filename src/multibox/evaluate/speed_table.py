@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import rich.box
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from multibox import __version__, machine
-from multibox.wording import cell
+from multibox.wording import Detailed, cell, counted
 
 Precision = Literal["f32", "default"]
 
@@ -107,19 +108,60 @@ def speeds_to_plain(result: SpeedResult) -> dict[str, Any]:
     }
 
 
-def tables(result: SpeedResult) -> Group:
-    """The result for a console of 100 columns: the files, the network alone, the whole way, where the time goes."""
+QUARTILES = "quartiles"
+
+
+def speed_summary(result: SpeedResult) -> Table:
+    """What most want to know, for a console of 80 columns: each file's time for an image, and images per second."""
+    table = _plain_table()
+    for name in ("file", "in"):
+        table.add_column(name, overflow="fold")
+    for name in ("network ms", "all ms", "images/s", "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
+    files = [row.file for row in result.rows]
+    for row in result.rows:
+        times = (f"{row.network.p50_ms:.1f}", f"{row.whole_way.p50_ms:.1f}", f"{row.whole_way.images_per_second:.1f}")
+        ratio = f"{row.whole_way.throughput_ratio.median:.2f}"
+        table.add_row(cell(short_name(row.file, files)), f"{row.computes_in}, {row.device}", *times, ratio)
+    return table
+
+
+SUMMARY = (
+    "Median time of one image, of the network alone and of all from the file on disk to boxes; images/s with several "
+    "under way, and their ratio to the first file. More: --verbose."
+)
+"""What the columns of `speed_summary` are."""
+
+
+def speed_tables(result: SpeedResult, *, width: int = 120) -> Group:
+    """The whole result: the files, the network alone, the whole way, where the time goes.
+
+    For a console of 80 columns or more; quartiles have no room below 100.
+    """
     return Group(
         _files(result),
-        _speeds(result, "network", "Network alone: the input is ready; the suppression inside of the file counts"),
-        _speeds(result, "whole_way", "Whole way: from a file on disk to boxes"),
-        _shares(result),
-        Text(_explanation(result)),
+        _speeds(
+            result, "network", "Network alone: the input is ready; the suppression inside of the file counts", width
+        ),
+        _speeds(result, "whole_way", "Whole way: from a file on disk to boxes", width),
+        _shares(result, width),
+    )
+
+
+def _plain_table(title: str = "") -> Table:
+    # Without lines between columns, so that 80 columns are enough.
+    return Table(
+        title=title or None,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
     )
 
 
 def _files(result: SpeedResult) -> Table:
-    table = Table(title="Files", title_justify="left")
+    table = _plain_table("Files")
     for name in ("#", "file", "MB", "input", "device", "hint", "computes in"):
         table.add_column(name, justify="right" if name in {"#", "MB", "input"} else "left", overflow="fold")
     for number, row in enumerate(result.rows, start=1):
@@ -128,57 +170,62 @@ def _files(result: SpeedResult) -> Table:
     return table
 
 
-def _speeds(result: SpeedResult, part: Literal["network", "whole_way"], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in (
-        "#",
-        "p50 ms",
-        "p95 ms",
-        "latency ratio",
-        "quartiles",
-        "images/s",
-        "images/s ratio",
-        "quartiles",
-        "to #",
-    ):
-        table.add_column(name, justify="right")
+def _speeds(result: SpeedResult, part: Literal["network", "whole_way"], title: str, width: int) -> Table:
+    names = ("#", "p50 ms", "p95 ms", "latency ratio", QUARTILES, "images/s", "images/s ratio", QUARTILES, "to #")
+    rows = []
     for number, row in enumerate(result.rows, start=1):
         speed = row.network if part == "network" else row.whole_way
-        table.add_row(
-            str(number),
-            *(f"{speed.p50_ms:.2f}", f"{speed.p95_ms:.2f}", *_ratio(speed.latency_ratio)),
-            *(f"{speed.images_per_second:.1f}", *_ratio(speed.throughput_ratio)),
-            str(row.compared_with + 1),
+        rows.append(
+            (
+                *(str(number), f"{speed.p50_ms:.2f}", f"{speed.p95_ms:.2f}", *_ratio(speed.latency_ratio)),
+                *(f"{speed.images_per_second:.1f}", *_ratio(speed.throughput_ratio), str(row.compared_with + 1)),
+            )
         )
-    return table
+    return _numbers(title, names, rows, width)
 
 
-def _shares(result: SpeedResult) -> Table:
-    table = Table(title="Whole way / network alone, and processor ms per image on the whole way", title_justify="left")
-    for name in ("#", "images/s share", "quartiles", "read, decode", "resize", "network", "rest", "network's part"):
-        table.add_column(name, justify="right")
+def _shares(result: SpeedResult, width: int) -> Table:
+    names = ("#", "images/s share", QUARTILES, "read, decode", "resize", "network", "rest", "network's part")
+    rows = []
     for number, row in enumerate(result.rows, start=1):
         spent = row.processor_ms
         times = (spent.reading, spent.resizing, spent.network, spent.rest)
         part = f"{spent.network / sum(times):.3f}"
-        table.add_row(str(number), *_ratio(row.whole_way_share), *(f"{time:.2f}" for time in times), part)
+        rows.append((str(number), *_ratio(row.whole_way_share), *(f"{time:.2f}" for time in times), part))
+    return _numbers("Whole way / network alone, and processor ms per image on the whole way", names, rows, width)
+
+
+def _numbers(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    """A table of numbers; without quartiles on a narrow console."""
+    kept = [place for place, name in enumerate(names) if width >= 100 or name != QUARTILES]
+    table = _plain_table(title)
+    for place in kept:
+        table.add_column(names[place], justify="right")
+    for row in rows:
+        table.add_row(*(row[place] for place in kept))
     return table
 
 
-def _explanation(result: SpeedResult) -> str:
+def explain_speeds(result: SpeedResult) -> list[str]:
+    """How the figures were measured, and what they do not tell, a line each."""
     width, height = result.pictures_px
     sizes = {row.input_size for row in result.rows}
     lines = [
-        f"Ratios: median and quartiles over {result.num_rounds} rounds in which all took turns; above 1 is faster, in "
-        "latency as in throughput. Absolute figures change with the load of the machine; ratios hardly do.",
+        Detailed(
+            f"Ratios: median and quartiles over {counted(result.num_rounds, 'round')} in which all took turns; above 1 "
+            "is faster, in latency as in throughput. Absolute figures change with the load of the machine; ratios "
+            "hardly do."
+        ),
         f"{result.num_pictures} images, the middle one of {width}x{height} pixels, decoded by "
-        f"{result.decode_threads} thread{'s' if result.decode_threads > 1 else ''}.",
-        "Where other programs use the same cores, the network's part of the processor time says more than the share "
-        "of images/s.",
+        f"{counted(result.decode_threads, 'thread')}.",
+        Detailed(
+            "Where other programs use the same cores, the network's part of the processor time says more than the "
+            "share of images/s."
+        ),
     ]
     if len(sizes) > 1:
         lines.append("The files take inputs of different sizes: these ratios do not compare like with like.")
-    return "\n".join(lines)
+    return lines
 
 
 def short_name(path: str, others: list[str]) -> str:

@@ -14,7 +14,7 @@ from multibox.errors import OptionError
 from multibox.export.agreement import Comparison, Tolerance
 from multibox.export.parity import LOST_ALWAYS, LOST_SHARE, Parity, ParityRow
 from multibox.files import write_atomically
-from multibox.machine import provenance
+from multibox.machine import made_by, provenance
 from multibox.structures import DEFAULT_THRESHOLD
 from multibox.wording import NO_VALUE, cell, percent, visible
 
@@ -22,7 +22,7 @@ COLUMNS = ("form", "in", "AP", "AP50", "matched", "tied", "box px", "score", "MB
 NUM_TEXT_COLUMNS = 2
 """Number of first columns that hold text, which is set to the left; numbers are set to the right."""
 
-LEFT_OUT_IF_NARROW = {"AP50", "tied"}
+LEFT_OUT_IF_NARROW = {"AP50", "tied", "MB"}
 
 SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -37,7 +37,7 @@ def parity_table(parity: Parity, *, width: int = 100) -> Table:
     for place, name in enumerate(COLUMNS):
         is_text = place < NUM_TEXT_COLUMNS or name == COLUMNS[-1]
         if name in columns:
-            result.add_column(name, justify="left" if is_text else "right", no_wrap=place > 0)
+            result.add_column(name, justify="left" if is_text else "right", no_wrap=place > 0, overflow="fold")
     for row in parity.rows:
         style = "red" if row.passed is False else "dim" if row.passed is None else None
         cells = dict(zip(COLUMNS, _cells(row), strict=True))
@@ -72,9 +72,9 @@ def to_markdown(parity: Parity, *, checkpoint: str, images: str) -> str:
         "|---|---|---|" + "---:|" * (len(COLUMNS) - NUM_TEXT_COLUMNS - 1) + "---|",
         *("| " + " | ".join(_escaped(text) for text in _with_file(row)) + " |" for row in parity.rows),
         "",
-        *_explanations(parity),
+        *explanations(parity),
         "",
-        *_made_by(),
+        made_by(),
     ]
     return "\n".join(map(visible, lines)) + "\n"
 
@@ -149,7 +149,8 @@ def _notes(parity: Parity) -> list[str]:
     return [line for note in notes for line in ("", note)]
 
 
-def _explanations(parity: Parity) -> list[str]:
+def explanations(parity: Parity) -> list[str]:
+    """What the columns mean, and by how much a form may differ, a line each."""
     names: dict[str, list[str]] = {}
     for row in parity.rows:
         if row.passed is not None:
@@ -181,14 +182,6 @@ def _allowed_int8(tolerance: Tolerance) -> str:
         f"{DEFAULT_THRESHOLD:g} or more; without annotations they decide: at most {100 * LOST_SHARE:g} % (or "
         f"{LOST_ALWAYS}) may have no partner within {tolerance.box_px:g} px and a score of {tolerance.score:g}"
     )
-
-
-def _made_by() -> list[str]:
-    made_by = provenance()
-    libraries = ", ".join(f"{name} {version}" for name, version in made_by["libraries"].items() if version)
-    return [
-        f"multibox {made_by['multibox_version']}, Python {made_by['python']}, {libraries}; {made_by['machine']}.",
-    ]
 
 
 def _escaped(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multibox.train.progress import BRIEF_STEPS, is_too_brief
+from multibox.wording import counted
 
 
 def why_too_brief(epochs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -17,5 +18,5 @@ def why_too_brief(epochs: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     steps = int(epochs[-1]["step"])
     if steps < BRIEF_STEPS:
-        return f"it had {steps} steps, and fewer than {BRIEF_STEPS} are rarely enough"
+        return f"it had {counted(steps, 'step')}, and fewer than {BRIEF_STEPS} are rarely enough"
     return "AP was still rising when it ended"

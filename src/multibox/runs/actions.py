@@ -21,6 +21,7 @@ from multibox.runs.measuring import (
     named_parts,
     recorded_images,
 )
+from multibox.wording import Detailed, counted, typed
 
 if TYPE_CHECKING:
     from multibox.compress.ladder import Plan
@@ -108,6 +109,12 @@ def evaluate_model(
     opened = open_runtime(found.path, template=plan.template, classes=plan.classes or None, device=plan.device)
     runtime = with_tiles(opened, plan.tile, plan.tile_overlap)
     names = evaluation.check_classes(runtime.classes, plan.classes)
+    audience.say(
+        Detailed(
+            f"{typed(found.path)}: {counted(len(names), 'class', 'classes')}, input {runtime.input_size} px, "
+            f"device {plan.device}."
+        )
+    )
     data = measured_images(found, named, names, say=audience.say)
     metrics_to = plan.metrics_to
     if metrics_to is None and found.folder is not None and not named.files.annotations:
@@ -129,9 +136,11 @@ def evaluate_model(
         from multibox.evaluate.output_files import write_detections
 
         write_detections(plan.detections_to, result.detections, data)
-        written.append(f"Detections: {plan.detections_to}")
+        written.append(f"Detections: {typed(plan.detections_to)}")
     if plan.drawings_to is not None:
-        written.append(f"Images: {plan.drawings_to}, with detections from a score of {drawn_from:g} on, {reason}.")
+        written.append(
+            f"Images: {typed(plan.drawings_to)}, with detections from a score of {drawn_from:g} on, {reason}."
+        )
     return MeasuredModel(result, data, tuple(written))
 
 
@@ -156,7 +165,8 @@ def _write_metrics(
     )
     recorded = path.with_suffix(f".{NAME}")
     write_record(recorded, result.detections, data, model=model, input_size=opened.input_size)
-    return f"Metrics: {path}, and beside it {path.with_suffix('.json').name}, {recorded.name}"
+    line = f"Metrics: {typed(path)}"
+    return Detailed(f"{line}, and beside it {path.with_suffix('.json').name}, {recorded.name}", brief=line)
 
 
 def _check_measurements(

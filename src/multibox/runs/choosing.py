@@ -21,7 +21,7 @@ from multibox.doctor.model_fit import advise, fit_templates, measure_speed, scal
 from multibox.errors import OptionError
 from multibox.runs.run import TEMPLATE
 from multibox.train.progress import BRIEF_STEPS
-from multibox.wording import listed
+from multibox.wording import Detailed, listed
 
 AUTO = "auto"
 """The size that stands for the one that suits the data."""
@@ -29,6 +29,9 @@ AUTO = "auto"
 SHORT_MINUTES = 10
 """Minutes below which it is measured whether the advised size gets enough steps: measuring takes some seconds, and a
 training that is longer has enough of them at any size."""
+
+UNMEASURED_MINUTES = 1
+"""Minutes below which the smallest input is taken unmeasured: measuring would take too much of them."""
 
 TRAINING_SHARE = 0.8
 """Share of a time budget that goes into steps; the rest are the trial of starts, validations and saving."""
@@ -64,19 +67,33 @@ def suitable_template(data: CocoData, model: str, minutes: float | None, say: Ca
     With the name of a family as `model`, it is one of this family.
     """
     candidates = _templates(model) if model else list(shipped_templates())
-    advice = advise(fit_templates(data, candidates), model or DEFAULT_FAMILY)
+    fits = fit_templates(data, candidates)
+    advice = advise(fits, model or DEFAULT_FAMILY)
     chosen = next(template for template in candidates if template.name == advice.template)
-    reason = advice.reason
+    reason, is_plain = advice.reason, fits[advice.template].is_suitable
     relatives = [template for template in candidates if family_of(template) == family_of(chosen)]
     smaller = [template for template in relatives if template.input.size < chosen.input.size]
     if smaller and minutes is not None and minutes < SHORT_MINUTES:
-        speed, wanted = measure_speed(data, chosen), chosen.input.size
-        while smaller and _steps(chosen, minutes, speed.images_per_second) < BRIEF_STEPS:
-            lower = smaller.pop()
-            speed = scaled_speed(speed, chosen.input.size, lower.input.size)
-            reason = f"{wanted} px would suit the objects better, but get too few steps in {minutes:g} minutes"
-            chosen = lower
-    say(f"Model {chosen.name}: {reason}.")
+        affordable = _affordable(data, [*smaller, chosen], minutes)
+        if affordable is not chosen:
+            reason = f"{chosen.input.size} px would suit the objects better, but get too few steps in {minutes:g} min"
+            chosen, is_plain = affordable, False
+    brief = f"Model {chosen.name}: the smallest input at which these objects are large enough." if is_plain else ""
+    line = f"Model {chosen.name}: {reason}."
+    say(Detailed(line, brief=brief or line))
+    return chosen
+
+
+def _affordable(data: CocoData, candidates: list[Template], minutes: float) -> Template:
+    """The largest of some templates, from small to large, that gets enough steps in the time; else the smallest."""
+    *smaller, chosen = candidates
+    if minutes < UNMEASURED_MINUTES:
+        return candidates[0]
+    speed = measure_speed(data, chosen)
+    while smaller and _steps(chosen, minutes, speed.images_per_second) < BRIEF_STEPS:
+        lower = smaller.pop()
+        speed = scaled_speed(speed, chosen.input.size, lower.input.size)
+        chosen = lower
     return chosen
 
 

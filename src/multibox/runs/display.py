@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from multibox.wording import visible
+from multibox.wording import visible, without_details, wrapped
 
 Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """What shows the progress of a task of so many parts; what it gives is told how many more are done."""
@@ -38,10 +37,14 @@ SILENT = Audience()
 
 
 class TrainingDisplay:
-    """Shows a training on a console or in a notebook: its lines, and below them a bar with the time that is left."""
+    """Shows a training on a console or in a notebook: its lines, and below them a bar with the time that is left.
 
-    def __init__(self, console: Console) -> None:
+    Details of lines (`wording.Detailed`) are shown with `has_details`.
+    """
+
+    def __init__(self, console: Console, *, has_details: bool = False) -> None:
         self._console = console
+        self._has_details = has_details
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -62,7 +65,9 @@ class TrainingDisplay:
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""
-        print_line(self._console, text)
+        shown = text if self._has_details else without_details(text)
+        if shown is not None:
+            print_line(self._console, shown)
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
         """Move the bar."""
@@ -91,13 +96,14 @@ def display_here() -> TrainingDisplay | SilentDisplay:
     return TrainingDisplay(console) if console.is_terminal or console.is_jupyter else SilentDisplay()
 
 
-def print_line(console: Console, text: str) -> None:
-    """Show a line: wrapped between words where it is read on a terminal, whole where it goes into a file or pipe."""
+def print_line(console: Console, text: str, *, indent: int = 0) -> None:
+    """Show a line: wrapped between words where it is read on a terminal, whole where it goes into a file or pipe.
+
+    All of its lines but the first are indented by so many columns.
+    """
     shown = visible(text)
     if console.is_terminal and not console.is_jupyter:
-        # A path stays in one piece however narrow the terminal is, so that it can be copied.
-        lines = textwrap.wrap(shown, max(20, console.width), break_long_words=False, break_on_hyphens=False)
-        shown = "\n".join(lines)
+        shown = "\n".join(wrapped(shown, console.width, indent=indent))
     console.print(Text(shown), soft_wrap=True)
 
 

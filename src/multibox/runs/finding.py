@@ -12,6 +12,7 @@ from multibox.errors import CheckpointError, OptionError
 from multibox.files import kind_of
 from multibox.runs.run import OUTPUTS, Run, is_run
 from multibox.weights.resolve import model_in
+from multibox.wording import typed
 
 RUNS = Path("runs")
 """The folder that new runs are made in."""
@@ -62,9 +63,9 @@ def default_run() -> Run | None:
     """The run that a command takes where none is named; None where there is none."""
     here = Path()
     for folder in (here, *(Path(*[".."] * depth) for depth in range(1, len(Path.cwd().parts)))):
-        found = _run_at(folder)
+        found = run_at(folder)
         if found is not None:
-            return Run(found)
+            return found
         if folder != here and folder.resolve() == Path.home():
             break
     newest = max(_runs_in(RUNS), key=_saved_at, default=None)
@@ -96,24 +97,24 @@ def _default() -> FoundModel:
 
 
 def _in_folder(folder: Path) -> FoundModel:
-    found = _run_at(folder)
+    found = run_at(folder)
     if found is not None:
-        return _of_run(found, "")
+        return _of_run(found.folder, "")
     inside = model_in(folder)
     if inside is not None:
         return FoundModel(inside, run_of(inside), "")
     newest = max(_runs_in(folder), key=_saved_at, default=None)
     if newest is not None:
-        return _of_run(newest, f"the newest run in {folder}")
+        return _of_run(newest, f"the newest run in {typed(folder)}")
     if not folder.is_absolute() and is_run(RUNS / folder):
-        return _of_run(RUNS / folder, f"the run of this name in {RUNS}; {folder} itself has no model")
+        return _of_run(RUNS / folder, f"the run of this name in {RUNS}; {typed(folder)} itself has no model")
     raise CheckpointError(f"{folder}: there is no model in this folder. Name a run, or a .pth, .xml or .onnx.")
 
 
 def _of_file(path: Path) -> FoundModel:
     run = run_of(path)
     if kind_of(path) is None and run is not None:
-        return _of_run(run.folder, f"the run of {path.name}")
+        return _of_run(run.folder, f"the run of {typed(path.name)}")
     return FoundModel(path, run, "")
 
 
@@ -123,16 +124,17 @@ def _of_run(folder: Path, why: str) -> FoundModel:
     return FoundModel(run.weights, run, f"{what} of {why}" if why else what)
 
 
-def _run_at(folder: Path) -> Path | None:
-    """The run that a folder is, or that lies in it as a work directory."""
-    return next((place for place in (folder, folder / OUTPUTS) if is_run(place)), None)
+def run_at(folder: Path) -> Run | None:
+    """The run that a folder is, or that lies in it as a work directory; None of any other folder."""
+    place = next((place for place in (folder, folder / OUTPUTS) if is_run(place)), None)
+    return None if place is None else Run(place)
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        found = _run_at(place) if place.is_dir() else None
+        found = run_at(place) if place.is_dir() else None
         if found is not None:
-            yield found
+            yield found.folder
 
 
 def _saved_at(folder: Path) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multibox.files import kind_of, model_files
-from multibox.wording import NO_VALUE, counted, listed
+from multibox.wording import NO_VALUE, counted, listed, typed
 
 if TYPE_CHECKING:
     from multibox.runs.finding import FoundModel
@@ -30,10 +30,10 @@ def model_facts(found: FoundModel) -> dict[str, str]:
     """
     path = found.path
     size = sum(file.stat().st_size for file in model_files(path) if file.exists())
-    facts = {"file": f"{path}, {size / 1e6:.1f} MB"}
+    facts = {"file": f"{typed(path)}, {size / 1e6:.1f} MB"}
     facts |= _of_checkpoint(path) if kind_of(path) == "checkpoint" else _of_exported(path)
     if found.run is not None:
-        facts["run"] = str(found.run.folder)
+        facts["run"] = typed(found.run.folder)
         if found.run.metrics is not None and found.run.metrics.ap is not None and path == found.run.weights:
             metrics = found.run.metrics
             on = counted(metrics.num_images, "validation image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 from multibox.runs.finding import default_run
@@ -16,8 +17,12 @@ NEXT = {
     "export": "compress",
     "compress": "report",
     "bench": "report",
+    "report": "demo",
 }
 """The command that follows another one."""
+
+WITHOUT_DEMO = {"report": "card"}
+"""What follows where the libraries of the page to try a detector are not installed."""
 
 WHAT = {
     "predict": "look at what it finds, here in its own images",
@@ -25,6 +30,8 @@ WHAT = {
     "export": "write the files to deploy, checked against these weights",
     "compress": "make it compute in 8 bits",
     "report": "have a page that explains it",
+    "demo": "try it in the browser",
+    "card": "write down for others what it is and what its limits are",
 }
 """What each command is for, as the end of a sentence."""
 
@@ -32,6 +39,8 @@ WHAT = {
 def next_step_of(run: Run, command: str) -> tuple[str, str]:
     """What to do after a command on a run, as a sentence that the other text, a command, follows."""
     following = NEXT[command]
+    if following == "demo" and find_spec("starlette") is None:
+        following = WITHOUT_DEMO[command]
     words = [str(place) for place in _images(run)] if following == "predict" else []
     return f"Next, {WHAT[following]}:", next_command(following, run, *words)
 

@@ -45,6 +45,10 @@ MAX_BYTES = 64 << 20
 class Run:
     """The folder of a training: template, record of the data, weights, results of the commands.
 
+        run = multibox.Run("runs/my_photos")
+        run.metrics.ap50, run.weights
+        run.export()
+
     `training` says how the training went that this process has just done; None of a run that was found on disk.
     """
 
@@ -84,7 +88,10 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """What each epoch came to (`epoch`, `step`, `seconds`, `loss`, `ap`, ...), in order; whole lines only."""
+        """What each epoch came to (`epoch`, `step`, `seconds`, `loss`, `ap`, ...), in order; whole lines only.
+
+        [epoch["ap"] for epoch in run.history]
+        """
         try:
             lines = read_limited(self.folder / LOG, MAX_BYTES).splitlines()
         except OSError:
@@ -97,7 +104,10 @@ class Run:
 
     @cached_property
     def metrics(self) -> Metrics | None:
-        """How good the best weights are on the run's own validation data; None of a run without any."""
+        """How good the best weights are on the run's own validation data; None of a run without any.
+
+        run.metrics.ap50, run.metrics.per_class["cat"].ap
+        """
         from multibox.evaluate.average_precision import measure
         from multibox.evaluate.record import NAME, read_record
 

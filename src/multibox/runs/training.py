@@ -43,8 +43,9 @@ class Wish:
 
     `val` is a data set to validate on, `val_share` the share of the images to hold out where there is none. `size` is
     an input size in pixels, or auto; `model` the name of a model or family, or the file of a template. `out` is the
-    folder of the run; by default it is the next free one of `name`, or of the name of the data, in `runs`. The rest is
-    as in `train.request.TrainingRequest`.
+    folder of the run; by default it is the next free one of `name`, or of the name of the data, in `runs`.
+    `is_verbose`: processes that a training on several devices starts say details. The rest is as in
+    `train.request.TrainingRequest`.
     """
 
     val: Path | None = None
@@ -68,6 +69,7 @@ class Wish:
     skip_bad: bool = False
     started_at: float | None = None
     command: str = ""
+    is_verbose: bool = False
 
 
 def train_on(data: Path, wish: Wish, *, display: Display) -> Run:
@@ -106,7 +108,7 @@ def train_on(data: Path, wish: Wish, *, display: Display) -> Run:
             # Not under the name of the template that the run will write there: what is read is never written over.
             with unfinished(folder, ".yaml") as chosen:
                 chosen.write_text(config.dump(template), encoding="utf-8")
-                return _launch(num_processes, _words(request, chosen, wish.gpu_num), folder)
+                return _launch(num_processes, _words(request, chosen, wish), folder)
         return _train(request, display, on_begin=keep)
 
 
@@ -157,7 +159,7 @@ def resume_run(wish: Wish, *, display: Display) -> Run:
         val_files,
         words,
         display=display,
-        words=_words(request, run.folder / TEMPLATE, wish.gpu_num),
+        words=_words(request, run.folder / TEMPLATE, wish),
     )
 
 
@@ -233,6 +235,11 @@ def _check(data: Path, wish: Wish) -> Template | None:
         raise OptionError(f"{wish.out}: there is a run in this folder already. Name another, or leave --out out.")
     if wish.name and Path(wish.name).name != wish.name:
         raise OptionError(f"--name {wish.name}: this is no name for a folder. Give the whole path by --out.")
+    from multibox.runtime.torch_runtime import pick_device
+    from multibox.train.request import check_loggers
+
+    check_loggers(wish.log_to, wish.tensorboard_dir)
+    pick_device(wish.device)
     return template
 
 
@@ -289,7 +296,8 @@ def _parts(data: Path, wish: Wish, folder: Path, say: Callable[[str], None]) -> 
 
 def _open(data: Path, workplace: Path, wish: Wish, say: Callable[[str], None]) -> OpenedSet:
     opened = open_set(data, workplace, guess=False)
-    say(opened.lines[0])
+    for line in opened.lines:
+        say(line)
     if opened.lost and not wish.skip_bad:
         raise DataError(
             f"{data}: {len(opened.lost)} of its labels cannot be read; the first: {opened.lost[0]}. Correct them, or "
@@ -329,7 +337,7 @@ def _say_doubts(splits: Mapping[str, CocoData], say: Callable[[str], None]) -> N
         say("`multibox doctor` tells more of this.")
 
 
-def _words(request: TrainingRequest, template: Path, gpu_num: int | None) -> list[str]:
+def _words(request: TrainingRequest, template: Path, wish: Wish) -> list[str]:
     """The command that does a training in a process of its own, by the options for annotation files."""
     options: dict[str, object] = {
         "--config": template,
@@ -343,7 +351,7 @@ def _words(request: TrainingRequest, template: Path, gpu_num: int | None) -> lis
         "--epochs": request.epochs,
         "--batch-size": request.batch_size,
         "--base-learning-rate": request.base_learning_rate,
-        "--gpu-num": gpu_num,
+        "--gpu-num": wish.gpu_num,
         "--classes": ",".join(map(as_item, request.classes)),
         "--tensorboard-dir": request.tensorboard_dir,
         "--log-to": request.log_to,
@@ -352,4 +360,4 @@ def _words(request: TrainingRequest, template: Path, gpu_num: int | None) -> lis
         "--time-budget": request.time_budget_minutes,
     }
     words = ["train", *(f"{key}={value}" for key, value in options.items() if value not in (None, ""))]
-    return [*words, *(["--skip-bad"] if request.skip_bad else [])]
+    return [*words, *(["--skip-bad"] if request.skip_bad else []), *(["--verbose"] if wish.is_verbose else [])]

@@ -1,7 +1,11 @@
 """From data and starting weights to a checkpoint.
 
-The room can be called: `multibox.train("my_photos", minutes=15)` is the first step of the way in Python, see
-`runs.journey` and docs/decisions/0017. `multibox.train.train` is what trains a template on data that are read.
+The room can be called, as the first step of the way in Python (see `runs.journey` and docs/decisions/0017):
+
+    run = multibox.train("my_photos", minutes=15)
+    run.metrics.ap50
+
+`multibox.train.train` is what trains a template on data that are read.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from multibox.train.saving import RunFolder, RunLog
 from multibox.train.schedule import rate_factor
 from multibox.train.step import Learner, step
 from multibox.train.validation import Validation, Validator
+from multibox.wording import Detailed
 
 SAVE_EVERY_SECONDS = 600
 """Seconds after which a long epoch is saved in between, so that a kill costs at most this."""
@@ -42,7 +43,7 @@ class Display(Protocol):
     """Where a run tells how it goes."""
 
     def line(self, text: str) -> None:
-        """One line that stays."""
+        """One line that stays. Of a `wording.Detailed`, its `brief` is enough for most."""
         ...
 
     def progress(self, *, epoch: int, share: float, loss: float, seconds_left: float) -> None:
@@ -281,10 +282,9 @@ def _has_lost_patience(run: TrainingRun, num_steps: int) -> bool:
 
 def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
     parts = ", ".join(f"{name.removeprefix('loss_')} {mean:.3f}" for name, mean in means.items() if name != "loss")
-    text = f"epoch {epoch:3d}  loss {means['loss']:.3f} ({parts})  {speed:.1f} images/s"
-    if scores["ap"] is not None:
-        text += f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
-    return text
+    text = f"epoch {epoch:3d}  loss {means['loss']:.3f}"
+    accuracy = "" if scores["ap"] is None else f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
+    return Detailed(f"{text} ({parts})  {speed:.1f} images/s{accuracy}", brief=text + accuracy)
 
 
 def _result(run: TrainingRun, validation: Validation | None, *, is_interrupted: bool) -> TrainingResult:

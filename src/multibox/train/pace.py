@@ -8,8 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from multibox.wording import counted
+
 VALIDATION_SHARE = 0.1
 """Largest share of a time budget, roughly, that goes into validation before the end."""
+
+MINUTES_FROM = 90
+"""Seconds from which a time is said in minutes."""
 
 UNTIMED_STEPS = 2
 """Number of first steps that are not timed: they pay for memory and the choice of algorithms."""
@@ -69,9 +74,10 @@ class Pace:
         """One line: speed, length, and the time of day at which it will be done."""
         speed = images_per_step / self.step_seconds
         left = self.seconds_left(steps_left, steps_per_epoch)
-        epochs = (steps_left + self.num_steps) / steps_per_epoch
+        epochs = max(1, round((steps_left + self.num_steps) / steps_per_epoch))
+        time_left = counted(round(left / 60), "minute") if left >= MINUTES_FROM else counted(round(left), "second")
         return (
-            f"{speed:.0f} images/s: {epochs:.1f} epochs, {left / 60:.1f} minutes more. "
+            f"{speed:.0f} images/s, {counted(epochs, 'epoch')} in {time_left}. "
             f"Done at about {datetime.now() + timedelta(seconds=left):%H:%M}."
         )
 

@@ -19,8 +19,8 @@ BRIEF_STEPS = 300
 """Number of steps below which a training says little about data or model: the starting weights have hardly moved."""
 
 TOO_BRIEF = (
-    "Trained too briefly: under some hundred steps, or AP was still rising at the end. Whatever follows says little "
-    "about your data; train longer (--minutes) first."
+    "Trained too briefly: fewer than 300 steps, or AP was still rising at the end. What follows says little about "
+    "your data; train longer first (--minutes)."
 )
 """What is said first wherever advice is given about such a run."""
 
@@ -102,9 +102,9 @@ def is_too_brief(epochs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a run ended before it showed what the data are good for; by the lines of its metrics.jsonl."""
     if not epochs:
         return True
-    num_steps = epochs[-1]["step"]
+    num_steps = epochs[-1].get("step", 0)
     if num_steps < BRIEF_STEPS:
         return True
-    measured = [(line["step"], line["ap"]) for line in epochs if line.get("ap") is not None]
+    measured = [(line["step"], line["ap"]) for line in epochs if line.get("ap") is not None and "step" in line]
     before = [ap for step, ap in measured if step <= (1 - LAST_SHARE) * num_steps]
     return bool(before) and measured[-1][1] - max(before) >= RISING

@@ -24,9 +24,13 @@ from multibox.train.trial import choose_start
 from multibox.weights import checkpoint
 from multibox.weights.resolve import NamedStart, default_starts, named_start
 from multibox.weights.start import StartingPoint, knows_all_objects
+from multibox.wording import Detailed
 
 LogTo = Literal["tensorboard", "mlflow"]
 """Whom a run tells of its epochs, beside its own files."""
+
+NO_TENSORBOARD = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
+"""What is said where records for TensorBoard are wanted and cannot be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,7 @@ def prepare_training(
         DependencyError: a library that the options need is not installed.
         TrainingError: see `run.train`.
     """
-    if request.log_to == "mlflow" and importlib.util.find_spec("mlflow") is None:
-        raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
+    check_loggers(request.log_to, request.tensorboard_dir)
     started_at = time.monotonic() if request.started_at is None else request.started_at
     say = display.line
     tensorboard_dir = _tensorboard_dir(request, say)
@@ -124,6 +127,19 @@ def prepare_training(
     )
 
 
+def check_loggers(log_to: str | None, tensorboard_dir: Path | None) -> None:
+    """Refuse to tell of a run what is not installed, see `TrainingRequest`.
+
+    Raises:
+        DependencyError: MLflow or TensorBoard is asked for and missing.
+    """
+    if log_to == "mlflow" and importlib.util.find_spec("mlflow") is None:
+        raise DependencyError('--log-to mlflow needs MLflow. Install it with: pip install "multibox[mlflow]"')
+    is_board_named = tensorboard_dir is not None or log_to == "tensorboard"
+    if is_board_named and importlib.util.find_spec("tensorboard") is None:
+        raise DependencyError(NO_TENSORBOARD)
+
+
 def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Path | None:
     """The folder for TensorBoard: the one that is named, or the usual one if option or template want it."""
     is_wanted = request.template.tensorboard if request.log_to is None else request.log_to == "tensorboard"
@@ -131,10 +147,7 @@ def _tensorboard_dir(request: TrainingRequest, say: Callable[[str], None]) -> Pa
         return None
     if importlib.util.find_spec("tensorboard") is not None:
         return request.tensorboard_dir or request.output / BOARD
-    words = 'TensorBoard is not installed. Install it with: pip install "multibox[tensorboard]"'
-    if request.tensorboard_dir is not None or request.log_to == "tensorboard":
-        raise DependencyError(words)
-    say(f"No records for TensorBoard: {words}")
+    say(Detailed(f"No records for TensorBoard: {NO_TENSORBOARD}"))
     return None
 
 

@@ -43,7 +43,7 @@ from multibox.train.step import make_learner
 from multibox.train.validation import Validator
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.start import StartingPoint
-from multibox.wording import counted
+from multibox.wording import Detailed, counted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -106,6 +106,7 @@ def train(
     torch.manual_seed(seed)
     fabric = connect(device, template.train.precision)
     say = display.line if fabric.is_global_zero else _say_nothing
+    say(Detailed(f"Device: {fabric.device}, {counted(fabric.world_size, 'process', 'processes')}."))
     template = with_anchors(template, train_data, start, resume, seed=seed, say=say)
     template = with_frozen_stages(template, start, resume)
     if refine:
@@ -378,7 +379,9 @@ def _dataset(template: Template, data: CocoData, say: Callable[[str], None]) -> 
     limit = int(free_memory_bytes() * template.train.cache_fraction_of_free_memory)
     limit //= processes_here()
     objects = f"{counted(len(all_boxes(data)), 'object')} of {counted(len(data.classes), 'class', 'classes')}"
-    say(f"{counted(len(data.records), 'training image')}, {objects}.")
+    content = f"{counted(len(data.records), 'training image')}, {objects}"
+    memory = f"decoded images are kept in up to {limit / 2**30:.1f} GiB of memory"
+    say(Detailed(f"{content}; {memory}.", brief=f"{content}."))
     return Dataset(
         data.records, input_size=template.input.size, augment=template.train.augment, cache=ImageCache(limit)
     )

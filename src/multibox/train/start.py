@@ -25,6 +25,7 @@ from multibox.weights import origin
 from multibox.weights.checkpoint import Checkpoint
 from multibox.weights.start import StartingPoint
 from multibox.weights.transfer import transfer
+from multibox.wording import Detailed
 
 
 def with_anchors(
@@ -70,11 +71,11 @@ def _account_of(choice: Choice, *, of_start: bool) -> str:
     """Which anchors a run takes, and how many boxes some anchor meets, in one line."""
     given, fitted = choice.fits[0], choice.fitted
     if choice.known is None:
-        return (
+        return Detailed(
             f"Anchors: fitted to your boxes (they fit {fitted.recall:.1%} of them, the given ones {given.recall:.1%})."
         )
     whose = "those of the pretrained weights" if choice.known == 0 and of_start else "the template's"
-    return f"Anchors: {whose} (they fit {choice.fits[choice.known].recall:.1%} of your boxes)."
+    return Detailed(f"Anchors: {whose} (they fit {choice.fits[choice.known].recall:.1%} of your boxes).")
 
 
 def with_frozen_stages(template: Template, start: StartingPoint | None, resume: Checkpoint | None) -> Template:
@@ -97,12 +98,12 @@ def put_start(
         len(level) for level in template.model.anchors_px
     ]:
         raise OptionError(f"{start.name}: the template has another number of anchors per level.")
-    line = transfer(model, classes, start.weights, start.classes)
+    line, details = transfer(model, classes, start.weights, start.classes), ""
     if start.is_folded:
         count = min(len(dataset), template.train.calibration_images)
         estimate_statistics(model, _plain_batches(dataset, count, template.input.size))
-        line += f" Batch statistics measured on {count} images."
-    return f"{start.name.partition(' (')[0]}: {line}"
+        details = f" Batch statistics measured on {count} images."
+    return Detailed(f"{start.name.partition(' (')[0]}: {line}{details}", brief=line[:1].upper() + line[1:])
 
 
 def _plain_batches(dataset: Dataset, count: int, size: int) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from multibox.data.coco import CocoData
 from multibox.train.brief import brief_training
 from multibox.train.schedule import passes_per_epoch
 from multibox.weights.start import StartingPoint
+from multibox.wording import Detailed
 
 STEPS = 60
 """Number of steps of each trial, which has its own warm-up and decay as a whole run of that length."""
@@ -125,7 +126,8 @@ def best_start(
             scores.append((result.metrics.ap50 or 0.0) if result.metrics else 0.0)
     best = max(range(len(starts)), key=lambda index: scores[index])
     tried = ", ".join(f"{_short(start)} AP50 {score:.3f}" for start, score in zip(starts, scores, strict=True))
-    say(f"Starting from {_short(starts[best])}, the better one after {STEPS} steps: {tried}.")
+    taken = f"Starting from {_short(starts[best])}, the better one after {STEPS} steps"
+    say(Detailed(f"{taken}: {tried}.", brief=f"{taken}."))
     return starts[best]
 
 

@@ -1,4 +1,4 @@
-"""What happens when nobody reads what a command says."""
+"""What a console shows: details if they are wanted, commands that can be pasted; and what happens without a reader."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+
+from multibox.commands.console import begin, console, say, say_command, training_display
+from multibox.wording import Detailed
 
 TRAIN = """
 from multibox.commands.console import console
@@ -33,6 +36,32 @@ def run_without_reader(code: str) -> tuple[int, str]:
         process.stdout.close()
         errors = process.stderr.read()
         return process.wait(timeout=60), errors
+
+
+def test_details_are_said_to_whoever_asks_for_them(capsys, monkeypatch):
+    monkeypatch.setattr(console, "has_details", False)
+    line, detail = Detailed("AP 0.5 in 3 seconds", brief="AP 0.5"), Detailed("3 threads")
+    for is_wanted in (False, True):
+        begin(verbose=is_wanted)
+        say(line)
+        training_display().line(detail)
+    brief, versions, *details = capsys.readouterr().out.splitlines()
+    assert (brief, details) == ("AP 0.5", ["AP 0.5 in 3 seconds", "3 threads"])
+    assert versions.startswith("multibox ")
+
+
+@pytest.mark.parametrize("width", [30, 80, 140])
+def test_a_command_is_pasted_from_one_line_and_sentences_break_between_words(width, capsys, monkeypatch):
+    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "_width", width)
+    command = "multibox export '/some/where/runs/my photos of many cats/compressed'"
+    sentence = "Weights: '/some/where/runs/my photos/best.pth'. " + "Then another sentence follows. " * 5
+    say(sentence)
+    say_command(command)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == f"  {command}"
+    assert " ".join(lines) == sentence.strip()
+    assert max(map(len, lines)) <= max(width, len("'/some/where/runs/my photos/best.pth'."))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way there")

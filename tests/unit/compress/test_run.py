@@ -140,7 +140,7 @@ def test_if_all_miss_the_budget_the_best_is_kept_and_that_is_said(climb, tmp_pat
     # The third is worse than what was there.
     assert [name for name, _ in model.published] == ["5", "7"]
     written = json.loads((tmp_path / "compress.json").read_text())
-    assert written["verdict"].startswith("The budget of 0.5 AP points is missed: the best that was reached, ptq-thor")
+    assert written["verdict"].endswith(", more than --max-drop 0.5. No method did better than ptq-thorough.")
     assert [rung["rung"] for rung in written["rungs"]] == ["ptq", "ptq-thorough", "qat"]
     assert (written["chosen"], written["is_within_budget"], written["source"]) == ("ptq-thorough", False, "model.pth")
 
@@ -265,24 +265,24 @@ def test_the_table_fits_the_console(width):
 
 def test_the_verdict_says_what_was_reached_by_what_and_how_sure_that_is():
     assert compress_report.verdict(result_of(PTQ, chosen=PTQ)) == (
-        "Within the budget of 0.5: ptq, quantised after training, biases corrected quickly, loses 0.48 AP points "
-        "(95 % of draws of the 72 images lose -0.10 to 1.02)."
+        "INT8 loses 0.48 AP points on 72 images (95 % interval of the loss: -0.10 to 1.02), within --max-drop 0.5. "
+        "Method: ptq, quantised after training, biases corrected quickly."
     )
-    assert compress_report.verdict(result_of(PTQ, chosen=PTQ, max_drop=0.47)).startswith(
-        "The budget of 0.47 AP points is missed: the best that was reached, ptq, loses 0.48 AP points"
+    assert compress_report.verdict(result_of(PTQ, chosen=PTQ, max_drop=0.47)).endswith(
+        ", more than --max-drop 0.47. No method did better than ptq."
     )
 
 
 def test_a_gain_is_called_a_gain():
     better = replace(PTQ, measured=replace(MEASURED, drop=Interval(-0.1, -1.34, 0.52)))
-    assert compress_report.verdict(result_of(better, chosen=better)).endswith(
-        "gains 0.10 AP points (95 % of draws of the 72 images lose -1.34 to 0.52)."
+    assert compress_report.verdict(result_of(better, chosen=better)).startswith(
+        "INT8 gains 0.10 AP points on 72 images (95 % interval of the loss: -1.34 to 0.52), within --max-drop"
     )
 
 
 def test_notes_name_the_worst_class_and_what_does_not_agree():
     notes = compress_report.notes(result_of(PTQ, chosen=PTQ))
-    assert notes[0] == "The class that loses most: [a], 0.70 points."
+    assert notes[0] == "Largest drop: [a], -0.70 AP points."
     assert notes[1].startswith("The file and PyTorch's simulation of it are 0.37 AP points apart (-0.83 to +0.01)")
     close = replace(PTQ, measured=replace(MEASURED, apart=Interval(0.19, -1, 1)))
     assert len(compress_report.notes(result_of(close, chosen=close))) == 1

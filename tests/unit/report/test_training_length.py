@@ -14,6 +14,7 @@ def epochs_of(aps, *, steps):
     ("aps", "steps", "words"),
     [
         ([0.3, 0.3, 0.3], 299, "it had 299 steps, and fewer than 300"),
+        ([0.3], 1, "it had 1 step, and fewer than 300"),
         ([0.3, 0.3, 0.3], 300, None),
         ([0.1, 0.2, 0.3, 0.4, 0.5], 5000, "still rising when it ended"),
         ([0.1, 0.3, 0.3, 0.3, 0.31], 5000, None),

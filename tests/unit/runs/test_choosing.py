@@ -11,6 +11,7 @@ from multibox.data import coco
 from multibox.data.coco import CocoData
 from multibox.doctor import model_fit
 from multibox.doctor.checks import shipped_templates
+from multibox.runs import choosing
 from multibox.runs.choosing import suitable_template
 from tests.unit.runs.conftest import blots, write_set
 
@@ -45,7 +46,10 @@ def test_small_objects_get_a_larger_input_of_the_family_that_is_named(tmp_path):
         assert template.input.size > 256
 
 
-def test_too_little_time_for_it_gets_a_smaller_one_and_it_is_said(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_too_little_time_for_it_gets_a_smaller_one_and_it_is_said(tmp_path, monkeypatch, is_measured):
+    if is_measured:
+        monkeypatch.setattr(choosing, "UNMEASURED_MINUTES", 0)
     # As few images as the speed can be measured with.
     monkeypatch.setattr(model_fit, "TIMED_STEPS", 3)
     monkeypatch.setattr(model_fit, "TIMED_BATCH", 2)
@@ -53,9 +57,7 @@ def test_too_little_time_for_it_gets_a_smaller_one_and_it_is_said(tmp_path, monk
     wanted, _ = chosen(data, "ssd")
     template, line = chosen(data, "ssd", minutes=0.01)
     assert template.input.size == 256
-    assert line.endswith(
-        f"{wanted.input.size} px would suit the objects better, but get too few steps in 0.01 minutes."
-    )
+    assert line.endswith(f"{wanted.input.size} px would suit the objects better, but get too few steps in 0.01 min.")
 
 
 @pytest.mark.parametrize("size", [(60, 50), SMALL])

@@ -32,6 +32,7 @@ def test_many_at_a_time_get_different_folders(at_work):
         (Wish(load_weights="absent.pth"), CheckpointError, "absent.pth: there are no such weights"),
         (Wish(out=Path("runs/old")), OptionError, "there is a run in this folder already"),
         (Wish(name="a/b"), OptionError, "no name for a folder"),
+        (Wish(device="cuda:99"), OptionError, "--device cuda:99: this machine has no such device"),
         (Wish(size="300"), OptionError, "--size 300: there is no such input size. Choose 256, 384, 512, 640 and auto"),
         (Wish(model="mobilenet_v2-2s_ssd-256x256", size="384"), OptionError, "has an input of 256 px"),
         (Wish(model="absent.yaml"), TemplateError, "absent.yaml: cannot read the template"),

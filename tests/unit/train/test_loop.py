@@ -79,7 +79,7 @@ def test_a_time_budget_ends_the_run_on_time_with_weights_that_were_validated(tem
     assert lines[-1]["step"] == result.steps
     assert torch.load(tmp_path / "latest.pth", weights_only=True)["meta"]["iter"] == result.steps
     if result.steps >= 10:
-        assert any("images/s: " in line and "Done at about" in line for line in display.lines)
+        assert any("images/s, " in line and "Done at about" in line for line in display.lines)
 
 
 def test_a_budget_that_is_over_before_it_begins_gives_one_step_that_is_validated(template, data, tmp_path):

@@ -98,7 +98,8 @@ def test_plan_tells_speed_length_and_end():
     pace = Pace(None, validation_seconds=0, step_seconds=0.5, num_steps=5)
     plan = pace.plan(7200, 100, 16)
     # 16 / 0.5 images per second; (7200 + 5) / 100 epochs; 7200 * 0.5 s is an hour
-    assert re.fullmatch(r"32 images/s: 72\.[01] epochs, 60\.0 minutes more\. Done at about \d\d:\d\d\.", plan)
+    assert re.fullmatch(r"32 images/s, 72 epochs in 60 minutes\. Done at about \d\d:\d\d\.", plan)
+    assert pace.plan(80, 100, 16).startswith("32 images/s, 1 epoch in 40 seconds. ")
     end = datetime.now() + timedelta(hours=1)
     minute = timedelta(minutes=1)
     assert plan[-6:-1] in {f"{moment:%H:%M}" for moment in (end - minute, end, end + minute)}

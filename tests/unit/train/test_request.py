@@ -10,7 +10,7 @@ import pytest
 from multibox.config import load_template
 from multibox.data.reading import DataFiles
 from multibox.errors import DependencyError
-from multibox.train.request import TrainingRequest, _tensorboard_dir
+from multibox.train.request import TrainingRequest, _tensorboard_dir, check_loggers
 from tests.conftest import TEMPLATE_256
 
 
@@ -37,7 +37,10 @@ def test_without_tensorboard_a_training_says_so_once_and_goes_on(monkeypatch):
 def test_a_folder_for_tensorboard_without_tensorboard_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(DependencyError, match=r"TensorBoard is not installed.*multibox\[tensorboard\]"):
-        _tensorboard_dir(request_with(Path("board")), print)
+        check_loggers(None, Path("board"))
+    with pytest.raises(DependencyError, match="TensorBoard is not installed"):
+        check_loggers("tensorboard", None)
+    check_loggers(None, None)
 
 
 def test_records_for_tensorboard_lie_beside_the_checkpoints():
