@@ -66,9 +66,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--public", type=Path)
     parser.add_argument("--calibrate", type=Path, nargs="+", default=[])
+    parser.add_argument("--images", type=int, help="number of images to measure on; default: all")
     arguments = parser.parse_args()
     labels, root = annotations(arguments.folder, "val")
     data = coco.read([labels], [root], classes=COCO_CLASSES)
+    if arguments.images:
+        data = data.evenly(arguments.images)
     print(f"{len(data.records)} images. {circumstances()['machine']}\n")
     print("| network | input | px | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     if arguments.public:

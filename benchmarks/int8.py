@@ -23,6 +23,7 @@ from typing import Any
 
 from common import RESULTS, annotations, append, circumstances, flat, read  # the module beside this one
 from export_speed import MODELS, PUBLIC, copy, rows_of, spread
+from multibox import config
 from multibox.evaluate import speed
 from multibox.weights import checkpoint
 
@@ -65,11 +66,13 @@ def measure_accuracy(source: Path, folder: Path, arguments: argparse.Namespace) 
         minutes = (time.monotonic() - started_at) / 60
         report = json.loads((Path(work) / "compress.json").read_text())
     (chosen,) = (rung for rung in report["rungs"] if rung["rung"] == report["chosen"])
+    template = checkpoint.load(source).template
     facts = {
         "date": date.today().isoformat(),
         **circumstances(),
         "data": folder.resolve().name,
-        "input_size": checkpoint.load(source).template.input.size,
+        "family": config.family_of(template),
+        "input_size": template.input.size,
         "num_val_images": report["images"]["validation"]["num_images"],
         "max_drop": report["max_drop"],
         "is_within_budget": report["is_within_budget"],
@@ -135,16 +138,17 @@ def table(results: Path) -> str:
 def accuracy_table(results: Path) -> str:
     """AP in percent, the drop in points with its interval."""
     rows = [
-        "| date | data | input | AP FP32 | AP INT8 | AP torch | drop (95 % of draws) | rung | within | minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| date | data | family | input | AP FP32 | AP INT8 | AP torch | drop (95 % of draws) "
+        "| rung | within | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in read(results / ACCURACY):
         drop = f"{r['drop.value']:+.2f} ({r['drop.low']:+.2f} to {r['drop.high']:+.2f})"
         aps = " | ".join(f"{100 * r[name]:.2f}" for name in ("ap_float", "ap_int8", "ap_torch"))
         within = f"{'yes' if r['is_within_budget'] else 'no'} ({r['max_drop']:g})"
         rows.append(
-            f"| {r['date']} | {r['data']}, {r['num_val_images']} images | {r['input_size']} | {aps} | {drop} "
-            f"| {r['rung']} | {within} | {r['minutes']:.1f} |"
+            f"| {r['date']} | {r['data']}, {r['num_val_images']} images | {r['family']} | {r['input_size']} | {aps} "
+            f"| {drop} | {r['rung']} | {within} | {r['minutes']:.1f} |"
         )
     return "\n".join(rows)
 

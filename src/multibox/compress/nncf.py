@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from multibox.compress.layer_inputs import CONVOLUTIONS, measure_inputs
+from multibox.compress.rounding import round_weights
+from multibox.compress.smoothing import SMOOTHED, smooth
 from multibox.errors import CheckpointError, DataError, DependencyError
 from multibox.runtime import contract
 from multibox.runtime.contract import ExportInfo
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from multibox.model.detector import Detector
     from multibox.model.quantized import Place, Quantization, Scale
 
-CONVOLUTIONS = {"Convolution", "GroupConvolution"}
+INSIDE = 0.49
+"""How far from an integer a weight may lie, in steps, to be rounded to it in every engine."""
 
 SUFFIXES: dict[str, Place] = {"fq_input_0": "input", "fq_output_0": "output"}
 """Place by the end of the name that NNCF gives to a node that it puts in."""
@@ -42,7 +46,8 @@ def quantize(converted: Any, images: Iterable[FloatArray], *, count: int, thorou
     """The `openvino.Model` of a converted network (`openvino_model.convert`) with 8-bit weights and values.
 
     The first `count` of the images (1, 3, S, S), as the model takes them, say how large values get. `thorough` corrects
-    the biases layer by layer, at twice the cost. Equal input gives equal results.
+    the biases layer by layer, at twice the cost, but not those of a network with SiLU: its channels are evened out
+    before (`smoothing`), and its weights and biases chosen after (`rounding`). Equal input gives equal results.
 
     Raises:
         DataError: there is no image.
@@ -74,7 +79,8 @@ def quantize_file(model: Any, images: Iterable[FloatArray], *, count: int, thoro
 def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Detector, Quantization]:
     """What `quantize` decided: a copy of the folded network with rounded weights and corrected biases, and the scales.
 
-    `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights are
+    `info` is that of the converted network; results are for the folded one, whose images are in 0..1. The weights of a
+    network with SiLU stay as near to those given as they can and be rounded to the chosen integers. Others are
     whole multiples of their steps. NNCF's own: it gives the largest ones of the first convolution 63.5 steps, where the
     next engine would round the other way, and a quarter of that layer's values would be other integers (BCCD at 256).
     """
@@ -86,6 +92,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
     order, maximum = info.channel_order, info.input_maximum
     raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)
     first = name_of_first_convolution(folded)
+    has_silu = _has_silu(quantized)
     scales = {
         _place_of(node, first): _scale(node) for node in quantized.get_ops() if node.get_type_name() == "FakeQuantize"
     }
@@ -95,36 +102,61 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
             module.bias = nn.Parameter(torch.from_numpy(bias.copy()).flatten(), requires_grad=False)
             integers, scale = _integers_and_scale(convolution)
             scales[name, "weight"] = scale
-            values = integers.reshape(module.weight.shape) * scale.step.reshape(-1, 1, 1, 1)
-            module.weight = nn.Parameter(values, requires_grad=False)
+            integers = integers.reshape(module.weight.shape)
+            near = module.weight if has_silu else None
+            module.weight = nn.Parameter(_weights(integers, scale, near=near), requires_grad=False)
     corrected = take_scaled_images(raw, channel_order=order, input_maximum=maximum)
     return corrected, _for_input(scales, first, 1 / maximum)
 
 
 def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
-    nncf = _import_nncf()
-    left_alone = [node.get_friendly_name() for node in _tail(model)]
-    is_one_sided = any(node.get_type_name() == "Swish" for node in model.get_ops())
+    graph = model.clone()
     batches = _batches(images, count, model.input(0).get_partial_shape()[0])
+    if not _has_silu(graph):
+        result = _find_scales(graph, batches, "PERFORMANCE", fast_bias_correction=not thorough)
+    else:
+        inputs = smooth(graph, measure_inputs(graph, batches))
+        result = _find_scales(graph, batches, "MIXED", disable_bias_correction=True)
+        round_weights(result, graph, inputs)
+    _take_whole_bytes(result)
+    return result
+
+
+def _has_silu(model: Any) -> bool:
+    return any(node.get_type_name() == "Swish" for node in model.get_ops())
+
+
+def _find_scales(
+    model: Any,
+    batches: list[FloatArray],
+    preset: str,
+    *,
+    fast_bias_correction: bool = True,
+    disable_bias_correction: bool = False,
+) -> Any:
+    """What NNCF makes of a model, by one of its presets.
+
+    PERFORMANCE is symmetric where values can be below 0: zero points cost depthwise convolutions of an SSD their fast
+    kernel and gain no AP. SiLU gives no value below -0.28, so that half of the integers would be for what is not there:
+    that cost YOLOX-Nano 1.7 AP points on COCO, MIXED, which has zero points, 0.3.
+    """
+    nncf = _import_nncf()
+    left_alone = [node.get_friendly_name() for node in nodes_after_convolutions(model)]
     with _silence(nncf):
-        result = nncf.quantize(
-            model.clone(),
+        return nncf.quantize(
+            model,
             nncf.Dataset(batches),
-            # Symmetric, where half of all values are 0 or more: the other preset's zero points cost depthwise
-            # convolutions their fast kernel and gain no AP. SiLU gives no value below -0.28, and half of the integers
-            # would be for what is not there: that cost YOLOX-Nano 1.7 AP points on COCO, zero points cost it 0.3.
-            preset=nncf.QuantizationPreset.MIXED if is_one_sided else nncf.QuantizationPreset.PERFORMANCE,
+            preset=nncf.QuantizationPreset[preset],
             subset_size=len(batches),
-            fast_bias_correction=not thorough,
+            fast_bias_correction=fast_bias_correction,
             ignored_scope=nncf.IgnoredScope(names=left_alone, validate=False),
             # By default NNCF takes the mean over images of the largest value, which cuts off what only images with rare
             # or large objects cause: 0.9 AP points on BCCD at 256, against 0.0 with the largest of all.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+                disable_bias_correction=disable_bias_correction,
+                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
             ),
         )
-    _take_whole_bytes(result)
-    return result
 
 
 def require_nncf() -> None:
@@ -135,6 +167,24 @@ def require_nncf() -> None:
     """
     if importlib.util.find_spec("nncf") is None:
         raise DependencyError('INT8 needs NNCF. Install it with: pip install "multibox[int8]"')
+
+
+def nodes_after_convolutions(model: Any) -> list[Any]:
+    """The nodes of an `openvino.Model` that no convolution depends on; they stay in floating point."""
+    waiting = [node for node in model.get_ops() if node.get_type_name() in CONVOLUTIONS]
+    before = {node.get_friendly_name() for node in waiting}
+    while waiting:
+        for value in waiting.pop().input_values():
+            node = value.get_node()
+            if node.get_friendly_name() not in before:
+                before.add(node.get_friendly_name())
+                waiting.append(node)
+    ends = {"Parameter", "Constant", "Result"}
+    return [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() not in before and node.get_type_name() not in ends
+    ]
 
 
 def _import_nncf() -> Any:
@@ -184,24 +234,6 @@ def _take_whole_bytes(model: Any) -> None:
                 node.input(position).replace_source_output(constant.output(0))
 
 
-def _tail(model: Any) -> list[Any]:
-    """The nodes that no convolution depends on."""
-    waiting = [node for node in model.get_ops() if node.get_type_name() in CONVOLUTIONS]
-    before = {node.get_friendly_name() for node in waiting}
-    while waiting:
-        for value in waiting.pop().input_values():
-            node = value.get_node()
-            if node.get_friendly_name() not in before:
-                before.add(node.get_friendly_name())
-                waiting.append(node)
-    ends = {"Parameter", "Constant", "Result"}
-    return [
-        node
-        for node in model.get_ordered_ops()
-        if node.get_friendly_name() not in before and node.get_type_name() not in ends
-    ]
-
-
 def _for_input(quantization: Quantization, first: str, factor: float) -> Quantization:
     """The scales for images with values `factor` times as large, and a first convolution that makes up for it."""
     changed = dict(quantization)
@@ -242,11 +274,22 @@ def _scale(node: Any) -> Scale:
     steps = (high - low) / 255
     zeros = np.round(-low / steps).astype(np.int32)
     step = torch.from_numpy(steps.astype(np.float32))
+    factor = _factor(node)
     if (zeros == 0).all():
-        return Scale(step, 0, 255)
+        return Scale(step, 0, 255, factor=factor)
     if (zeros == 128).all():
-        return Scale(step, -128, 127)
-    return Scale(step, 0, 255, torch.from_numpy(zeros))
+        return Scale(step, -128, 127, factor=factor)
+    return Scale(step, 0, 255, torch.from_numpy(zeros), factor)
+
+
+def _factor(rounding: Any) -> Tensor | None:
+    """What `smooth` multiplies the channels by that a FakeQuantize rounds, or None."""
+    import torch
+
+    node = rounding.input_value(0).get_node()
+    if node.get_friendly_name().rpartition("/")[2] != SMOOTHED:
+        return None
+    return torch.from_numpy(node.input_value(1).get_node().get_data().flatten().copy())
 
 
 def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale]:
@@ -261,7 +304,22 @@ def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale]:
     integers, steps = (value.get_node() for value in node.input_values())
     assert [part.get_type_name() for part in (node, integers, steps)] == ["Multiply", "Convert", "Constant"]
     stored = torch.from_numpy(integers.input_value(0).get_node().get_data().astype(np.float32))
-    return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127)
+    smoothed = _factor(convolution.input_value(0).get_node())
+    factor = None if smoothed is None else 1 / smoothed
+    return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127, factor=factor)
+
+
+def _weights(integers: Tensor, scale: Scale, *, near: Tensor | None) -> Tensor:
+    """Weights (O, I, k, k) that are rounded to these integers: those nearest to `near`, or whole multiples of the step.
+
+    Training goes on from them. Were all of them whole multiples, each would have half a step to go before anything
+    changes: they go on together without a sign that it is enough, and then change all at once.
+    """
+    step = scale.step.reshape(-1, 1, 1, 1)
+    factor = 1 if scale.factor is None else scale.factor.reshape(1, -1, 1, 1)
+    if near is not None:
+        integers = (near.detach() * factor / step).clamp(integers - INSIDE, integers + INSIDE)
+    return integers * step / factor
 
 
 def _convolution(model: Any, name: str) -> tuple[Any, FloatArray]:

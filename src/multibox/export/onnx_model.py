@@ -164,6 +164,8 @@ def _quantizer(graph: _Graph, name: str, layer: Quantizer, x: str) -> str:
     step, zero = ((values if len(values) > 1 else values[0]).cpu().numpy() for values in (layer.step, layer.zero))
     zero = zero.astype(np.int8 if layer.low else np.uint8)
     axis = {"axis": layer.axis} if step.ndim else {}
+    if layer.factor is not None:
+        x = graph.add("Mul", x, layer.factor.cpu().numpy(), name=f"{name}.smoothed")
     integers = graph.add("QuantizeLinear", x, step, zero, name=f"{name}.quantized", **axis)
     return graph.add("DequantizeLinear", integers, step, zero, name=name, **axis)
 

@@ -94,6 +94,8 @@ def _convolve(names: _Names, name: str, layer: nn.Conv2d, x: Any, weight: Any) -
 def _quantizer(names: _Names, name: str, layer: Quantizer, x: Any) -> Any:
     from openvino import opset13 as ops
 
+    if layer.factor is not None:
+        x = names.name(ops.multiply(x, ops.constant(layer.factor.cpu().numpy())), name)
     shape = [1] * 4
     shape[layer.axis] = len(layer.step)
     low, high = (

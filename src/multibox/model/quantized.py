@@ -39,12 +39,17 @@ class Scale:
 
     `step` is (1,) for all values, or (C,) for each channel: of outputs in a weight, else of the value itself. `zero`,
     int32 of the same shape, has the integers that stand for 0; None means that it is 0 itself.
+
+    Before that, values are multiplied by `factor` (C,), None for 1: each channel by its own, in a weight each channel
+    of inputs. Where a value has one, the weights of the convolutions that read it have the inverse, so that the
+    network computes the same but for the rounding.
     """
 
     step: Tensor
     low: int
     high: int
     zero: Tensor | None = None
+    factor: Tensor | None = None
 
 
 Quantization = Mapping[tuple[str, Place], Scale]
@@ -59,6 +64,7 @@ class Quantizer(nn.Module):
 
     step: Tensor
     zero: Tensor
+    factor: Tensor | None
 
     def __init__(self, scale: Scale, *, axis: int, is_active: bool = True) -> None:
         super().__init__()
@@ -67,11 +73,15 @@ class Quantizer(nn.Module):
         self.register_buffer("step", scale.step.clone(), persistent=False)
         zero = torch.zeros_like(scale.step, dtype=torch.int32) if scale.zero is None else scale.zero.clone()
         self.register_buffer("zero", zero, persistent=False)
+        factor = None if scale.factor is None else scale.factor.clone().reshape(1, -1, 1, 1)
+        self.register_buffer("factor", factor, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Rounded values, in the shape of `values`."""
+        """Rounded values, in the shape of `values` and times `factor`."""
         if not self.is_active:
             return values
+        if self.factor is not None:
+            values = values * self.factor
         if len(self.step) == 1:
             return torch.fake_quantize_per_tensor_affine(values, self.step[0], self.zero[0], self.low, self.high)
         return torch.fake_quantize_per_channel_affine(values, self.step, self.zero, self.axis, self.low, self.high)
@@ -149,7 +159,7 @@ def is_quantized(network: nn.Module) -> bool:
 
 
 def scales_to_plain(quantization: Quantization) -> dict[str, Any]:
-    """Plain values and tensors, for a checkpoint; a zero that is 0 is left out."""
+    """Plain values and tensors, for a checkpoint; a zero that is 0 and a factor that is 1 are left out."""
     return {f"{name}:{place}": _plain(scale) for (name, place), scale in quantization.items()}
 
 
@@ -172,15 +182,17 @@ def scales_from_plain(plain: Any) -> Quantization:
 
 def _plain(scale: Scale) -> dict[str, Any]:
     plain = {"step": scale.step.detach().cpu().clone(), "low": scale.low, "high": scale.high}
-    return plain if scale.zero is None else {**plain, "zero": scale.zero.detach().cpu().clone()}
+    optional = {"zero": scale.zero, "factor": scale.factor}
+    return plain | {key: value.detach().cpu().clone() for key, value in optional.items() if value is not None}
 
 
 def _scale(key: str, value: Any) -> Scale:
-    if not isinstance(value, Mapping) or set(value) - {"zero"} != {"step", "low", "high"}:
+    if not isinstance(value, Mapping) or set(value) - {"zero", "factor"} != {"step", "low", "high"}:
         raise ValueError(f"`{key}` is no scale")
     step = value["step"]
-    is_scale = isinstance(step, Tensor) and step.ndim == 1 and len(step) > 0 and step.dtype == torch.float32
-    if not is_scale or not bool((step.isfinite() & (step > 0)).all()) or (value["low"], value["high"]) not in RANGES:
+    if not _is_positive(step) or (value["low"], value["high"]) not in RANGES:
+        raise ValueError(f"`{key}` is no scale")
+    if value.get("factor") is not None and not _is_positive(value["factor"]):
         raise ValueError(f"`{key}` is no scale")
     zero = value.get("zero")
     if zero is not None:
@@ -188,6 +200,12 @@ def _scale(key: str, value: Any) -> Scale:
         if not is_zero or not bool(((zero >= value["low"]) & (zero <= value["high"])).all()):
             raise ValueError(f"`{key}` is no scale")
     return Scale(**value)
+
+
+def _is_positive(values: Any) -> bool:
+    """Whether these are numbers, as many as there are channels or one for all, that can be multiplied by."""
+    is_row = isinstance(values, Tensor) and values.ndim == 1 and len(values) > 0 and values.dtype == torch.float32
+    return is_row and bool((values.isfinite() & (values > 0)).all())
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:

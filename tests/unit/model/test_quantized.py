@@ -98,6 +98,11 @@ def test_each_channel_has_its_own_zero():
     assert quantizer(torch.full((1, 2, 1, 1), -2.0)).flatten().tolist() == [0.0, -1.0]
 
 
+def test_channels_are_multiplied_before_they_are_rounded():
+    scale = Scale(torch.tensor([1.0]), *SIGNED, factor=torch.tensor([1.0, 10.0]))
+    assert rounded([[[[0.6]], [[0.26]]]], scale) == [[[[1.0]], [[3.0]]]]
+
+
 def test_gradients_pass_where_nothing_was_cut_off():
     values = torch.tensor([0.2, 0.8, -3, 200], requires_grad=True)
     Quantizer(Scale(torch.tensor([0.5]), *UNSIGNED), axis=1)(values).sum().backward()
@@ -206,6 +211,8 @@ GOOD = {"step": torch.tensor([0.5]), "low": 0, "high": 255}
         ({"a:weight": GOOD | {"zero": 3}}, "`a:weight` is no scale"),
         ({"a:weight": GOOD | {"zero": torch.tensor([0.5])}}, "`a:weight` is no scale"),
         ({"a:weight": GOOD | {"zero": torch.tensor([1, 2], dtype=torch.int32)}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"factor": torch.tensor([0.0])}}, "`a:weight` is no scale"),
+        ({"a:weight": GOOD | {"factor": 2.0}}, "`a:weight` is no scale"),
         ({"a:weight": GOOD | {"zero": torch.tensor([300], dtype=torch.int32)}}, "`a:weight` is no scale"),
     ],
 )
