@@ -32,6 +32,6 @@ def test_memory_is_flat_over_fifty_epochs(train_arguments, tmp_path):
     assert run.returncode == 0
     early = mean(kilobytes for epoch, kilobytes in by_epoch.items() if 5 <= epoch <= 15)
     late = mean(kilobytes for epoch, kilobytes in by_epoch.items() if epoch > EPOCHS - 10)
-    # An allocator grows in steps: here two of some 5 MB, the last at about epoch 45 of 150. More than half a MB an epoch
-    # would be a leak.
+    # An allocator grows in steps: here two of some 5 MB, the last at about epoch 45 of 150. A leak would be more than
+    # half a MB an epoch.
     assert late < 1.04 * early
