@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from multibox.openvino_graph import read_graph
 from multibox.weights.graph_reader import key_of
 from multibox.weights.graph_walk import RESHAPING, ROUNDING, GraphWalk, behind, name_of_node
@@ -84,8 +87,23 @@ class _Walk(GraphWalk):
         return output
 
     def prediction(self, name: str, layer: nn.Conv2d, output: Any) -> Any:
-        self.arrays[f"{name}.weight"], self.arrays[f"{name}.bias"], x = self.convolution(name, layer, output)
+        weight, self.arrays[f"{name}.bias"], x = self.convolution(name, layer, output)
+        self.arrays[f"{name}.weight"], x = self.as_it_was_learnt(layer, weight, x)
         return x
+
+    def as_it_was_learnt(
+        self, layer: nn.Conv2d, weight: NDArray[np.float64], x: Any
+    ) -> tuple[NDArray[np.float64], Any]:
+        """The weights, and what the convolution reads, before channels were evened out for 8 bits.
+
+        There each channel is multiplied by a factor, and weights are divided by it (see `compress/smoothing.py`).
+        """
+        step = self.constant_step(behind(x, ROUNDING).get_node(), layer.in_channels)
+        if step is None or np.any(step[1]):
+            return weight, x
+        factor, _, x = step
+        shape = (-1, 1, 1, 1) if layer.groups > 1 else (1, -1, 1, 1)
+        return weight * np.broadcast_to(factor, layer.in_channels).reshape(shape), x
 
     def neck(self, model: YOLOX, fine: Any, middle: Any, coarse: Any) -> tuple[Any, Any, Any]:
         neck = model.neck
