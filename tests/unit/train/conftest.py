@@ -17,9 +17,19 @@ from multibox.train.step import Learner, make_learner
 @pytest.fixture(params=["SSD", "YOLOX-Nano"])
 def learner(request: pytest.FixtureRequest, tiny_template_file: Path, tiny_yolox_file: Path) -> Learner:
     """A fresh network of a tiny template for two classes, on a processor."""
+    return fresh_learner(tiny_template_file if request.param == "SSD" else tiny_yolox_file)
+
+
+@pytest.fixture(scope="module", params=["SSD", "YOLOX-Nano"])
+def one_learner(request: pytest.FixtureRequest, tiny_template_file: Path, tiny_yolox_file: Path) -> Learner:
+    """As `learner`, for all tests of a module that do not train it."""
+    return fresh_learner(tiny_template_file if request.param == "SSD" else tiny_yolox_file)
+
+
+def fresh_learner(template_file: Path) -> Learner:
+    """The learner of a tiny template for two classes, with the same weights each time."""
     torch.manual_seed(0)
-    file = tiny_template_file if request.param == "SSD" else tiny_yolox_file
-    template = config.changed(config.load_template(file), {"train.frozen_stride": 0})
+    template = config.changed(config.load_template(template_file), {"train.frozen_stride": 0})
     model = detector.build(template, num_classes=2)
     fabric = connect("cpu", "float32")
     return make_learner(fabric, Processes(), template, model, start_share=0.0, name_of_rate="--base-learning-rate")

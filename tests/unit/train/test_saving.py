@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from multibox.errors import CheckpointError, TrainingError
 from multibox.train.loggers import TensorBoardLogger
 from multibox.train.progress import Counters
 from multibox.train.saving import RunFolder, RunLog, check_training, restore
-from multibox.train.step import FiniteCheck
+from multibox.train.step import FiniteCheck, Learner
 from multibox.weights import checkpoint
+from multibox.weights.checkpoint import Checkpoint
 
 
 def lines(folder) -> list[dict]:
@@ -93,9 +95,23 @@ def test_tensorboard_gets_every_value_there_is(tmp_path):
     assert [(tag, step) for tag, step, _ in values] == [("loss", 1), ("loss", 2), ("ap", 2)]
 
 
+def folder_of(learner: Learner, path: Path) -> RunFolder:
+    return RunFolder(path, learner, None, ("a", "b"), seed=3, steps_per_epoch=4, meta={"start": "random weights"})
+
+
 @pytest.fixture
 def folder(learner, tmp_path) -> RunFolder:
-    return RunFolder(tmp_path, learner, None, ("a", "b"), seed=3, steps_per_epoch=4, meta={"start": "random weights"})
+    return folder_of(learner, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def saved(one_learner, tmp_path_factory) -> Checkpoint:
+    """What a run in its third epoch leaves."""
+    folder = folder_of(one_learner, tmp_path_factory.mktemp("saved"))
+    folder.save(Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1), None)
+    whole = checkpoint.load(folder.latest)
+    check_training(whole)
+    return whole
 
 
 def test_a_saved_run_is_taken_up_where_it_was(folder, learner):
@@ -192,10 +208,7 @@ COUNTS = ("epoch", "step", "step_in_epoch")
         (("steps_per_epoch",), None),
     ],
 )  # fmt: skip
-def test_a_damaged_record_of_the_training_is_refused_in_one_line(folder, learner, place, value):
-    folder.save(Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1), None)
-    saved = checkpoint.load(folder.latest)
-    check_training(saved)
+def test_a_damaged_record_of_the_training_is_refused_in_one_line(saved, one_learner, place, value):
     training = {
         **saved.training,
         "counters": dict(saved.training["counters"]),
@@ -209,7 +222,7 @@ def test_a_damaged_record_of_the_training_is_refused_in_one_line(folder, learner
     damaged = dataclasses.replace(saved, training=training)
     with pytest.raises(CheckpointError, match="The checkpoint to resume from") as caught:
         check_training(damaged)
-        restore(learner, damaged, steps_per_epoch=4)
+        restore(one_learner, damaged, steps_per_epoch=4)
     assert "\n" not in str(caught.value)
 
 
