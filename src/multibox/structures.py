@@ -123,8 +123,10 @@ class Detections:
     Detections(2 objects: cat 0.90, dog 0.40; image 100x50)
     >>> found[found.scores > 0.5]
     Detections(1 object: cat 0.90; image 100x50)
-    >>> [one.name for one in found]
-    ['cat', 'dog']
+    >>> for one in found:
+    ...     print(one.name, one.box_px)
+    cat (10.0, 20.0, 60.0, 50.0)
+    dog (50.0, 10.0, 90.0, 30.0)
     """
 
     boxes: FloatArray
@@ -173,8 +175,8 @@ class Detections:
     def names(self) -> list[str]:
         """The name of the class of each object.
 
-        >>> found.names
-        ['cat', 'dog']
+        >>> " and ".join(found.names)
+        'cat and dog'
         """
         return [self._name(label) for label in self.labels.tolist()]
 
