@@ -14,7 +14,7 @@ from multibox.doctor import model_fit
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-SHORTER = {"--minutes 10": "--epochs 1 --model tiny.yaml", "multibox compress": "multibox compress --max-drop 100"}
+SHORTER = {"--minutes 8": "--epochs 1 --model tiny.yaml", "multibox compress": "multibox compress --max-drop 100"}
 
 
 def blocks() -> list[str]:
