@@ -1,4 +1,4 @@
-"""The page that answers five questions on accuracy and speed, from the tables of `benchmarks/results`.
+"""The page that answers six questions on accuracy and speed, from the tables of `benchmarks/results`.
 
 `python -m tools.benchmarks_page` prints it; the documentation site has it as a page. No figure is typed by hand.
 """
@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 
 PAGE = """# Benchmarks
 
-Five questions, a table each. Every table names the command that measures it, and the one that prints its raw rows.
+Six questions, a table each. Every table names the command that measures it, and the one that prints its raw rows.
 The method, more tables and what was learned from them are in `benchmarks/notebook.md`.
 
 AP and AP50 are explained in the [glossary](glossary.md). The data sets are public: bccd (blood cells), deeppcb
@@ -45,12 +45,30 @@ AP and AP50 are explained in the [glossary](glossary.md). The data sets are publ
 
 ## How good in 15 minutes?
 
-`multibox train` with a limit of 15 minutes, everything else by default, one core of two. AP and AP50 are measured on
+An SSD, trained with a limit of 15 minutes, everything else by default, one core of two. AP and AP50 are measured on
 the validation images, with the best weights of the run. These were chosen on the same images. Means over seeds.
 
 {in_minutes}
 
 Measured by `python benchmarks/accuracy.py FOLDER...`; rows: `python benchmarks/accuracy.py --table`.
+
+A YOLOX-Nano, the default, was not trained for 15 minutes on every set yet. Shorter runs, of so many steps with 16
+images, with the last weights:
+
+{in_steps}
+
+Measured by `python benchmarks/recipe.py FOLDER... --model yolox_nano-384x384 --steps 210`; rows:
+`python benchmarks/recipe.py --table`.
+
+## How far is it from photos to a report?
+
+Six commands: `train`, `predict`, `eval`, `export`, `compress` and `report`, typed on sets as they lie on disks, with a
+limit of {journey_minutes} minutes for the training and one core. First boxes are there after the second command. AP and
+AP50 are measured on the validation images of each run; where a set has none, multibox held them out.
+
+{journeys}
+
+Measured by `python benchmarks/journeys.py FOLDER --minutes {journey_minutes} --record`.
 
 ## Against others?
 
@@ -102,6 +120,9 @@ def benchmarks_page(results: Path = RESULTS) -> str:
     """The page as Markdown."""
     return PAGE.format(
         in_minutes=_in_minutes(_read(results / "accuracy.tsv")),
+        in_steps=_in_steps(_read(results / "recipe.tsv")),
+        journeys=_journeys(_read(results / "journeys.tsv")),
+        journey_minutes=f"{_read(results / 'journeys.tsv')[-1]['minutes_of_budget']:g}",
         against_starts=_against_starts(_read(results / "accuracy.tsv")),
         training_speed=_training_speed(_read(results / "train_speed.tsv")),
         running_speed=_running_speed(_read(results / "export_speed.tsv"), _read(results / "int8_speed.tsv")),
@@ -135,6 +156,45 @@ def _in_minutes(rows: Sequence[Row]) -> str:
         for (data, size), runs in groups.items()
     ]
     return _table(("Data", "Input", "AP", "AP50", "Seeds"), lines)
+
+
+def _in_steps(rows: Sequence[Row]) -> str:
+    chosen = [
+        row
+        for row in rows
+        if row["variant"] == "default" and str(row["model"]).startswith("yolox_nano-") and "-" not in row["data"]
+    ]
+    lines = [
+        (
+            data,
+            f"{str(model).rpartition('x')[2]} px",
+            str(length).removesuffix("steps"),
+            f"{mean(r['ap'] for r in runs):.3f}",
+            f"{mean(r['ap50'] for r in runs):.3f}",
+            len(runs),
+        )
+        for (data, model, length), runs in _grouped(chosen, "data", "model", "length").items()
+    ]
+    return _table(("Data", "Input", "Steps", "AP", "AP50", "Seeds"), lines)
+
+
+def _journeys(rows: Sequence[Row]) -> str:
+    """The latest journey of each kind."""
+    latest = {row["journey"]: row for row in rows}.values()
+    lines = [
+        (
+            row["journey"],
+            row["set"],
+            row["characters"],
+            f"{row['minutes_to_first_boxes']:.1f}",
+            f"{row['minutes']:.1f}",
+            f"{row['ap']:.3f}",
+            f"{row['ap50']:.3f}",
+        )
+        for row in latest
+    ]
+    heads = ("Files", "Data", "Characters typed", "Minutes to first boxes", "Minutes for all", "AP", "AP50")
+    return _table(heads, lines)
 
 
 def _against_starts(rows: Sequence[Row]) -> str:

@@ -31,11 +31,25 @@ def test_a_ratio_of_speed_is_to_the_plain_loop_on_the_same_data():
     ]
 
 
-def test_the_page_answers_five_questions_with_a_table_each():
+def test_the_latest_journey_of_each_kind_is_shown():
+    row = {"journey": "YOLO", "set": "cells", "characters": 113, "minutes_to_first_boxes": 2.04, "minutes": 2.6}
+    rows = [{**row, "ap": 0.1, "ap50": 0.2}, {**row, "ap": 0.5, "ap50": 0.75}]
+    assert page._journeys(rows).split("\n")[2:] == ["| YOLO | cells | 113 | 2.0 | 2.6 | 0.500 | 0.750 |"]
+
+
+def test_only_the_default_recipe_is_shown_as_a_mean_over_seeds():
+    run = {"variant": "default", "model": "yolox_nano-256x256", "length": "210steps", "data": "cells"}
+    rows = [{**run, "ap": 0.5, "ap50": 0.8}, {**run, "ap": 0.6, "ap50": 0.9}]
+    others = [{**run, "variant": "rate-2x", "ap": 1, "ap50": 1}, {**run, "model": 256, "ap": 1, "ap50": 1}]
+    assert page._in_steps([*rows, *others]).split("\n")[2:] == ["| cells | 256 px | 210 | 0.550 | 0.850 | 2 |"]
+
+
+def test_the_page_answers_six_questions_with_a_table_each():
     parts = page.benchmarks_page().split("\n## ")[1:]
     assert [part.split("\n")[0] for part in parts] == [
         *(
             "How good in 15 minutes?",
+            "How far is it from photos to a report?",
             "Against others?",
             "How fast to train?",
             "How fast to run?",
