@@ -11,7 +11,7 @@ SITE := runs/site
 .PHONY: help install quickstart test test-lowest test-newest coverage check format docs release-check bench attack clean
 
 help:
-	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 7 minutes)"
+	@echo "make quickstart   install, then train, evaluate, export, compress and report a detector on the toy set (about 5 minutes)"
 	@echo "make test         install, then run all tests"
 	@echo "make attack       damage files, kill commands and aim outputs at files, for MINUTES=10, by SEED=20"
 	@echo "make check        format, lint, types, import layers"

@@ -7,6 +7,7 @@ import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
+from multibox.runs.actions import COMPRESSED, EXPORT
 from multibox.runs.finding import default_run
 from multibox.runs.run import Run
 
@@ -20,6 +21,9 @@ NEXT = {
     "report": "demo",
 }
 """The command that follows another one."""
+
+LEFT_BEHIND = {"export": EXPORT, "compress": COMPRESSED}
+"""What tells in a run that a command was used on it."""
 
 WITHOUT_DEMO = {"report": "card"}
 """What follows where the libraries of the page to try a detector are not installed."""
@@ -37,8 +41,13 @@ WHAT = {
 
 
 def next_step_of(run: Run, command: str) -> tuple[str, str]:
-    """What to do after a command on a run, as a sentence that the other text, a command, follows."""
+    """What to do after a command on a run, as a sentence that the other text, a command, follows.
+
+    What was done on this run already is not named again.
+    """
     following = NEXT[command]
+    while following in LEFT_BEHIND and (run.home / LEFT_BEHIND[following]).exists():
+        following = NEXT[following]
     if following == "demo" and find_spec("starlette") is None:
         following = WITHOUT_DEMO[command]
     words = [str(place) for place in _images(run)] if following == "predict" else []

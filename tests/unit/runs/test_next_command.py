@@ -33,3 +33,14 @@ def test_every_command_that_ends_with_another_one_says_what_for(at_work):
         words, line = next_step_of(Run(Path("runs/my first run")), command)
         assert words.startswith("Next, ") and words.endswith(":")
         assert shlex.split(line)[0] == "multibox"
+
+
+def test_what_is_done_already_is_not_named_again(at_work):
+    make_run(Path("runs/my first run"))
+    run = Run(Path("runs/my first run"))
+    named = []
+    for done in (None, "export", "compressed"):
+        if done:
+            (run.folder / done).mkdir()
+        named.append(next_step_of(run, "eval")[1])
+    assert named == ["multibox export", "multibox compress", "multibox report"]
