@@ -22,8 +22,8 @@ DIST = ROOT / "dist"
 MOST_WHEEL_MB = 30
 """Largest size of the wheel; nearly all of it are the weights to start from."""
 
-NEVER = re.compile(r"(^|/)(\.git|\.venv|runs|__pycache__|shared)(/|$)|\.(pth|pyc)$")
-"""Paths that no package may have in it."""
+NEVER = re.compile(r"^(\.git|\.venv|runs|shared)(/|$)|(^|/)__pycache__(/|$)|\.(pth|pyc)$")
+"""Paths, from the root of the repository, that no package may have in it."""
 
 
 class NotReadyError(Exception):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tools.lowest_versions import DEVELOPERS, lowest_versions
-from tools.release_check import NotReadyError, check_version
+from tools.release_check import NEVER, NotReadyError, check_version
 
 import multibox
 
@@ -62,3 +62,9 @@ def test_another_section_first_is_not_ready(title):
 def test_a_tag_of_another_version_is_not_ready():
     with pytest.raises(NotReadyError, match=r"the tag v0.3.0, but the version is 0.2.0"):
         check_version("0.2.0", CHANGELOG.format("0.2.0 (2026-12-24)"), ["v0.3.0"])
+
+
+def test_what_no_package_may_have_is_told_from_what_it_must_have():
+    refused = ["runs/quickstart/run.json", ".venv/bin/python", "tests/unit/__pycache__/a.cpython-311.pyc", "a/best.pth"]
+    wanted = ["src/multibox/runs/__init__.py", "tests/unit/runs/test_finding.py", ".gitignore", "docs/runs.md"]
+    assert [bool(NEVER.search(name)) for name in [*refused, *wanted]] == [True] * 4 + [False] * 4
