@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from multibox.compress.layer_inputs import CONVOLUTIONS, measure_inputs
-from multibox.compress.rounding import round_weights
+from multibox.compress.layer_inputs import CONVOLUTIONS, constant, measure_inputs, replace_constant
+from multibox.compress.rounding import round_weights, stored_weights
 from multibox.compress.smoothing import SMOOTHED, smooth
 from multibox.errors import CheckpointError, DataError, DependencyError
 from multibox.runtime import contract
@@ -224,14 +224,11 @@ def _batches(images: Iterable[FloatArray], count: int, batch: Any) -> list[Float
 
 def _take_whole_bytes(model: Any) -> None:
     """Give the image the range 0..255, in place: every value that an image can have is exact."""
-    import openvino
-
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize" and node.input_value(0).get_node().get_type_name() == "Parameter":
             for position, value in enumerate((0.0, 255.0, 0.0, 255.0), start=1):
                 shape = list(node.input_value(position).get_shape())
-                constant = openvino.opset13.constant(np.full(shape, value, dtype=np.float32))
-                node.input(position).replace_source_output(constant.output(0))
+                replace_constant(node, position, np.full(shape, value, dtype=np.float32))
 
 
 def _for_input(quantization: Quantization, first: str, factor: float) -> Quantization:
@@ -298,15 +295,13 @@ def _integers_and_scale(convolution: Any) -> tuple[Tensor, Scale]:
 
     from multibox.model.quantized import Scale
 
-    node = convolution.input_value(1).get_node()
-    while node.get_type_name() == "Reshape":
-        node = node.input_value(0).get_node()
-    integers, steps = (value.get_node() for value in node.input_values())
-    assert [part.get_type_name() for part in (node, integers, steps)] == ["Multiply", "Convert", "Constant"]
-    stored = torch.from_numpy(integers.input_value(0).get_node().get_data().astype(np.float32))
+    stored = stored_weights(convolution)
+    assert stored is not None, convolution.get_friendly_name()
+    integers, steps = stored
+    values = torch.from_numpy(constant(integers.input_value(0)).astype(np.float32))
     smoothed = _factor(convolution.input_value(0).get_node())
     factor = None if smoothed is None else 1 / smoothed
-    return stored, Scale(torch.from_numpy(steps.get_data().flatten().astype(np.float32)), -127, 127, factor=factor)
+    return values, Scale(torch.from_numpy(steps.flatten().astype(np.float32)), -127, 127, factor=factor)
 
 
 def _weights(integers: Tensor, scale: Scale, *, near: Tensor | None) -> Tensor:

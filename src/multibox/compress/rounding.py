@@ -40,7 +40,7 @@ def round_weights(quantised: Any, graph: Any, inputs: Mapping[str, LayerInputs])
     exact = convolutions(graph)
     for node in quantised.get_ordered_ops():
         name = node.get_friendly_name()
-        stored = _stored(node) if name in exact else None
+        stored = stored_weights(node) if name in exact else None
         bias = bias_of(node)
         if stored is None or bias is None:
             continue
@@ -80,8 +80,11 @@ def best_integers(weights: Float64s, start: Float64s, steps: Float64s, covarianc
     return integers
 
 
-def _stored(convolution: Any) -> tuple[Any, Float64s] | None:
-    """The node that turns the integers of a convolution's weights to numbers, and their steps."""
+def stored_weights(convolution: Any) -> tuple[Any, Float64s] | None:
+    """The node that turns the integers of a convolution's weights to numbers, and their steps.
+
+    None if the weights are no integers, or the node is no convolution.
+    """
     if convolution.get_type_name() not in CONVOLUTIONS:
         return None
     node = convolution.input_value(1).get_node()
