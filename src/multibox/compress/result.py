@@ -25,8 +25,8 @@ NAME = "compress.json"
 Rung = Literal["ptq", "ptq-thorough", "qat"]
 
 MEANINGS: dict[Rung, str] = {
-    "ptq": "quantised after training, biases corrected quickly",
-    "ptq-thorough": "the same on more images, biases corrected layer by layer",
+    "ptq": "quantised after training, by up to 64 training images",
+    "ptq-thorough": "the same, more thoroughly, by up to 300 training images",
     "qat": "trained on in 8 bits",
 }
 

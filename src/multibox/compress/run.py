@@ -1,7 +1,7 @@
 """INT8 within a budget of accuracy: a ladder of methods, each tried only if the one before cost too much.
 
-    ptq            quantised after training, on 64 training images, biases corrected quickly
-    ptq-thorough   on up to 300, biases corrected layer by layer
+    ptq            quantised after training, on up to 64 training images; of an SSD, biases are corrected quickly
+    ptq-thorough   on up to 300; of an SSD, biases are corrected layer by layer
     qat            trained on in 8 bits
 
 What counts is the AP of the exported file in OpenVINO, against that of the exported FP32 file on the same images.

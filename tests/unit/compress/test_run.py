@@ -266,7 +266,7 @@ def test_the_table_fits_the_console(width):
 def test_the_verdict_says_what_was_reached_by_what_and_how_sure_that_is():
     assert compress_report.verdict(result_of(PTQ, chosen=PTQ)) == (
         "INT8 loses 0.48 AP points on 72 images (95 % interval of the loss: -0.10 to 1.02), within --max-drop 0.5. "
-        "Method: ptq, quantised after training, biases corrected quickly."
+        "Method: ptq, quantised after training, by up to 64 training images."
     )
     assert compress_report.verdict(result_of(PTQ, chosen=PTQ, max_drop=0.47)).endswith(
         ", more than --max-drop 0.47. No method did better than ptq."
