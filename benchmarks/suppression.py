@@ -29,9 +29,8 @@ from multibox.data.images import resize, to_input
 from multibox.data.loader import evaluation_images
 from multibox.evaluate import speed, speed_table
 from multibox.evaluate.average_precision import measure
-from multibox.model import ssd
-from multibox.model.anchors import make_anchors
-from multibox.model.postprocess import postprocess
+from multibox.model import detector
+from multibox.model.postprocess import select
 from multibox.runtime.compiled import compile_network
 from multibox.structures import Detections
 from multibox.weights.checkpoint import Checkpoint, load, save
@@ -78,18 +77,18 @@ class Network:
         template, model = checkpoint.template, checkpoint.build()
         size = template.input.size
         self.variances = template.model.box_variances
-        self.anchors = make_anchors(template.model.anchors_px, ssd.strides(model), size)
+        self.anchors = detector.anchors(model, template)
         self.outputs = []
         forward = compile_network(model, input_size=size)
         for image in evaluation_images(data.records, num_workers=1):
             raw = forward(torch.from_numpy(to_input([resize(image, size)])))
-            self.outputs.append((raw.deltas.numpy().copy(), raw.logits.numpy().copy()))
+            self.outputs.append((raw.deltas.numpy(), detector.scores(model, raw.logits.numpy())))
 
     def detections(self, settings: PostprocessConfig) -> list[Detections]:
         """Those of each image with these settings."""
         return [
-            postprocess(deltas, logits, self.anchors, variances=self.variances, config=settings)[0]
-            for deltas, logits in self.outputs
+            select(deltas, scores, self.anchors, variances=self.variances, config=settings)[0]
+            for deltas, scores in self.outputs
         ]
 
 
