@@ -165,7 +165,7 @@ def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
 def table() -> str:
     """All recorded results."""
     rows = [
-        "| date | images | pixels | computes in | network alone img/s | evaluation img/s | share of each round |",
+        "| date | images | pixels | computes in | network alone images/s | evaluation images/s | share of each round |",
         "|---|---|---|---|---|---|---|",
     ]
     notes = []

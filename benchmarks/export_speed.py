@@ -1,6 +1,6 @@
 """How fast our exported files are beside the public IR of the same network, and how near the whole way comes to them.
 
-    python benchmarks/export_speed.py [--models 256,384,512] [--seconds 60] [--pictures FOLDER]
+    python benchmarks/export_speed.py [--models 256,384,512] [--seconds 60] [--images FOLDER]
     python benchmarks/export_speed.py --table          the recorded results as Markdown
 
 The weights of a public IR (Open Model Zoo's person-vehicle-bike-detection-2000, -2001, -2002) are saved as a checkpoint
@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="256,384,512", help="sizes, separated by commas")
     parser.add_argument("--seconds", type=float, default=60, help="for each file and precision")
-    parser.add_argument("--pictures", type=Path, default=ROOT.parent / "shared" / "data" / "bccd" / "val")
+    parser.add_argument("--images", type=Path, default=ROOT.parent / "shared" / "data" / "bccd" / "val")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="folder of the public IRs")
     parser.add_argument("--decode-threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the table")
@@ -68,12 +68,12 @@ def measure(model: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         files = [copy(public, Path(work) / "public"), *export(public, model, Path(work))]
         result = speed.compare_speed(
             files,
-            image_files=speed.find_image_files(arguments.pictures),
+            image_files=speed.find_image_files(arguments.images),
             devices=["CPU"],
             seconds=arguments.seconds,
             decode_threads=arguments.decode_threads,
         )
-    return rows_of(result, files, NAMES, {"public": name, "pictures": arguments.pictures.parent.name})
+    return rows_of(result, files, NAMES, {"public": name, "images": arguments.images.parent.name})
 
 
 def rows_of(
@@ -124,8 +124,8 @@ def export(public: Path, model: str, work: Path) -> list[Path]:
 def table(results: Path) -> str:
     """All recorded results, a row for each file and precision."""
     rows = [
-        "| date | input | file | hint | computes in | p50 ms | latency ratio | img/s | throughput ratio "
-        "| whole way img/s | whole way / network | network's part of processor time |",
+        "| date | input | file | hint | computes in | p50 ms | latency ratio | images/s | throughput ratio "
+        "| whole way images/s | whole way / network | network's part of processor time |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in read(results / TABLE):

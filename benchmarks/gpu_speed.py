@@ -291,8 +291,8 @@ def objects(rng: Any) -> Iterator[tuple[int, int, int, int]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as Markdown, with the shares that say what holds a training up."""
     lines = [
-        "| date | machine | batch | `multibox train` img/s | threads alone | ready batch | CUDA graph of the network "
-        "| train / ready | ready / graph | one step, s |",
+        "| date | machine | batch | `multibox train` images/s | threads alone | ready batch "
+        "| CUDA graph of the network | train / ready | ready / graph | one step, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -110,7 +110,7 @@ def measure_speed(source: Path, arguments: argparse.Namespace) -> list[dict[str,
         megabytes = {
             kind: (folder / kind / ALTERNATIVE).with_suffix(".bin").stat().st_size / 1e6 for kind in ("FP32", "INT8")
         }
-    facts = {"public": name, "pictures": arguments.images.name, "megabytes": megabytes}
+    facts = {"public": name, "images": arguments.images.name, "megabytes": megabytes}
     return rows_of(result, files, NAMES, facts)
 
 
@@ -156,7 +156,7 @@ def accuracy_table(results: Path) -> str:
 def speed_table(results: Path) -> str:
     """Ratios are to our FP32 file with the same hint, above 1 is faster: medians over the rounds, with quartiles."""
     rows = [
-        "| date | input | file | hint | computes in | p50 ms | latency ratio | img/s | throughput ratio "
+        "| date | input | file | hint | computes in | p50 ms | latency ratio | images/s | throughput ratio "
         "| latency, throughput against public |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]

@@ -443,11 +443,14 @@ def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> None:
 
 def table() -> str:
     """All recorded results, one row each: medians, and the ratios to the plain loop of the same round."""
-    rows = ["| date | data | batch | way | img/s | times the plain loop (of each round) |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| date | data | batch | way | images/s | times the plain loop (of each round) |",
+        "|---|---|---|---|---|---|",
+    ]
     for r, first in measured("trainings"):
         facts = [r["date"], r["data"], str(r["batch_size"]), r["way"], f"{statistics.median(r[SPEED]):.1f}"]
         rows.append("| " + " | ".join([*facts, ratio_to(first, r[SPEED], 2)]) + " |")
-    rows += ["", "| date | data | batch | way | epoch img/s | ready batch img/s | share of each round |"]
+    rows += ["", "| date | data | batch | way | epoch images/s | ready batch images/s | share of each round |"]
     rows += ["|---|---|---|---|---|---|---|"]
     for r, _ in measured("ceiling"):
         ready = r["ready_batch_images_per_second"]
@@ -457,13 +460,13 @@ def table() -> str:
         rows.append("| " + " | ".join([*facts, ratio_to(ready, r[SPEED], 3)]) + " |")
     rows += [
         "",
-        "| date | data | decoded images in memory | epoch img/s | share of all in memory |",
+        "| date | data | decoded images in memory | epoch images/s | share of all in memory |",
         "|---|---|---|---|---|",
     ]
     for r, first in measured("cache"):
         spread = ratio_to(first, r[SPEED], 2)
         rows.append(f"| {r['date']} | {r['data']} | {r['way']} | {statistics.median(r[SPEED]):.1f} | {spread} |")
-    rows += ["", "| date | data | pixels | images | img/s of the loader alone |", "|---|---|---|---|---|"]
+    rows += ["", "| date | data | pixels | images | images/s of the loader alone |", "|---|---|---|---|---|"]
     for r, _ in measured("loader"):
         rows.append(f"| {r['date']} | {r['data']} | {r['pixels']} | {r['way']} | {statistics.median(r[SPEED]):.0f} |")
     return "\n".join(rows)

@@ -100,7 +100,7 @@ boxes, with several images under way; large JPEGs cost most of it.
 
 {running_speed}
 
-Measured by `python benchmarks/export_speed.py --public FOLDER --pictures FOLDER`; rows:
+Measured by `python benchmarks/export_speed.py --public FOLDER --images FOLDER`; rows:
 `python benchmarks/export_speed.py --table`. INT8: `python benchmarks/int8.py --speed CHECKPOINT`; `--table`.
 
 ## What does INT8 cost?
@@ -231,7 +231,7 @@ def _running_speed(exported: Sequence[Row], compressed: Sequence[Row]) -> str:
             median(r[key] for r in runs)
             for key in ("network.p50_ms", "network.images_per_second", "whole_way.images_per_second")
         )
-        pixels = "x".join(map(str, runs[-1]["settings.pictures_px"]))
+        pixels = "x".join(map(str, runs[-1]["settings.images_px"]))
         lines.append(
             (f"{size} px", SHOWN_FILES[name, hint], f"{latency:.1f}", f"{network:.0f}", f"{whole:.0f}", pixels)
         )

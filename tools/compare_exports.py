@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from multibox.data.builtin_images import builtin_images
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_images
 from multibox.export.timing import median_ms
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 

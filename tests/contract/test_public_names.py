@@ -50,7 +50,7 @@ OPTIONS = {
         *("--tile", "--tile-overlap", "--device", "--classes", "--config"),
     },
     "bench": {
-        *("--pictures", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
+        *("--images", "--device", "--precision", "--seconds", "--decode-threads", "--json", "--classes", "--config"),
     },
     "demo": {"--model", "--load-weights", "--threshold", "--port", "--no-browser", "--device", "--classes", "--config"},
     "report": {"--out", "--save-to", "--val-ann-files", "--val-data-roots", "--paths"},

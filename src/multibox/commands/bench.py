@@ -21,7 +21,7 @@ def bench(
     models: Annotated[list[Path] | None, Parameter(negative=())] = None,
     /,
     *,
-    pictures: Path | None = None,
+    images: Path | None = None,
     device: str = "",
     precision: Literal["f32", "default", "both"] = "both",
     seconds: PositiveFloat = 20,
@@ -41,7 +41,7 @@ def bench(
     Args:
         models: Files to compare, .pth, .onnx or .xml; ratios are to the first. Default: what was exported of the run of
             this folder, else of the newest in runs, and its weights.
-        pictures: Folder of images. Default: six that come with multibox, of 640x360 pixels.
+        images: Folder of images. Default: six that come with multibox, of 640x360 pixels.
         device: OpenVINO's names of devices, separated by commas. Default: all that it finds.
         precision: What OpenVINO is asked to compute in: f32, the device's own choice, or both one after the other.
         seconds: Time for each model, device and precision.
@@ -68,7 +68,7 @@ def bench(
     with counting("Measuring", benchmark.num_rounds(seconds)) as progress:
         result = benchmark.compare_speed(
             models,
-            image_files=benchmark.find_image_files(pictures),
+            image_files=benchmark.find_image_files(images),
             devices=coco.split_list(device) or None,
             precisions=benchmark.PRECISIONS if precision == "both" else (precision,),
             seconds=seconds,

@@ -22,7 +22,7 @@ import numpy as np
 
 from multibox.config import Template
 from multibox.data import images
-from multibox.data.pictures import builtin_images
+from multibox.data.builtin_images import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.speed_networks import Part, Setting, open_network
 from multibox.evaluate.speed_table import Precision, ProcessorTime, SpeedResult, SpeedRow, Spread, Timing

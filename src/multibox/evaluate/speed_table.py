@@ -86,8 +86,8 @@ class SpeedResult:
     rows: tuple[SpeedRow, ...]
     num_rounds: int
     seconds: float
-    num_pictures: int
-    pictures_px: tuple[int, int]
+    num_images: int
+    images_px: tuple[int, int]
     decode_threads: int
 
 
@@ -103,7 +103,7 @@ def speeds_to_plain(result: SpeedResult) -> dict[str, Any]:
             "multibox": __version__,
             **machine.library_versions(),
         },
-        "settings": plain | {"pictures_px": list(result.pictures_px)},
+        "settings": plain | {"images_px": list(result.images_px)},
         "rows": list(rows),
     }
 
@@ -208,7 +208,7 @@ def _numbers(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], wi
 
 def explain_speeds(result: SpeedResult) -> list[str]:
     """How the figures were measured, and what they do not tell, a line each."""
-    width, height = result.pictures_px
+    width, height = result.images_px
     sizes = {row.input_size for row in result.rows}
     lines = [
         Detailed(
@@ -216,7 +216,7 @@ def explain_speeds(result: SpeedResult) -> list[str]:
             "is faster, in latency as in throughput. Absolute figures change with the load of the machine; ratios "
             "hardly do."
         ),
-        f"{result.num_pictures} images, the middle one of {width}x{height} pixels, decoded by "
+        f"{result.num_images} images, the middle one of {width}x{height} pixels, decoded by "
         f"{counted(result.decode_threads, 'thread')}.",
         Detailed(
             "Where other programs use the same cores, the network's part of the processor time says more than the "

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from multibox import config
+from multibox.data.builtin_images import builtin_images
 from multibox.data.coco import CocoData
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested

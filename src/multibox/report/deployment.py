@@ -204,7 +204,7 @@ def _bench(file: ResultFile) -> dict[str, Any]:
         }
         for row in content["rows"]
     ]
-    width, height = settings["pictures_px"]
+    width, height = settings["images_px"]
     return {
         "rows": rows,
         "sentence": (

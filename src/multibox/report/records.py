@@ -192,7 +192,7 @@ class BenchRow(Struct, frozen=True):
 class SettingsFacts(Struct, frozen=True):
     """With what it was measured."""
 
-    pictures_px: tuple[Count, Count]
+    images_px: tuple[Count, Count]
 
 
 class BenchFacts(Struct, frozen=True):

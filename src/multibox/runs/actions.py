@@ -251,7 +251,7 @@ def export_model(found: FoundModel, named: NamedData, plan: ExportPlan, *, audie
         CheckpointError: the checkpoint cannot be read.
         DependencyError: a library is not installed.
     """
-    from multibox.data.pictures import builtin_images
+    from multibox.data.builtin_images import builtin_images
     from multibox.evaluate.run import check_classes
     from multibox.export.run import Request, export, outputs_of_export
     from multibox.overwriting import check_outputs

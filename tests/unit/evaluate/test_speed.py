@@ -239,7 +239,7 @@ def test_public_ir_is_measured(shared: Path) -> None:
 
     assert found.rows[0].input_size == 256
     assert found.rows[0].computes_in.split(", ")[0] == "i8"
-    assert found.pictures_px == (640, 360)
+    assert found.images_px == (640, 360)
 
 
 def test_progress_counts_the_rounds(files: list[Path], image_files: list[Path]) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from multibox import config
 from multibox.config import Template
-from multibox.data.pictures import builtin_images
+from multibox.data.builtin_images import builtin_images
 from multibox.export import run
 from multibox.export.run import Request
 from multibox.model import detector

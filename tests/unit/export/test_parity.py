@@ -12,9 +12,9 @@ import pytest
 from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.data import coco
+from multibox.data.builtin_images import builtin_images
 from multibox.data.coco import CocoData, Record
 from multibox.data.images import read_image
-from multibox.data.pictures import builtin_images
 from multibox.errors import DataError
 from multibox.export.agreement import ImageComparison, Tolerance, compare, describe_disagreement, summarise
 from multibox.export.parity import ComparedForm, Parity, candidates_of, check_parity, collect, reference_runtimes

@@ -15,7 +15,7 @@ from torch import nn
 from multibox import config
 from multibox.config import PostprocessConfig
 from multibox.data import coco
-from multibox.data.pictures import builtin_images
+from multibox.data.builtin_images import builtin_images
 from multibox.errors import OptionError
 from multibox.evaluate.run import evaluate
 from multibox.evaluate.thresholds import suggested

@@ -16,7 +16,7 @@ ROW = {
     "network": {"p50_ms": 1.5, "throughput_ratio": {"median": 1}},
     "whole_way": {"p50_ms": 2, "p95_ms": 3, "images_per_second": 400},
 }
-BENCH = {"rows": [ROW], "machine": {}, "settings": {"pictures_px": [640, 480]}}
+BENCH = {"rows": [ROW], "machine": {}, "settings": {"images_px": [640, 480]}}
 EXPORT = {"checkpoint": "best.pth", "rows": [{"form": {"name": "a", "file": "a", "precision": "FP32"}}]}
 RUNG = {"rung": "ptq", "num_images": 10, "minutes": 1.5, "measured": {"drop": {"value": 1, "low": 0.5, "high": 2}}}
 COMPRESSION = {"rungs": [RUNG], "chosen": "ptq"}
