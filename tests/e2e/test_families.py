@@ -115,3 +115,21 @@ def test_a_compressed_checkpoint_is_exported(compressed, tmp_path):
     # A weight has a byte; scales, shifts and constants come on top.
     checkpoint_bytes = (compressed / "latest.pth").stat().st_size
     assert (tmp_path / "model.bin").stat().st_size < 0.4 * checkpoint_bytes
+
+
+def test_an_exported_file_is_a_start(family, exported, shapes_data, tmp_path):
+    words = (
+        *("train", "--config", family.model.parent / "template.yaml", "--device", "cpu", "--epochs", "1"),
+        *("--train-ann-files", shapes_data.train_file, "--train-data-roots", shapes_data.train_root),
+        *("--val-ann-files", shapes_data.val_file, "--val-data-roots", shapes_data.val_root),
+        *("--save-checkpoints-to", tmp_path, "--load-weights"),
+    )
+    done = run_here(*words, exported / "model.xml")
+    assert done.returncode == 2
+    assert "Take the .xml in alt_ssd_export" in done.stderr
+    done = run_here(*words, exported / "alt_ssd_export" / "model.xml")
+    assert done.returncode == 0, done.stderr
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    before = json.loads((exported / "export.json").read_text())["rows"][0]["ap"]
+    # A start that lost its weights on the way would find next to nothing after one epoch.
+    assert line["ap"] > before / 2

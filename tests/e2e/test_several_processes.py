@@ -29,6 +29,13 @@ def from_trained(train_arguments, trained) -> list[str]:
     return [str(trained) if argument == "random" else argument for argument in train_arguments] + [*rate]
 
 
+@pytest.fixture
+def from_trained_yolox(train_arguments, trained_yolox, tiny_yolox_file) -> list[str]:
+    """A training of YOLOX-Nano that starts from good weights."""
+    others = {"random": str(trained_yolox), train_arguments[2]: str(tiny_yolox_file)}
+    return [others.get(argument, argument) for argument in train_arguments]
+
+
 def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
     multibox, multibox_process, from_trained, shapes_data, tmp_path
 ):
@@ -58,8 +65,21 @@ def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
         assert 0 < alone["ap"] < 1
 
 
-def test_a_run_goes_on_with_another_number_of_processes(multibox, multibox_process, from_trained, tmp_path):
-    common = (*from_trained, "--save-checkpoints-to", tmp_path, "--batch-size", 4)
+def test_two_processes_learn_with_yolox_nano_what_one_learns(multibox, multibox_process, from_trained_yolox, tmp_path):
+    for name, batch, processes in (("one", 6, 1), ("two", 3, 2)):
+        options = ("--save-checkpoints-to", tmp_path / name, "--batch-size", batch, "--gpu-num", processes)
+        run = multibox_process if processes > 1 else multibox
+        done = run(*from_trained_yolox, *options, "--epochs", "1")
+        assert done.returncode == 0, done.stderr
+    (one,), (two,) = (lines_of(tmp_path / name) for name in ("one", "two"))
+    assert two["step"] == one["step"]
+    # Losses divided by each process's own number of places would differ by tens of percents.
+    for part in ("loss", "loss_classes", "loss_objectness", "loss_boxes"):
+        np.testing.assert_allclose(two[part], one[part], rtol=2e-2)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(multibox, multibox_process, from_trained_yolox, tmp_path):
+    common = (*from_trained_yolox, "--save-checkpoints-to", tmp_path, "--batch-size", 4)
     assert multibox(*common, "--epochs", "1").returncode == 0
     one = lines_of(tmp_path)
     done = multibox_process(

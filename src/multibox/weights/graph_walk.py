@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from multibox.errors import CheckpointError
 from multibox.weights.graph_reader import GraphReader, compile_outputs, key_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class GraphWalk(GraphReader):
     def detection_output(self) -> tuple[Any, dict[str, Any]]:
         """The only node of this kind, which decodes as ours do, and its attributes."""
         nodes = [node for node in self.graph.get_ordered_ops() if node.get_type_name() == "DetectionOutput"]
+        if not nodes and self.graph.has_rt_info(["multibox", "classes"]):
+            raise CheckpointError(
+                f"{self.source}: weights are not read from this one of the exported files. Take the .xml in "
+                "alt_ssd_export, which `multibox export` writes beside it, or the .pth."
+            )
         self.check(len(nodes) == 1, "one DetectionOutput", f"{len(nodes)}")
         attributes = nodes[0].get_attributes()
         for key, value in {
