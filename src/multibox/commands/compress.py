@@ -93,9 +93,10 @@ def compress(
     from multibox.compress.ladder import Plan
     from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
-    from multibox.runs.actions import COMPRESSED, CompressionPlan, compress_model, place_in_run
+    from multibox.runs.compressing import CompressionPlan, compress_model
     from multibox.runs.measuring import NamedData
     from multibox.runs.next_command import next_command
+    from multibox.runs.places import COMPRESSED, place_in_run
 
     found = found_model(model)
     output = out or (Path(COMPRESSED) if found.run is None else place_in_run(found, COMPRESSED))

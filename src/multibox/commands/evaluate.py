@@ -74,8 +74,8 @@ def evaluate(
     from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
     from multibox.evaluate.output_files import limits, metrics_table
-    from multibox.runs.actions import EvaluationPlan, evaluate_model
     from multibox.runs.display import Audience
+    from multibox.runs.evaluating import EvaluationPlan, evaluate_model
     from multibox.runs.measuring import NamedData
 
     found = found_model(model)

@@ -84,9 +84,10 @@ def export(
     from multibox.data.coco import split_list
     from multibox.data.reading import DataFiles
     from multibox.export import parity_report
-    from multibox.runs.actions import COMPRESSED, ExportPlan, export_model
     from multibox.runs.display import Audience
+    from multibox.runs.exporting import ExportPlan, export_model
     from multibox.runs.measuring import NamedData
+    from multibox.runs.places import COMPRESSED
 
     if web is not None and onnx is False:
         raise OptionError("--web needs the ONNX file: browsers run no other. Leave --no-onnx out.")
@@ -118,7 +119,7 @@ def export(
 
 
 def _report(result: Export) -> None:
-    from multibox.runs.actions import require_parity
+    from multibox.runs.exporting import require_parity
 
     require_parity(result)
     if result.removed:

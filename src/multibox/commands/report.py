@@ -43,10 +43,10 @@ def report(
     require_together(val_ann_files, val_data_roots, "--val-ann-files", "--val-data-roots")
 
     from multibox.data.reading import DataFiles
-    from multibox.runs.actions import report_on
     from multibox.runs.display import Audience
     from multibox.runs.finding import run_at
     from multibox.runs.measuring import NamedData
+    from multibox.runs.reporting import report_on
 
     folders = [reported_folder(named) for named in work_dirs] if work_dirs else [reported_folder(None)]
     files = DataFiles(val_ann_files, val_data_roots)

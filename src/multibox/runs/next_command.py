@@ -7,8 +7,8 @@ import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
-from multibox.runs.actions import COMPRESSED, EXPORT
 from multibox.runs.finding import default_run
+from multibox.runs.places import COMPRESSED, EXPORT
 from multibox.runs.run import Run
 
 NEXT = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multibox.data.reading import DataFiles
     from multibox.evaluate.average_precision import Metrics
     from multibox.export.run import Export
-    from multibox.runs.actions import MeasuredModel
+    from multibox.runs.evaluating import MeasuredModel
     from multibox.runs.finding import FoundModel
     from multibox.train.loop import Display, TrainingResult
 
@@ -158,7 +158,7 @@ class Run:
         Raises:
             MultiboxError: there is nothing to measure on, or it cannot be read.
         """
-        from multibox.runs.actions import EvaluationPlan, evaluate_model
+        from multibox.runs.evaluating import EvaluationPlan, evaluate_model
         from multibox.runs.measuring import NamedData
 
         named = NamedData(None if data is None else Path(data), skip_bad=skip_bad)
@@ -186,7 +186,7 @@ class Run:
             ParityError: a file finds something else than the weights do; it is kept under another name.
             MultiboxError: something cannot be read or written.
         """
-        from multibox.runs.actions import ExportPlan, export_model, require_parity
+        from multibox.runs.exporting import ExportPlan, export_model, require_parity
         from multibox.runs.measuring import NamedData
 
         plan = ExportPlan(
@@ -220,9 +220,10 @@ class Run:
             MultiboxError: the images of the training are gone, or something cannot be read or written.
         """
         from multibox.compress.ladder import Plan
-        from multibox.runs.actions import COMPRESSED, CompressionPlan, compress_model, place_in_run
+        from multibox.runs.compressing import CompressionPlan, compress_model
         from multibox.runs.display import display_here
         from multibox.runs.measuring import NamedData
+        from multibox.runs.places import COMPRESSED, place_in_run
 
         deadline = None if minutes is None else time.monotonic() + 60 * minutes
         plan = CompressionPlan(
@@ -243,7 +244,7 @@ class Run:
         Raises:
             MultiboxError: a library for pages is not installed, or the page cannot be written.
         """
-        from multibox.runs.actions import report_on
+        from multibox.runs.reporting import report_on
 
         return report_on([self.home], out=None if out is None else Path(out))
 

@@ -25,7 +25,7 @@ from multibox.evaluate.intervals import Interval
 from multibox.model import ssd
 from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, scales_to_plain
-from multibox.runs.actions import _check_compressed
+from multibox.runs.compressing import _check_compressed
 from multibox.structures import Detections
 from multibox.train.run import train, train_quantised
 from multibox.weights import checkpoint
