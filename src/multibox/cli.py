@@ -18,7 +18,7 @@ from multibox.commands.demo import demo
 from multibox.commands.doctor import doctor
 from multibox.commands.evaluate import evaluate
 from multibox.commands.export import export
-from multibox.commands.foreign_words import meant_command, meant_option
+from multibox.commands.foreign_words import assignments, meant_assignments, meant_command, meant_option
 from multibox.commands.info import info
 from multibox.commands.new import new
 from multibox.commands.options import command_line
@@ -103,6 +103,10 @@ def main(arguments: Sequence[str] | None = None, *, template: Path | None = None
         tokens += ["--config", str(template)]
     command_line[:] = tokens
     console.has_details = False
+    if tokens and tokens[0] in IN_ORDER_OF_WORK and (found := assignments(tokens[1:])):
+        options = {name for argument in app[tokens[0]].assemble_argument_collection() for name in argument.names}
+        complain(f"multibox: {meant_assignments(found, options)}")
+        return 2
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

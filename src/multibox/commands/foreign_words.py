@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+import re
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 
 COMMANDS = {
     **dict.fromkeys(("val", "validate", "validation", "test", "evaluate"), "multibox eval"),
@@ -38,6 +41,9 @@ OPTIONS = {
 }
 """Options of other tools."""
 
+WITHOUT_NAME = {"data", "source"}
+"""Options of other tools whose value is here a word of its own after the command."""
+
 
 def meant_command(word: str, commands: Iterable[str]) -> str | None:
     """What a word that is no command stands for, and all commands there are; None of a word that nobody knows."""
@@ -53,3 +59,30 @@ def meant_option(words: Sequence[str]) -> str | None:
         if name in OPTIONS:
             return f"There is no option {name}. What is meant: {OPTIONS[name]}."
     return None
+
+
+def assignments(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of the words of a command line that are NAME=VALUE, as other tools take options.
+
+    Neither the value of an option nor a file of such a name is meant.
+    """
+    found = [
+        re.fullmatch(r"([A-Za-z]\w*)=(\S+)", word)
+        for before, word in itertools.pairwise(["", *words])
+        if not before.startswith("-") and not Path(word).exists()
+    ]
+    return [(match[1], match[2]) for match in found if match]
+
+
+def meant_assignments(found: Iterable[tuple[str, str]], options: Container[str]) -> str:
+    """How NAME=VALUE is written for a command with these options, word by word."""
+    meant = []
+    for name, value in found:
+        option = f"--{name.replace('_', '-')}"
+        ours = option if option in options else OPTIONS.get(option, "nothing: there is no such option")
+        if name in WITHOUT_NAME:
+            ours = value
+        elif re.fullmatch(r"--[a-z-]+", ours):
+            ours = f"{ours} {value}"
+        meant.append(f"for {name}={value}, {ours}")
+    return f"Options are not written NAME=VALUE here. Write {'; '.join(meant)}."

@@ -28,6 +28,37 @@ def test_they_are_told_what_is_meant(words, said, capsys):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["train", "data=set", "imgsz=640", "epochs=3"],
+            "for data=set, set; for imgsz=640, --size 640; for epochs=3, --epo",
+        ),
+        (["train", "set", "patience=3"], "for patience=3, nothing: there is no such option"),
+        (
+            ["predict", "model=best.pth", "source=x.jpg"],
+            "Write for model=best.pth, --model best.pth; for source=x.jpg, x.jpg.",
+        ),
+        (["export", "half=True"], "for half=True, --precision FP16."),
+    ],
+)
+def test_options_without_dashes_are_told_how_they_are_written(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source=x.txt").write_text("no image")
+    assert main(["predict", "source=x.txt"]) == 2
+    assert main(["predict", "no.jpg", "--out", "run=1"]) == 2
+    assert "NAME=VALUE" not in capsys.readouterr().err
+
+
 def test_a_word_that_nobody_knows_is_answered_with_all_commands(capsys):
     assert main(["fly"]) == 2
     assert f"Commands: {', '.join(IN_ORDER_OF_WORK)}." in capsys.readouterr().err
