@@ -54,5 +54,7 @@ def write_graph(model: Any, xml: Path, *, half_precision: bool = False) -> None:
     xml.parent.mkdir(parents=True, exist_ok=True)
     try:
         openvino.save_model(model, xml, compress_to_fp16=half_precision)
+        # On a full disk, OpenVINO 2025.3 writes as much as fits and says nothing.
+        core().read_model(xml)
     except RuntimeError as error:
         raise OptionError(f"{xml}: OpenVINO cannot write the file; is the disk full?") from error
