@@ -56,6 +56,8 @@ def process(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=NUM_PROCESSES)
     images, gradients = (whole.chunk(NUM_PROCESSES)[rank] for whole in images_and_gradients())
     torch.save(results_of(SyncedBatchNorm.of(norm_layer()), images, gradients), f"{folder}/{rank}.pth")
+    # With PyTorch 2.6, one that leaves while the other is still there can wait for ever.
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 

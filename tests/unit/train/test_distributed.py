@@ -39,6 +39,8 @@ def process(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=NUM_PROCESSES)
     answers = answers_of(rank, Processes.of(rank, NUM_PROCESSES, torch.device("cpu")))
     Path(folder, f"{rank}.json").write_text(json.dumps(answers))
+    # With PyTorch 2.6, one that leaves while others are still there can wait for ever.
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
