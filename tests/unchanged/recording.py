@@ -33,6 +33,7 @@ COMMANDS = (
     "new",
 )
 STEPS = 30
+LIBRARIES = ("torch", "openvino", "numpy", "opencv-python-headless", "cyclopts", "rich")
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -59,11 +60,15 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def computed_by() -> dict[str, str]:
-    """What rounding depends on; between two that differ, numbers are compared with a tolerance and bytes are not."""
+    """What rounding and the form of help depend on.
+
+    Between two processors, numbers are compared with a tolerance and bytes are not; between two versions of a library,
+    nothing is compared.
+    """
     import torch
 
     return {
-        **{name: version(name) for name in ("torch", "openvino", "numpy", "opencv-python-headless")},
+        **{name: version(name).partition("+")[0] for name in LIBRARIES},
         "processor": f"{platform.machine()} {_processor()} {torch.backends.cpu.get_cpu_capability()}",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -104,9 +104,8 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
-    with bar:
+    with _drawn(bar):
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -115,7 +114,8 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 def downloading(num_bytes: int | None) -> Iterator[Callable[[int], object]]:
     """A bar for a download of so many bytes, if that is known; it draws only on a terminal."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    bar = Progress(*columns, console=errors, transient=True)
+    with _drawn(bar):
         task = bar.add_task("", total=num_bytes)
         yield lambda count: bar.advance(task, count)
 
@@ -151,8 +151,13 @@ def tracking(what: str, total: int) -> Iterator[Tracker]:
         transient=True,
         disable=not console.is_terminal,
     )
-    with bar:
+    with _drawn(bar):
         yield Tracker(bar, total)
+
+
+def _drawn(bar: Progress) -> AbstractContextManager[object]:
+    """Draws a bar on a terminal. Elsewhere some versions of rich would end even an invisible one with an empty line."""
+    return bar if bar.console.is_terminal else nullcontext()
 
 
 class _SpeedColumn(ProgressColumn):

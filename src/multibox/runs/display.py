@@ -57,11 +57,14 @@ class TrainingDisplay:
         self._task = self._bar.add_task("", total=1.0, epoch=1, loss=0.0, left="?", visible=False)
 
     def __enter__(self) -> TrainingDisplay:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        # Some versions of rich would end even an invisible bar with an empty line.
+        if not self._bar.disable:
+            self._bar.stop()
 
     def line(self, text: str) -> None:
         """One line that stays, above the bar."""

@@ -338,6 +338,8 @@ def test_images_that_were_turned_later_are_told(tmp_path: Path) -> None:
 
 
 def test_of_gifs_it_is_told_that_the_first_frame_is_read(tmp_path: Path) -> None:
+    if not cv2.haveImageWriter("a.gif"):
+        pytest.skip("this OpenCV writes no GIF")
     _, data = cv2.imencode(".gif", np.zeros((50, 100, 3), np.uint8))
     (tmp_path / "a.gif").write_bytes(data.tobytes())
 
