@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any, cast
+
+WITHOUT = "openvino.tools.ovc"
+"""OpenVINO's converters of other formats. `import openvino` does without them if they are missing, and takes half as
+long then. No command converts: `model/openvino_layers.py` writes the graphs."""
 
 
 def run() -> int:
     """Run the command of the command line; its exit code, see `multibox.cli.main`."""
+    sys.modules.setdefault(WITHOUT, cast("Any", None))  # which import takes for a module that is missing
     try:
         from multibox.cli import main
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,15 @@ def test_what_a_command_calls_is_the_run_of_a_room_with_its_name():
 
 def test_nothing_calls_the_conversion_that_reports_to_its_makers():
     # OpenVINO's own conversion sends a message for each network, from a process that it starts; a script without a
-    # main guard would begin again in that process. `model/openvino_layers.py` does without.
+    # main guard would begin again in that process. `model/openvino_layers.py` does without, and the program does not
+    # even import it.
     names = ("convert_model", "openvino.tools")
     users = [path.name for path in PACKAGE.rglob("*.py") for name in names if name in path.read_text(encoding="utf-8")]
-    assert users == []
+    assert users == ["__main__.py"]
+
+
+def test_the_program_leaves_out_the_conversion():
+    code = "import sys; sys.argv[1:] = ['--version']; from multibox.__main__ import run; run(); import openvino"
+    code += "; print(hasattr(openvino, 'convert_model'), openvino.Core().available_devices)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith("False ['CPU'")
