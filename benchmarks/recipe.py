@@ -32,6 +32,9 @@ TABLE = RESULTS / "recipe.tsv"
 
 VALIDATIONS = 7
 
+STEP_IMAGES = 16
+"""Number of images of a step of `--steps`, whatever the batch: runs are compared that see as many images."""
+
 # Keys of the template and their other values; everything else stays as it is.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -75,6 +78,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "frozen-8": {"train.frozen_stride": 8},
     "box-weight-10": {"train.loss.box_weight": 10.0},
     "places-20": {"train.loss.num_places": 20},
+    "batch-16": {"hyper_parameters.basic.batch_size": 16},
 }
 
 
@@ -84,7 +88,7 @@ def main() -> int:
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--variants", default="default")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--steps", type=int, default=840)
+    parser.add_argument("--steps", type=int, default=840, help=f"of {STEP_IMAGES} images, whatever the batch")
     parser.add_argument("--minutes", type=float, default=None, help="instead of --steps")
     parser.add_argument("--model", default="256", help="the size of an SSD, or the name of a template")
     parser.add_argument("--start", default="bundled")
@@ -133,14 +137,11 @@ def run_once(variant: str, folder: Path, seed: int, arguments: argparse.Namespac
 
 
 def changed_template(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, Any]:
-    """The template as plain data, with the changes, and epochs such that the run has the steps.
-
-    They are of the template's batch: with smaller ones, there are more.
-    """
+    """The template as plain data, with the changes, and epochs such that the run sees the images of the steps."""
     template: dict[str, Any] = yaml.safe_load(Path(bundled_templates()[template_name(arguments.model)]).read_text())
     template["tensorboard"] = False
     basic = template["hyper_parameters"]["basic"]
-    num_images = arguments.steps * basic["batch_size"]
+    num_images = arguments.steps * STEP_IMAGES
     for key, value in changes.items():
         *path, last = key.split(".")
         part = template

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
@@ -52,8 +53,7 @@ validation images with the last weights of the run, which nothing chose. Means o
 
 Measured by `python benchmarks/accuracy.py FOLDER...`; rows: `python benchmarks/accuracy.py --table`.
 
-A YOLOX-Nano, the default, was not trained for 15 minutes on every set yet. Shorter runs, of so many steps with 16
-images, with the last weights:
+Shorter runs of a YOLOX-Nano, which see as many images as so many steps of 16, with the last weights:
 
 {in_steps}
 
@@ -148,8 +148,7 @@ def _in_minutes(rows: Sequence[Row]) -> str:
     lines = [
         (
             data,
-            "SSD" if isinstance(model, int) else "YOLOX-Nano",
-            f"{str(model).rpartition('x')[2]} px",
+            *_family_and_input(model),
             f"{mean(r['ap'] for r in runs):.3f}",
             f"{mean(r['ap50'] for r in runs):.3f}",
             len(runs),
@@ -157,6 +156,12 @@ def _in_minutes(rows: Sequence[Row]) -> str:
         for (data, model), runs in groups.items()
     ]
     return _table(("Data", "Family", "Input", "AP", "AP50", "Seeds"), lines)
+
+
+def _family_and_input(model: object) -> tuple[str, str]:
+    """Of a model as tables have it: the number of an SSD, or a template's name and what was changed in it."""
+    found = re.fullmatch(r"yolox_nano-(\d+)x\d+(.*)", str(model))
+    return ("SSD", f"{model} px") if found is None else ("YOLOX-Nano", f"{found[1]} px{found[2]}")
 
 
 def _in_steps(rows: Sequence[Row]) -> str:
