@@ -36,33 +36,30 @@ def from_trained_yolox(train_arguments, trained_yolox, tiny_yolox_file) -> list[
     return [others.get(argument, argument) for argument in train_arguments]
 
 
-def test_two_and_three_processes_do_what_one_does_with_the_same_global_batch(
+def test_three_processes_do_what_one_does_with_the_same_global_batch(
     multibox, multibox_process, from_trained, shapes_data, tmp_path
 ):
     # 16 training and 8 validation images: neither is a multiple of 3, and 16 no multiple of 6.
-    for name, batch, processes in (("one", 6, 1), ("two", 3, 2), ("three", 2, 3)):
+    for name, batch, processes in (("one", 6, 1), ("three", 2, 3)):
         options = ("--save-checkpoints-to", tmp_path / name, "--batch-size", batch, "--gpu-num", processes)
         run = multibox_process if processes > 1 else multibox
         done = run(*from_trained, *options, "--epochs", "2")
         assert done.returncode == 0, done.stderr
-    one, two, three = (lines_of(tmp_path / name) for name in ("one", "two", "three"))
-    for several in (two, three):
-        # One process's batch normalisation is PyTorch's, right to 1e-5 here; the steps of so small a network on 3 x 3
-        # cells amplify that. Gradients of another scale would move the first epoch by several percent.
-        assert [line["step"] for line in several] == [line["step"] for line in one]
-        np.testing.assert_allclose(several[0]["loss"], one[0]["loss"], rtol=1e-3)
-        np.testing.assert_allclose(several[1]["loss"], one[1]["loss"], rtol=2e-2)
+    one, three = (lines_of(tmp_path / name) for name in ("one", "three"))
+    # One process's batch normalisation is PyTorch's, right to 1e-5 here; the steps of so small a network on 3 x 3
+    # cells amplify that. Gradients of another scale would move the first epoch by several percent.
+    assert [line["step"] for line in three] == [line["step"] for line in one]
+    np.testing.assert_allclose(three[0]["loss"], one[0]["loss"], rtol=1e-3)
+    np.testing.assert_allclose(three[1]["loss"], one[1]["loss"], rtol=2e-2)
     # Their validation is that of one process, to the last digit.
-    for name in ("two", "three"):
-        done = multibox(
-            *("eval", "--load-weights", tmp_path / name / "latest.pth", "--save-metrics-to", tmp_path / "alone.yaml"),
-            *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
-        )
-        assert done.returncode == 0, done.stderr
-        alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
-        measured = lines_of(tmp_path / name)[-1]
-        assert [measured[key] for key in ("ap", "ap50", "ap75")] == [alone[key] for key in ("ap", "ap50", "ap75")]
-        assert 0 < alone["ap"] < 1
+    done = multibox(
+        *("eval", "--load-weights", tmp_path / "three/latest.pth", "--save-metrics-to", tmp_path / "alone.yaml"),
+        *("--test-ann-files", shapes_data.val_file, "--test-data-roots", shapes_data.val_root),
+    )
+    assert done.returncode == 0, done.stderr
+    alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
+    assert [three[-1][key] for key in ("ap", "ap50", "ap75")] == [alone[key] for key in ("ap", "ap50", "ap75")]
+    assert 0 < alone["ap"] < 1
 
 
 def test_two_processes_learn_with_yolox_nano_what_one_learns(multibox, multibox_process, from_trained_yolox, tmp_path):
@@ -97,7 +94,7 @@ def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(f
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
     command = [
         *(sys.executable, "-W", "ignore", *launcher, "-m", "multibox", *from_trained),
-        *("--save-checkpoints-to", tmp_path, "--batch-size", "2", "--epochs", "8", "--gpu-num", "2"),
+        *("--save-checkpoints-to", tmp_path, "--batch-size", "2", "--epochs", "5", "--gpu-num", "2"),
     ]
     with subprocess.Popen(
         list(map(str, command)), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -109,9 +106,9 @@ def test_a_killed_worker_is_started_again_and_goes_on_from_the_last_checkpoint(f
         output, errors = run.communicate(timeout=600)
     assert run.returncode == 0, errors
     assert "A process failed, and torchrun started again: resuming from" in output
-    assert [line["epoch"] for line in lines_of(tmp_path)] == list(range(1, 9))
+    assert [line["epoch"] for line in lines_of(tmp_path)] == list(range(1, 6))
     saved = torch.load(tmp_path / "latest.pth", weights_only=True)
-    assert saved["meta"]["epoch"] == 8 and saved["meta"]["processes"] == 2
+    assert saved["meta"]["epoch"] == 5 and saved["meta"]["processes"] == 2
 
 
 def test_a_restart_leaves_the_end_of_the_time_budget_where_it_was(multibox, from_trained, tmp_path, monkeypatch):
