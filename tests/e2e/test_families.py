@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from multibox.files import sha256
 from multibox.weights import checkpoint
 from tests.e2e.conftest import run_here
 from tests.written_files import assert_as_documented
@@ -87,6 +89,57 @@ def test_each_file_is_the_checkpoint(family, exported, shapes_data, tmp_path, na
 def test_files_suggest_the_threshold_of_the_training(family, exported):
     threshold = checkpoint.load(family.model).meta["threshold"]
     assert f'<threshold value="{threshold:g}" />' in (exported / "model.xml").read_text()
+
+
+def facts_of(said: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w[\w ]*?) {2,}(\S.*)$", said, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "takes"),
+    [
+        ("model.xml", "OpenVINO model, FP32; outputs: boxes, scores and labels", "BGR, 0..255, 1 image a call"),
+        (
+            "alt_ssd_export/model.xml",
+            "OpenVINO model, FP32; outputs: DetectionOutput (1, 1, N, 7)",
+            "BGR, 0..255, 1 im",
+        ),
+        ("model.onnx", "ONNX model, FP32; outputs: boxes, scores and labels", "RGB, 0..1, 1 image a call"),
+    ],
+)
+def test_a_file_says_what_it_is(family, exported, name, form, takes):
+    done = run_here("info", exported / name)
+    facts = facts_of(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (facts["classes"], facts["input"]) == ("3: square, circle and red, tiny triangle", "96 x 96 px")
+    assert facts["form"].startswith(form) and facts["takes"].startswith(takes)
+    assert facts["threshold"] == f"{checkpoint.load(family.model).meta['threshold']:g}"
+    assert facts["made from"].startswith(f"latest.pth (SHA-256 {sha256(family.model)[:12]}...)")
+
+
+def test_a_checkpoint_says_what_it_is(family):
+    done = run_here("info", family.model)
+    facts = facts_of(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert facts["form"] == "checkpoint of PyTorch, with all that resuming needs"
+    assert "on 16 images of" in facts["trained"]
+    assert facts["classes"] == "3: square, circle and red, tiny triangle"
+
+
+def test_files_are_timed_beside_each_other(exported, shapes_data, tmp_path):
+    done = run_here(
+        *("bench", exported / "model.xml", exported / "alt_ssd_export/model.xml", "--seconds", "0.2"),
+        *("--images", shapes_data.val_root, "--precision", "f32", "--device", "CPU", "--json", tmp_path / "bench.json"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    measured = json.loads((tmp_path / "bench.json").read_text())
+    assert measured["settings"]["num_images"] == 8
+    assert [row["file"] for row in measured["rows"]] == [
+        str(exported / name) for name in ("model.xml", "alt_ssd_export/model.xml")
+    ]
+    assert all(row["network"]["p50_ms"] > 0 and row["precision_hint"] == "f32" for row in measured["rows"])
+    assert measured["rows"][1]["network"]["latency_ratio"]["median"] > 0
+    assert_as_documented(tmp_path / "bench.json", "What bench writes")
 
 
 def test_images_are_looked_at_tile_by_tile(exported, shapes_data, tmp_path):
