@@ -162,6 +162,25 @@ def test_without_outputs_what_is_found_is_printed(multibox, model, photos):
     assert summary.startswith(f"1 image: {len(objects)} object")
 
 
+def test_picked_images_are_named_and_they_alone_are_written(multibox, model, photos, tmp_path):
+    images = [photos / name for name in ORDER if name != "clip.mp4"]
+    words = ("predict", *images, "--load-weights", model, "--pick", "2", "--save-labels")
+    done = multibox(*words, tmp_path / "labels")
+    title, *picked = map(str.strip, done.stdout.split("Score threshold")[0].splitlines())
+    assert title == "Most worth labelling of 4 images, the best first:"
+    assert len(picked) == 2 and "broken.jpg" not in done.stdout
+    assert done.stderr.splitlines() == [f"{photos}/broken.jpg: the image is truncated. Replace or remove it."]
+    written = json.loads((tmp_path / "labels/annotations.json").read_text())
+    assert {Path(image["file_name"]).name for image in written["images"]} == {Path(line).name for line in picked}
+    again = multibox(*words, tmp_path / "again").stdout
+    assert again.split("Score threshold")[0] == done.stdout.split("Score threshold")[0]
+
+
+def test_of_a_video_nothing_is_picked(multibox, model, photos):
+    done = multibox("predict", photos / "clip.mp4", "--load-weights", model, "--pick", "2")
+    assert done.returncode == 2 and "--pick chooses among images, and" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
