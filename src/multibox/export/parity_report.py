@@ -168,16 +168,19 @@ def explanations(parity: Parity) -> list[str]:
 
 
 def _allowed(tolerance: Tolerance) -> str:
-    ap = f"AP within {tolerance.ap_points:g} points"
     if tolerance.only_ap:
-        return f"{ap}, or further if the 95 % interval of the difference (bootstrap over the images) reaches there"
+        return (
+            f"AP at most {tolerance.ap_points:g} points lower, or further if the 95 % interval of the difference "
+            "(bootstrap over the images) reaches there"
+        )
+    ap = f"AP within {tolerance.ap_points:g} points"
     return f"labels equal, boxes within {tolerance.box_px:g} px, scores within {tolerance.score:g}, {ap}"
 
 
 def _allowed_int8(tolerance: Tolerance) -> str:
     return (
         f"computed in 8 bits, where engines that round ties differently agree to about the error of 8 bits itself. "
-        f"AP may be {tolerance.ap_points:g} points away, or further if the 95 % interval of the difference (bootstrap "
+        f"AP may be {tolerance.ap_points:g} points lower, or further if the 95 % interval of the difference (bootstrap "
         f"over the images) reaches there. `matched` counts the detections of both sides with a score of "
         f"{DEFAULT_THRESHOLD:g} or more; without annotations they decide: at most {100 * LOST_SHARE:g} % (or "
         f"{LOST_ALWAYS}) may have no partner within {tolerance.box_px:g} px and a score of {tolerance.score:g}"

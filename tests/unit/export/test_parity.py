@@ -363,6 +363,13 @@ def test_a_difference_of_average_precision_fails_by_itself():
     assert [row.ap for row in parity.rows] == [pytest.approx(1), pytest.approx(0.5)]
 
 
+def test_rounded_weights_may_find_more_than_their_reference_and_float_ones_may_not():
+    data = annotated(*(replace(record(A, B), image_id=i) for i in range(20)))
+    rounded = ComparedForm("INT8", "model.onnx", "int8", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))
+    assert checked([CHECKPOINT, rounded], 20 * [[A]], 20 * [[A, B]], data=data).passed
+    assert not checked([CHECKPOINT, ONNX], 20 * [[A]], 20 * [[A, B]], data=data).passed
+
+
 def test_a_difference_of_average_precision_that_chance_explains_passes():
     # One detection of one image in twenty is lost: of other images, it might have been none.
     half = ComparedForm("FP16", "model.xml", "float32", 50, "checkpoint", Tolerance(ap_points=0.2, only_ap=True))

@@ -113,7 +113,7 @@ def test_markdown_rows_have_as_many_cells_as_its_head():
 def test_markdown_names_the_forms_that_have_a_tolerance_of_their_own():
     text = markdown(CHECKPOINT, row("ONNX"), row("INT8", tolerance=Tolerance(ap_points=0.2, only_ap=True)))
     assert "- Tolerance of ONNX: labels equal" in text
-    assert "- Tolerance of INT8: AP within 0.2 points, or further if the 95 % interval" in text
+    assert "- Tolerance of INT8: AP at most 0.2 points lower, or further if the 95 % interval" in text
 
 
 def test_markdown_says_when_there_was_nothing_to_compare():
