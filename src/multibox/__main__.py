@@ -6,14 +6,14 @@ import os
 import sys
 from typing import Any, cast
 
-WITHOUT = "openvino.tools.ovc"
-"""OpenVINO's converters of other formats. `import openvino` does without them if they are missing, and takes half as
-long then. No command converts: `model/openvino_layers.py` writes the graphs."""
+CONVERTERS = "openvino.tools.ovc"
+"""OpenVINO's converters of other formats. Without them, `import openvino` takes about half as long. No command needs
+them: `model/openvino_layers.py` writes the graphs."""
 
 
 def run() -> int:
     """Run the command of the command line; its exit code, see `multibox.cli.main`."""
-    sys.modules.setdefault(WITHOUT, cast("Any", None))  # which import takes for a module that is missing
+    sys.modules.setdefault(CONVERTERS, cast("Any", None))  # which import takes for a module that is missing
     try:
         from multibox.cli import main
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Container, Iterable, Sequence
-from pathlib import Path
 
 COMMANDS = {
     **dict.fromkeys(("val", "validate", "validation", "test", "evaluate"), "multibox eval"),
@@ -64,12 +64,12 @@ def meant_option(words: Sequence[str]) -> str | None:
 def assignments(words: Sequence[str]) -> list[tuple[str, str]]:
     """Names and values of the words of a command line that are NAME=VALUE, as other tools take options.
 
-    Neither the value of an option nor a file of such a name is meant.
+    Neither the value of an option is meant, nor a file or folder of such a name, nor a pattern for files.
     """
     found = [
-        re.fullmatch(r"([A-Za-z]\w*)=(\S+)", word)
+        re.fullmatch(r"([A-Za-z]\w*)=([^\s*?\[]+)", word)
         for before, word in itertools.pairwise(["", *words])
-        if not before.startswith("-") and not Path(word).exists()
+        if not before.startswith("-") and not os.path.lexists(word.partition("/")[0])
     ]
     return [(match[1], match[2]) for match in found if match]
 

@@ -36,8 +36,8 @@ class GraphWalk(GraphReader):
         nodes = [node for node in self.graph.get_ordered_ops() if node.get_type_name() == "DetectionOutput"]
         if not nodes and self.graph.has_rt_info(["multibox", "classes"]):
             raise CheckpointError(
-                f"{self.source}: weights are not read from this one of the exported files. Take the .xml in "
-                "alt_ssd_export, which `multibox export` writes beside it, or the .pth."
+                f"{self.source}: a training cannot start from this exported file. Take the .xml in alt_ssd_export, "
+                "which `multibox export` writes beside it, or the .pth."
             )
         self.check(len(nodes) == 1, "one DetectionOutput", f"{len(nodes)}")
         attributes = nodes[0].get_attributes()

@@ -51,12 +51,28 @@ def test_options_without_dashes_are_told_how_they_are_written(words, said, capsy
     assert len(error.splitlines()) == 1
 
 
-def test_a_file_whose_name_has_an_equals_sign_is_a_file(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["source=x.txt"],
+        ["year=2024/*.jpg"],
+        ["year=20*/a.jpg"],
+        ["year=2024/gone.jpg"],
+        ["no.jpg", "--out", "run=1"],
+        ["https://127.0.0.1:9/a?b=c"],
+    ],
+)
+def test_files_patterns_and_values_with_an_equals_sign_are_no_options(words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "source=x.txt").write_text("no image")
-    assert main(["predict", "source=x.txt"]) == 2
-    assert main(["predict", "no.jpg", "--out", "run=1"]) == 2
+    (tmp_path / "year=2024").mkdir()
+    assert main(["predict", *words]) == 2
     assert "NAME=VALUE" not in capsys.readouterr().err
+
+
+def test_a_word_too_long_for_a_file_is_one_line(capsys):
+    assert main(["predict", "a=" + 5000 * "x"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_word_that_nobody_knows_is_answered_with_all_commands(capsys):
