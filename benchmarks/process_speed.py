@@ -3,24 +3,30 @@
     python benchmarks/process_speed.py FOLDER [--processes 1,2,4] [--model yolox_nano-256x256] [--batch 16] [--rounds 3]
     python benchmarks/process_speed.py --table
 
-FOLDER holds train/, val/ and annotations_train.json, annotations_val.json. Each number of processes trains two epochs
-with the same images per step in all; the second epoch counts. Rounds take turns, so that a slow minute slows all alike.
+FOLDER holds train/, val/ and annotations_train.json, annotations_val.json. Each number of processes trains three short
+epochs with the same images per step in all, and shares the cores; the median epoch counts. Rounds take turns, so that a
+slow minute slows all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 
-from common import RESULTS, annotations, append, circumstances, read  # the module beside this one
+import yaml
+
+from common import RESULTS, append, circumstances, read  # the modules beside this one
+from multibox.config import bundled_templates
+from trainings import Training, threads_of_each
 
 TABLE = RESULTS / "process_speed.tsv"
+
+EPOCHS, STEPS = 3, 10
+"""Of each training: epochs, and the steps of one on a small set."""
 
 
 def main() -> int:
@@ -51,25 +57,17 @@ def main() -> int:
 
 
 def images_per_second(arguments: argparse.Namespace, count: int) -> float:
-    """Of the second epoch of a training in so many processes.
-
-    Raises:
-        SystemExit: it failed.
-    """
-    train_files, val_files = annotations(arguments.folder, "train"), annotations(arguments.folder, "val")
+    """The median over the epochs of a training in so many processes, of which the first may be slower."""
+    template = yaml.safe_load(Path(bundled_templates()[arguments.model]).read_text())
+    template["train"]["schedule"]["min_steps_per_epoch"] = STEPS
+    template["hyper_parameters"]["basic"]["epochs"] = EPOCHS
+    template["tensorboard"] = False
+    options = ("--device", "cpu", "--gpu-num", str(count), "--batch-size", str(arguments.batch // count))
     with tempfile.TemporaryDirectory() as work:
-        command = [
-            *(sys.executable, "-m", "multibox", "train", "--config", arguments.model, "--device", "cpu"),
-            *("--train-ann-files", train_files[0], "--train-data-roots", train_files[1]),
-            *("--val-ann-files", val_files[0], "--val-data-roots", val_files[1]),
-            *("--gpu-num", str(count), "--batch-size", str(arguments.batch // count), "--epochs", "2"),
-            *("--save-checkpoints-to", work),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
-        last = (Path(work) / "metrics.jsonl").read_text().splitlines()[-1]
-    return round(float(json.loads(last)["images_per_second"]), 1)
+        file = Path(work) / "template.yaml"
+        file.write_text(yaml.safe_dump(template, sort_keys=False))
+        training = Training(arguments.folder, str(file), "bundled", 0, None, threads_of_each(count), options=options)
+        return float(training.run()["images_per_second"])
 
 
 def table() -> str:

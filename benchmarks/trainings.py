@@ -31,6 +31,7 @@ class Training:
     minutes: float | None
     threads: int
     classes: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def name(self) -> dict[str, Any]:
@@ -52,6 +53,7 @@ class Training:
                 *("--load-weights", self.start, "--seed", str(self.seed), "--save-checkpoints-to", work),
                 *(("--time-budget", str(self.minutes)) if self.minutes else ()),
                 *(("--classes", self.classes) if self.classes else ()),
+                *self.options,
             ]
             started_at = time.monotonic()
             environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
