@@ -51,7 +51,7 @@ def main() -> int:
             speeds[count].append(images_per_second(arguments, count))
     facts = {"date": date.today().isoformat(), **circumstances(), "data": arguments.folder.resolve().name}
     facts |= {"model": arguments.model, "batch": arguments.batch}
-    append(({**facts, "processes": count, "images_per_second": speeds[count]} for count in counts), TABLE)
+    append([{**facts, "processes": count, "images_per_second": speeds[count]} for count in counts], TABLE)
     print(table())
     return 0
 
