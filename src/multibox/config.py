@@ -314,7 +314,7 @@ class TrainConfig(Strict, frozen=True, kw_only=True):
     refine: RefineConfig
     frozen_stride: Literal[0, 2, 4, 8, 16] = 0
     """Stages up to this stride keep the weights that they start with; random ones always train. 0 trains everything."""
-    sync_norm_below: CountOrZero = 32
+    sync_norm_below: CountOrZero = 16
     """With several processes that have fewer images each per step, batch statistics are over all processes."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """How the weights follow the gradients."""

@@ -114,15 +114,13 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         """(B, C, H, W) to the same shape."""
         if not self.training:
             return super().forward(x)
+        mean, variance = _statistics_of_all(x.detach())
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        # Mean first, then squares about it: one pass over squares would lose digits where the mean is large.
-        mean = _average(x.float().mean((0, 2, 3)))
-        centred = x.float() - mean[:, None, None]
-        variance = _average(centred.square().mean((0, 2, 3)))
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-        return normalised.to(x.dtype)
+        self._follow(mean, variance * count / (count - 1))
+        normalised: Tensor = _Normalisation.apply(  # type: ignore[no-untyped-call]
+            x, self.weight, self.bias, mean, variance, self.eps
+        )
+        return normalised
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
@@ -133,22 +131,59 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
 
 
-def _average(value: Tensor) -> Tensor:
-    averaged: Tensor = _Average.apply(value)  # type: ignore[no-untyped-call]
-    return averaged
+def _statistics_of_all(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) of each channel of (B, C, H, W) over the images of all processes.
+
+    One message holds both: a network has some hundred normalisations, and a short message costs as much as a long one.
+    """
+    channels = x.shape[1]
+    # Statistics that it may update make it return float32 for bfloat16 values too, and are of no other use.
+    unused = torch.zeros(2, channels)
+    here = torch.cat(torch.batch_norm_update_stats(x, unused[0], unused[1], 0.0))
+    each = [torch.empty_like(here) for _ in range(dist.get_world_size())]
+    dist.all_gather(each, here)
+    means, variances = torch.stack(each).split(channels, 1)
+    mean = means.mean(0)
+    # By the distance of the means, not by sums of squares: those lose digits where a mean is large.
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
-class _Average(torch.autograd.Function):
-    """Mean of a tensor over all processes; so is its gradient, since every process's loss depends on it."""
+class _Normalisation(torch.autograd.Function):
+    """Normalises by statistics that depend on the images of all processes, whose losses are averaged.
+
+    The gradient is that of Ioffe and Szegedy, "Batch Normalization", 2015, with both of its sums over all processes.
+    """
 
     @staticmethod
-    def forward(_: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total / dist.get_world_size()
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        x, weight, bias, mean, variance, eps = inputs
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.eps = eps
+        return nn.functional.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
 
     @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total / dist.get_world_size()
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x, weight, mean, variance = ctx.saved_tensors
+        _, weight_gradient, bias_gradient = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
+        )
+        sums = torch.cat((weight_gradient, bias_gradient)).float()
+        dist.all_reduce(sums)
+        means = sums / (x.numel() // x.shape[1] * dist.get_world_size())
+        of_scaled, of_gradient = means.chunk(2)
+        deviation = torch.rsqrt(variance + ctx.eps)
+        scale = weight * deviation
+        # scale * (gradient - of_gradient - (x - mean) * deviation * of_scaled), in as few passes as can be.
+        slope = scale * deviation * of_scaled
+        offset = slope * mean - scale * of_gradient
+        shape = (1, -1, 1, 1)
+        common = torch.addcmul(offset.view(shape).to(x.dtype), x, slope.view(shape).to(x.dtype), value=-1)
+        return (
+            torch.addcmul(common, gradient, scale.view(shape).to(x.dtype)),
+            weight_gradient,
+            bias_gradient,
+            None,
+            None,
+            None,
+        )

@@ -55,7 +55,11 @@ def process(rank: int, folder: str) -> None:
     address = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=NUM_PROCESSES)
     images, gradients = (whole.chunk(NUM_PROCESSES)[rank] for whole in images_and_gradients())
-    torch.save(results_of(SyncedBatchNorm.of(norm_layer()), images, gradients), f"{folder}/{rank}.pth")
+    results = results_of(SyncedBatchNorm.of(norm_layer()), images, gradients)
+    # As a network computes them: values of half precision and channels last, statistics of single precision.
+    images, gradients = (part.bfloat16().to(memory_format=torch.channels_last) for part in (images, gradients))
+    half = results_of(SyncedBatchNorm.of(norm_layer()), images, gradients)
+    torch.save({**results, "half": half}, f"{folder}/{rank}.pth")
     # With PyTorch 2.6, one that leaves while the other is still there can wait for ever.
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -75,6 +79,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Mapping[str, Tensor]
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(NUM_PROCESSES)]
 
 
+@pytest.fixture(scope="module")
+def half_precision(found) -> list[Mapping[str, Tensor]]:
+    """The same, of images and gradients in half precision."""
+    return [one["half"] for one in found]
+
+
 @pytest.mark.parametrize("name", ["output", "input gradient"])
 def test_processes_with_a_part_of_the_images_have_that_part_of_the_whole(found, expected, name):
     torch.testing.assert_close(torch.cat([one[name] for one in found]), expected[name], rtol=1e-4, atol=2e-4)
@@ -89,6 +99,25 @@ def test_statistics_of_each_process_are_those_of_the_whole(found, expected, name
 @pytest.mark.parametrize("name", ["weight gradient", "bias gradient"])
 def test_gradients_of_the_processes_add_up_to_that_of_the_whole(found, expected, name):
     torch.testing.assert_close(sum(one[name] for one in found), expected[name], rtol=1e-4, atol=2e-3)
+
+
+def test_values_of_half_precision_have_statistics_of_single_precision(half_precision):
+    images = images_and_gradients()[0].bfloat16().float()
+    mean, variance = images.mean((0, 2, 3)), images.var((0, 2, 3))
+    for one in half_precision:
+        assert one["output"].dtype == one["input gradient"].dtype == torch.bfloat16
+        assert one["running_mean"].dtype == torch.float32
+        # Two steps at a momentum of 0.3 leave 0.49 of the values before.
+        start = norm_layer()
+        torch.testing.assert_close(one["running_mean"], 0.49 * start.running_mean + 0.51 * mean, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(one["running_var"], 0.49 * start.running_var + 0.51 * variance, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["output", "input gradient"])
+def test_half_precision_is_close_to_single(half_precision, expected, name):
+    # The last channel's mean of 1000 has steps of 4 there.
+    whole = torch.cat([one[name] for one in half_precision]).float()
+    torch.testing.assert_close(whole[:, :2], expected[name][:, :2], rtol=0.05, atol=0.05)
 
 
 def network() -> nn.Sequential:
