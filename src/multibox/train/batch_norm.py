@@ -179,11 +179,5 @@ class _Normalisation(torch.autograd.Function):
         offset = slope * mean - scale * of_gradient
         shape = (1, -1, 1, 1)
         common = torch.addcmul(offset.view(shape).to(x.dtype), x, slope.view(shape).to(x.dtype), value=-1)
-        return (
-            torch.addcmul(common, gradient, scale.view(shape).to(x.dtype)),
-            weight_gradient,
-            bias_gradient,
-            None,
-            None,
-            None,
-        )
+        of_input = torch.addcmul(common, gradient, scale.view(shape).to(x.dtype))
+        return of_input, weight_gradient, bias_gradient, None, None, None
