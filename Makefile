@@ -82,17 +82,7 @@ release-check: install
 	$(BIN)/python -m tools.release_check $(if $(MODEL),--model $(MODEL))
 
 bench: install
-	$(BIN)/multibox train --config mobilenet_v2-2s_ssd-256x256 --load-weights bundled --time-budget 1 \
-	  --train-ann-files $(AIRPORT)/annotation_example_train.json --train-data-roots $(AIRPORT)/train \
-	  --val-ann-files $(AIRPORT)/annotation_example_val.json --val-data-roots $(AIRPORT)/val --save-checkpoints-to $(BENCH)
-	$(BIN)/multibox export --load-weights $(BENCH)/best.pth --save-model-to $(BENCH)/export --no-onnx
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2 --ceiling
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --start bundled-classifier --steps 12 --rounds 2 --cache
-	$(BIN)/python benchmarks/train_speed.py $(AIRPORT) --loader
-	$(BIN)/python benchmarks/train_speed.py --parts
-	$(BIN)/python benchmarks/eval_speed.py $(BENCH)/export/model.xml $(AIRPORT)/val --rounds 3
-	$(BIN)/python benchmarks/start_up.py $(BENCH)/export/model.xml $(AIRPORT) --rounds 3
+	$(BIN)/python benchmarks/speeds.py --data $(AIRPORT) --work $(BENCH)
 
 attack: install
 	$(BIN)/python -m tests.attack --minutes $(or $(MINUTES),10) --seed $(or $(SEED),20)

@@ -41,6 +41,7 @@ VARIANTS = ("plain loop", "all stages train", "frozen to stride 8")
 FIRST_WAYS = (VARIANTS[0], "all")
 SPEED = "images_per_second"
 WARM_UP_STEPS = 4
+PARTS_BATCH = 16
 RATE = 0.01
 """Learning rate of steps on a batch that is ready; it does not change their time."""
 
@@ -64,15 +65,16 @@ def main() -> int:
     if arguments.table:
         print(table())
         return 0
+    facts = {"date": date.today().isoformat(), **circumstances(), "device": arguments.device}
     if arguments.parts:
-        measure_parts(arguments.rounds)
+        append([{**facts, "kind": "parts", **row} for row in measure_parts(arguments.rounds)], TABLE)
+        print(table())
         return 0
     if arguments.folder is None:
         parser.error("name a folder, or --parts, or --table")
     if arguments.plain:
         print(plain_loop(arguments.folder, arguments.batch_size, arguments.steps))
         return 0
-    facts = {"date": date.today().isoformat(), **circumstances(), "device": arguments.device}
     if arguments.loader:
         kind, rows = "loader", measure_loader(arguments)
     elif not arguments.start:
@@ -302,11 +304,18 @@ def real_training(arguments: argparse.Namespace, frozen_stride: int) -> float:
         file.write_text(config.dump(template))
         command = [
             *(sys.executable, "-m", "multibox", "train", "--config", str(file), "--load-weights", arguments.start),
-            *("--train-ann-files", annotation_file, "--train-data-roots", folder, "--save-checkpoints-to", work),
+            *(
+                "--train-ann-files",
+                annotation_file,
+                "--train-data-roots",
+                folder,
+                "--save-checkpoints-to",
+                f"{work}/run",
+            ),
             *("--batch-size", str(arguments.batch_size), "--epochs", "2", "--device", arguments.device),
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        lines = (Path(work) / "metrics.jsonl").read_text().splitlines()
+        lines = (Path(work) / "run" / "metrics.jsonl").read_text().splitlines()
     return float(json.loads(lines[-1])["images_per_second"])
 
 
@@ -387,8 +396,8 @@ def plain_loop(folder: Path, batch_size: int, num_steps: int) -> float:
     return num_steps * batch_size / (time.perf_counter() - started_at)
 
 
-def measure_parts(rounds: int) -> None:
-    """Print what single choices gain: the ratio of each way to the one before it, medians over interleaved rounds."""
+def measure_parts(rounds: int) -> Iterator[dict[str, Any]]:
+    """A row for each part that has a way of ours: images per second of both, in turns."""
     import torch
     from torch import nn
 
@@ -399,7 +408,9 @@ def measure_parts(rounds: int) -> None:
     from multibox.train.frozen import bytes_to_input, frozen_stages
 
     def gradient_of(convolution: nn.Module, channels: int, side: int) -> Callable[[], None]:
-        x = torch.rand(16, channels, side, side, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        x = torch.rand(PARTS_BATCH, channels, side, side, dtype=torch.bfloat16).contiguous(
+            memory_format=torch.channels_last
+        )
         x.requires_grad_()
 
         def run() -> None:
@@ -411,10 +422,10 @@ def measure_parts(rounds: int) -> None:
         ordinary = nn.Conv2d(channels, channels, 3, 2, padding=1, groups=channels, bias=False).bfloat16()
         ours = DepthwiseConv2d(channels, stride=2).bfloat16()
         pair = [gradient_of(each, channels, side) for each in (ordinary, ours)]
-        compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
+        yield compare(f"stride 2, {channels} channels of {side} x {side}, forward and backward", pair, rounds)
     template = config.load_template(bundled_templates()[MODEL])
     model = ssd.build_ssd(template, num_classes=3).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    pictures = torch.randint(256, (16, 256, 256, 3), dtype=torch.uint8)
+    pictures = torch.randint(256, (PARTS_BATCH, 256, 256, 3), dtype=torch.uint8)
     by_openvino = frozen_stages(model, 8, input_size=256, device=torch.device("cpu"), precision=torch.bfloat16)
     stages = nn.Sequential(*model.blocks_up_to(8))
 
@@ -422,23 +433,19 @@ def measure_parts(rounds: int) -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             stages(bytes_to_input(pictures))
 
-    compare("frozen stages, 16 images", [by_torch, lambda: by_openvino(pictures)], rounds)
+    yield compare("frozen stages", [by_torch, lambda: by_openvino(pictures)], rounds)
 
 
-def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> None:
-    """Print the time of two ways in turns."""
-    seconds: list[list[float]] = [[], []]
+def compare(what: str, pair: list[Callable[[], Any]], rounds: int) -> dict[str, Any]:
+    """Images per second of two ways in turns, each on a batch of `PARTS_BATCH`."""
+    speeds: list[list[float]] = [[], []]
     for _ in range(rounds + 1):
-        for times, run in zip(seconds, pair, strict=True):
+        for of_way, run in zip(speeds, pair, strict=True):
             started_at = time.perf_counter()
             run()
-            times.append(time.perf_counter() - started_at)
-    first, second = (times[1:] for times in seconds)
-    ratio = statistics.median(a / b for a, b in zip(first, second, strict=True))
-    print(
-        f"{what}: PyTorch {1000 * statistics.median(first):.1f} ms, ours {1000 * statistics.median(second):.1f} ms, "
-        f"{ratio:.1f} times as fast"
-    )
+            of_way.append(round(PARTS_BATCH / (time.perf_counter() - started_at), 1))
+    torch, ours = (of_way[1:] for of_way in speeds)
+    return {"way": what, "batch_size": PARTS_BATCH, SPEED: ours, "torch_images_per_second": torch}
 
 
 def table() -> str:
@@ -469,6 +476,10 @@ def table() -> str:
     rows += ["", "| date | data | pixels | images | images/s of the loader alone |", "|---|---|---|---|---|"]
     for r, _ in measured("loader"):
         rows.append(f"| {r['date']} | {r['data']} | {r['pixels']} | {r['way']} | {statistics.median(r[SPEED]):.0f} |")
+    rows += ["", "| date | part | images/s | times PyTorch's own (of each round) |", "|---|---|---|---|"]
+    for r, _ in measured("parts"):
+        spread = ratio_to(r["torch_images_per_second"], r[SPEED], 2)
+        rows.append(f"| {r['date']} | {r['way']} | {statistics.median(r[SPEED]):.0f} | {spread} |")
     return "\n".join(rows)
 
 
