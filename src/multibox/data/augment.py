@@ -1,5 +1,8 @@
 """Random changes of training images: crop, resize, colours, mirror, mosaic. Pure functions of a random generator.
 
+Threads change images side by side, and Python runs one of them at a time outside of OpenCV: there, numbers of few
+objects are plain numbers, because an array of so few costs ten times as long as what is done with it.
+
 The original distorts colours first, on the whole image, in float32 and in HSV. Here the image is cropped and shrunk
 first, and stays in bytes: colours are changed pixel by pixel, so the order makes no difference but for interpolation.
 """
@@ -7,7 +10,7 @@ first, and stays in bytes: colours are changed pixel by pixel, so the order make
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -15,7 +18,6 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from multibox import boxes as geometry
 from multibox.config import AugmentConfig, CropConfig, PhotometricConfig
 from multibox.data.images import resize
 from multibox.structures import FloatArray, Image, IntArray, Targets
@@ -24,7 +26,12 @@ TRIES_PER_DRAW = 50  # SSD's and the original's number
 MAX_DRAWS = 20  # the original has no limit; it is for sets of `min_ious` that no crop of an image can satisfy
 MAX_ASPECT = 2.0  # a crop's longer side is at most twice the shorter, in pixels; SSD's and the original's number
 MOSAIC_CENTRE = (0.3, 0.7)  # of each side
-GREY_OF_BGR = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601
+GREY_OF_BGR = (0.114, 0.587, 0.299)  # ITU-R BT.601
+
+Row = Sequence[float]
+"""One box (x1, y1, x2, y2) in fractions of the image."""
+
+_ORIGIN, _END = [0, 1, 0, 1], [2, 3, 2, 3]
 
 
 def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rng: Generator) -> tuple[Image, Targets]:
@@ -73,12 +80,13 @@ def mosaic(
         square, targets = part(side)
         left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
         whole[y1:y2, x1:x2] = square[top : top + height, left : left + width]
-        patch = (np.array([left, top, left + width, top + height]) / side).astype(np.float32)
-        keep = _centres_inside(targets.boxes, patch[None])[0]
-        moved = _relative(targets.boxes[keep], patch) * (width, height, width, height) + (x1, y1, x1, y1)
-        boxes.append((moved / size).astype(np.float32))
+        patch = (left / side, top / side, (left + width) / side, (top + height) / side)
+        keep = _inside(_centres(targets.boxes.tolist()), patch)
+        scale, shift = np.array(((width, height, width, height), (x1, y1, x1, y1)), np.float64) / size
+        boxes.append(_relative(targets.boxes[keep], patch) * scale + shift)
         labels.append(targets.labels[keep])
-    return whole, Targets(*_drop_thin(np.concatenate(boxes), np.concatenate(labels), size))
+    all_boxes = np.concatenate(boxes).astype(np.float32)
+    return whole, Targets(*_drop_thin(all_boxes, np.concatenate(labels), size))
 
 
 def photometric(image: Image, config: PhotometricConfig, rng: Generator) -> Image:
@@ -95,11 +103,11 @@ def photometric(image: Image, config: PhotometricConfig, rng: Generator) -> Imag
     contrast = rng.uniform(*config.contrast) if rng.random() < 0.5 else 1.0
     saturation = rng.uniform(*config.saturation) if rng.random() < 0.5 else 1.0
     hue = rng.uniform(-config.hue_degrees, config.hue_degrees) if rng.random() < 0.5 else 0.0
-    channels = rng.permutation(3) if rng.random() < config.permute_channels else np.arange(3)
+    channels = rng.permutation(3).tolist() if rng.random() < config.permute_channels else range(3)
 
+    colours = _colour_matrix(hue, saturation)
     # Saturation and hue leave grey as it is, so brightness, the same for all channels, need not go through them.
-    colours = contrast * _turned_about_grey(hue) @ _saturated(saturation)
-    matrix = np.column_stack([colours, np.full(3, contrast * brightness)])[channels]
+    matrix = np.array([[*(contrast * factor for factor in colours[row]), contrast * brightness] for row in channels])
     changed: Image = cv2.transform(image, matrix)
     return changed
 
@@ -115,25 +123,22 @@ def crop(
     Source: Liu et al., "SSD", 2016, section 2.2; IoU and rounding as in the original.
     """
     height, width = image.shape[:2]
-    within_reach = _largest_smallest_iou(boxes, config.min_side)
+    rows = boxes.tolist()
+    centres = _centres(rows)
+    areas = [max(0.0, x2 - x1) * max(0.0, y2 - y1) for x1, y1, x2, y2 in rows]
+    within_reach = _largest_smallest_iou(areas, config.min_side)
     for _ in range(MAX_DRAWS):
         min_iou = config.min_ious[rng.integers(len(config.min_ious))]
         if min_iou == 1:
             break
         if min_iou > within_reach:
             continue
-        patches_px = _draw_patches(width, height, config.min_side, rng)
-        patches = (patches_px / (width, height, width, height)).astype(np.float32)
-        fits: NDArray[np.bool_] = np.ones(len(patches), dtype=np.bool_)
-        if len(boxes):
-            fits = np.logical_or.reduce(_centres_inside(boxes, patches), axis=1)
-            if min_iou > 0:
-                fits = fits & (geometry.iou(patches, boxes).min(axis=1) >= min_iou)
-        if fits.any():
-            choice = int(fits.argmax())
-            x1, y1, x2, y2 = patches_px[choice].tolist()
-            keep = _centres_inside(boxes, patches[choice : choice + 1])[0]
-            return image[y1:y2, x1:x2], _relative(boxes[keep], patches[choice]), labels[keep]
+        for x1, y1, x2, y2 in _draw_patches(width, height, config.min_side, rng):
+            patch = (x1 / width, y1 / height, x2 / width, y2 / height)
+            if rows and not (_holds_any(patch, centres) and _overlaps_all(patch, rows, areas, min_iou)):
+                continue
+            keep = _inside(centres, patch)
+            return image[y1:y2, x1:x2], _relative(boxes[keep], patch), labels[keep]
     return image, boxes, labels
 
 
@@ -144,63 +149,96 @@ def flip(image: NDArray[Any], boxes: FloatArray) -> tuple[NDArray[Any], FloatArr
     return cv2.flip(image, 1), mirrored
 
 
-def _saturated(factor: float) -> NDArray[np.float64]:
-    """The matrix (3, 3) that moves BGR colours away from the grey of the same brightness, or towards it.
+def _colour_matrix(hue_degrees: float, saturation: float) -> list[list[float]]:
+    """The rows (3, 3) of a matrix that turns BGR colours about grey and moves them away from it, or towards it.
+
+    The turn about the axis from black to white is Rodrigues' formula, whose rows are one row shifted, with a sum of 1.
+    It comes after the saturation, which leaves the grey of the same brightness as it is.
 
     Source: Haeberli, "Matrix Operations for Image Processing", 1993.
     """
-    return factor * np.eye(3) + (1 - factor) * GREY_OF_BGR
+    cosine, sine = math.cos(math.radians(hue_degrees)), math.sin(math.radians(hue_degrees)) / math.sqrt(3)
+    rest = (1 - cosine) / 3
+    same, next_one, last = cosine + rest, rest - sine, rest + sine
+    turned = ((same, next_one, last), (last, same, next_one), (next_one, last, same))
+    return [
+        [saturation * factor + (1 - saturation) * grey for factor, grey in zip(row, GREY_OF_BGR, strict=True)]
+        for row in turned
+    ]
 
 
-def _turned_about_grey(degrees: float) -> NDArray[np.float64]:
-    """The rotation (3, 3) of colours about the axis from black to white (Rodrigues' formula)."""
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)) / math.sqrt(3)
-    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
-    turned: NDArray[np.float64] = cosine * np.eye(3) + sine * across + (1 - cosine) / 3
-    return turned
+def _draw_patches(width: int, height: int, min_side: float, rng: Generator) -> Iterator[tuple[int, int, int, int]]:
+    """Up to `TRIES_PER_DRAW` crops in whole pixels, none empty, none too elongated.
 
-
-def _draw_patches(width: int, height: int, min_side: float, rng: Generator) -> NDArray[np.int64]:
-    """Up to `TRIES_PER_DRAW` crops (N, 4) in whole pixels, none empty, none too elongated."""
+    All random numbers are drawn at once, so that those after them do not hang on how many crops are looked at.
+    """
     shares, places = rng.uniform(min_side, 1, (TRIES_PER_DRAW, 2)), rng.random((TRIES_PER_DRAW, 2))
-    image_sides = np.array([width, height])
-    sides = shares * image_sides
-    top_left = places * (image_sides - sides)
-    patches = np.concatenate([top_left, top_left + sides], axis=1).astype(np.int64)
-    aspect = sides[:, 1] / sides[:, 0]
-    is_usable = (aspect >= 1 / MAX_ASPECT) & (aspect <= MAX_ASPECT) & (patches[:, 2:] > patches[:, :2]).all(axis=1)
-    usable: NDArray[np.int64] = patches[is_usable]
-    return usable
+    for (across, down), (x, y) in zip(shares.tolist(), places.tolist(), strict=True):
+        crop_width, crop_height = across * width, down * height
+        if not 1 / MAX_ASPECT <= crop_height / crop_width <= MAX_ASPECT:
+            continue
+        left, top = x * (width - crop_width), y * (height - crop_height)
+        x1, y1, x2, y2 = int(left), int(top), int(left + crop_width), int(top + crop_height)
+        if x2 > x1 and y2 > y1:
+            yield x1, y1, x2, y2
 
 
-def _largest_smallest_iou(boxes: FloatArray, min_side: float) -> float:
-    """What the smallest IoU of a crop with any box (N, 4) can be at most: most draws that cannot succeed need no tries.
+def _largest_smallest_iou(areas: Sequence[float], min_side: float) -> float:
+    """What the smallest IoU of a crop with any box can be at most: most draws that cannot succeed need no tries.
 
     An IoU is at most the smaller area over the larger one, for the smallest box and for the largest.
     """
-    if not len(boxes):
+    if not areas:
         return 1.0
-    areas = geometry.area(boxes)
-    smallest, largest = float(areas.min()), float(areas.max())
+    smallest, largest = min(areas), max(areas)
     # A crop is rounded down to pixels: a margin keeps the bound on the safe side.
-    return 1.01 * min(math.sqrt(smallest / largest), smallest / min_side**2 if min_side else 1.0) + 0.01
+    share = smallest / largest if largest else 0.0
+    return 1.01 * min(math.sqrt(share), smallest / min_side**2 if min_side else 1.0) + 0.01
 
 
-def _centres_inside(boxes: FloatArray, patches: FloatArray) -> NDArray[np.bool_]:
-    """Whether each patch (P, 4) holds the centre of each box (N, 4), as (P, N)."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside: NDArray[np.bool_] = (centres > patches[:, None, :2]) & (centres < patches[:, None, 2:])
-    return np.logical_and(inside[..., 0], inside[..., 1])
+def _centres(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    return [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in rows]
 
 
-def _relative(boxes: FloatArray, patch: FloatArray) -> FloatArray:
+def _inside(centres: Sequence[tuple[float, float]], patch: Row) -> list[int]:
+    """The places of those centres that a patch holds."""
+    x1, y1, x2, y2 = patch
+    return [place for place, (x, y) in enumerate(centres) if x1 < x < x2 and y1 < y < y2]
+
+
+def _holds_any(patch: Row, centres: Sequence[tuple[float, float]]) -> bool:
+    x1, y1, x2, y2 = patch
+    return any(x1 < x < x2 and y1 < y < y2 for x, y in centres)
+
+
+def _overlaps_all(patch: Row, rows: Sequence[Row], areas: Sequence[float], min_iou: float) -> bool:
+    """Whether the IoU of a patch with each box is at least so much."""
+    if min_iou <= 0:
+        return True
+    x1, y1, x2, y2 = patch
+    patch_area = (x2 - x1) * (y2 - y1)
+    for (left, top, right, bottom), area in zip(rows, areas, strict=True):
+        width, height = min(x2, right) - max(x1, left), min(y2, bottom) - max(y1, top)
+        if width <= 0 or height <= 0:
+            return False
+        common = width * height
+        if common < min_iou * (patch_area + area - common):
+            return False
+    return True
+
+
+def _relative(boxes: FloatArray, patch: Row) -> FloatArray:
     """Boxes as fractions of a patch of the image instead of the image."""
-    origin, sides = np.tile(patch[:2], 2), np.tile(patch[2:] - patch[:2], 2)
-    moved: FloatArray = ((boxes - origin) / sides).astype(np.float32)
-    inside: FloatArray = geometry.clip(moved)
+    corners = np.array(patch, np.float32)
+    origin = corners[_ORIGIN]
+    moved = (boxes - origin) / (corners[_END] - origin)
+    inside: FloatArray = np.minimum(np.maximum(moved, 0), 1)
     return inside
 
 
 def _drop_thin(boxes: FloatArray, labels: IntArray, size: int) -> tuple[FloatArray, IntArray]:
-    keep = ((boxes[:, 2:] - boxes[:, :2]) * size >= 1).all(axis=1)
+    sides = (boxes[:, 2:] - boxes[:, :2]) * size
+    if not len(sides) or sides.min() >= 1:
+        return boxes, labels
+    keep = (sides >= 1).all(axis=1)
     return (boxes[keep], labels[keep]) if keep.any() else (boxes, labels)
