@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from multibox.compress.first_values import fit_first_values
 from multibox.compress.layer_inputs import CONVOLUTIONS, constant, measure_inputs, replace_constant
+from multibox.compress.means import correct_means
 from multibox.compress.rounding import round_weights, stored_weights
 from multibox.compress.smoothing import SMOOTHED, smooth
 from multibox.errors import CheckpointError, DataError, DependencyError
@@ -47,7 +49,8 @@ def quantize(converted: Any, images: Iterable[FloatArray], *, count: int, thorou
 
     The first `count` of the images (1, 3, S, S), as the model takes them, say how large values get. `thorough` corrects
     the biases layer by layer, at twice the cost, but not those of a network with SiLU: its channels are evened out
-    before (`smoothing`), and its weights and biases chosen after (`rounding`). Equal input gives equal results.
+    before (`smoothing`), its weights chosen after (`rounding`), as are the ranges of its first layer (`first_values`)
+    and its biases (`means`). Equal input gives equal results.
 
     Raises:
         DataError: there is no image.
@@ -118,6 +121,8 @@ def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough:
         inputs = smooth(graph, measure_inputs(graph, batches))
         result = _find_scales(graph, batches, "MIXED", disable_bias_correction=True)
         round_weights(result, graph, inputs)
+        fit_first_values(result, batches)
+        correct_means(result, batches)
     _take_whole_bytes(result)
     return result
 
