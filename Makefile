@@ -19,7 +19,7 @@ help:
 	@echo "make coverage     run all tests, and show which lines no test runs"
 	@echo "make test-lowest  run the tests with the oldest libraries that pyproject.toml lets in; test-newest: the newest"
 	@echo "make release-check  version, changelog, packages, and a try of the built wheel"
-	@echo "make bench        measure speeds (about a quarter of an hour); results go to benchmarks/results"
+	@echo "make bench        measure speeds (seven minutes); results go to benchmarks/results"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,4 +1,4 @@
-"""All speeds of the toy set in one run and one table of ratios: what `make bench` runs, in about a quarter of an hour.
+"""All speeds of the toy set in one run and one table of ratios: what `make bench` runs, in seven minutes.
 
     python benchmarks/speeds.py [--data data/airport] [--work runs/bench]
 
