@@ -176,7 +176,9 @@ def wait_for(run: TrainingRun) -> None:
 
 
 @contextmanager
-def training_run(arguments: argparse.Namespace, frozen_stride: int, *, cache_bytes: int) -> Iterator[TrainingRun]:
+def training_run(
+    arguments: argparse.Namespace, frozen_stride: int, *, cache_bytes: int, cuda_graph: bool = False
+) -> Iterator[TrainingRun]:
     """The run of `multibox train`, without validation, ready for its first epoch."""
     import logging
 
@@ -199,6 +201,7 @@ def training_run(arguments: argparse.Namespace, frozen_stride: int, *, cache_byt
         {
             "train.schedule.min_steps_per_epoch": arguments.steps,
             "train.frozen_stride": frozen_stride,
+            "train.cuda_graph": cuda_graph,
             "hyper_parameters.basic.batch_size": arguments.batch_size,
             "hyper_parameters.basic.epochs": 1000,
         },

@@ -316,6 +316,8 @@ class TrainConfig(Strict, frozen=True, kw_only=True):
     """Stages up to this stride keep the weights that they start with; random ones always train. 0 trains everything."""
     sync_norm_below: CountOrZero = 16
     """With several processes that have fewer images each per step, batch statistics are over all processes."""
+    cuda_graph: bool = False
+    """Whether one graphics card runs forward and backward as a recorded CUDA graph. Other devices do not."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """How the weights follow the gradients."""
     momentum: Fraction

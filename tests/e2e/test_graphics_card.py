@@ -110,9 +110,11 @@ def losses_of(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_each_of_fifty_steps_computes_what_a_processor_does(template, shapes_data):
+@pytest.mark.parametrize("has_graph", [False, True])
+def test_each_of_fifty_steps_computes_what_a_processor_does(template, shapes_data, has_graph):
     # Both begin each step with the same weights: a last bit that differs grows to a hundredth of a loss within fifty
     # steps, whatever computes them.
+    template = config.changed(template, {"train.cuda_graph": has_graph})
     own, card = (learner_on(device, template, shapes_data) for device in ("cpu", CARD))
     loader = loader_of(template, shapes_data, repeat=STEPS)
     assert loader.steps_per_epoch == STEPS

@@ -80,12 +80,12 @@ def mosaic(
         square, targets = part(side)
         left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
         whole[y1:y2, x1:x2] = square[top : top + height, left : left + width]
-        patch = (left / side, top / side, (left + width) / side, (top + height) / side)
-        keep = _inside(_centres(targets.boxes.tolist()), patch)
-        scale, shift = np.array(((width, height, width, height), (x1, y1, x1, y1)), np.float64) / size
-        boxes.append(_relative(targets.boxes[keep], patch) * scale + shift)
+        patch = _single((left / side, top / side, (left + width) / side, (top + height) / side))
+        keep = _inside(_centres(targets.boxes), patch)
+        sides, corner = np.array(((width, height, width, height), (x1, y1, x1, y1)))
+        boxes.append(_relative(targets.boxes[keep], patch) * sides + corner)
         labels.append(targets.labels[keep])
-    all_boxes = np.concatenate(boxes).astype(np.float32)
+    all_boxes = (np.concatenate(boxes) / size).astype(np.float32)
     return whole, Targets(*_drop_thin(all_boxes, np.concatenate(labels), size))
 
 
@@ -124,7 +124,7 @@ def crop(
     """
     height, width = image.shape[:2]
     rows = boxes.tolist()
-    centres = _centres(rows)
+    centres = _centres(boxes)
     areas = [max(0.0, x2 - x1) * max(0.0, y2 - y1) for x1, y1, x2, y2 in rows]
     within_reach = _largest_smallest_iou(areas, config.min_side)
     for _ in range(MAX_DRAWS):
@@ -134,7 +134,7 @@ def crop(
         if min_iou > within_reach:
             continue
         for x1, y1, x2, y2 in _draw_patches(width, height, config.min_side, rng):
-            patch = (x1 / width, y1 / height, x2 / width, y2 / height)
+            patch = _single((x1 / width, y1 / height, x2 / width, y2 / height))
             if rows and not (_holds_any(patch, centres) and _overlaps_all(patch, rows, areas, min_iou)):
                 continue
             keep = _inside(centres, patch)
@@ -196,17 +196,23 @@ def _largest_smallest_iou(areas: Sequence[float], min_side: float) -> float:
     return 1.01 * min(math.sqrt(share), smallest / min_side**2 if min_side else 1.0) + 0.01
 
 
-def _centres(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    return [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in rows]
+def _single(patch: Row) -> Row:
+    """The numbers in single precision, as boxes are: a centre on the border of a patch is on it then, not beside it."""
+    return [float(np.float32(number)) for number in patch]
 
 
-def _inside(centres: Sequence[tuple[float, float]], patch: Row) -> list[int]:
+def _centres(boxes: FloatArray) -> list[list[float]]:
+    centres: list[list[float]] = ((boxes[:, :2] + boxes[:, 2:]) / 2).tolist()
+    return centres
+
+
+def _inside(centres: Sequence[Sequence[float]], patch: Row) -> list[int]:
     """The places of those centres that a patch holds."""
     x1, y1, x2, y2 = patch
     return [place for place, (x, y) in enumerate(centres) if x1 < x < x2 and y1 < y < y2]
 
 
-def _holds_any(patch: Row, centres: Sequence[tuple[float, float]]) -> bool:
+def _holds_any(patch: Row, centres: Sequence[Sequence[float]]) -> bool:
     x1, y1, x2, y2 = patch
     return any(x1 < x < x2 and y1 < y < y2 for x, y in centres)
 

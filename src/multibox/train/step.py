@@ -14,6 +14,7 @@ from multibox.config import Template
 from multibox.errors import TrainingError
 from multibox.model.detector import Detector
 from multibox.structures import RawOutput
+from multibox.train import cuda_graph
 from multibox.train.average import WeightAverage
 from multibox.train.batch_norm import synchronise_batch_norm
 from multibox.train.batches import DeviceBatch
@@ -69,6 +70,9 @@ def make_learner(
     network, optimizer = fabric.setup(
         TrainedStages(model, num_frozen) if num_frozen else model, _optimizer(model, template)
     )
+    run_frozen = _frozen_stages(fabric, template, model) if num_frozen else None
+    if settings.cuda_graph and device.type == "cuda" and processes.count == 1:
+        cuda_graph.record(fabric, network, _inputs_of_zeros(template, device, run_frozen))
     return Learner(
         fabric=fabric,
         processes=processes,
@@ -78,7 +82,7 @@ def make_learner(
         optimizer=optimizer,
         average=WeightAverage(model, decay=settings.ema_decay, start_share=start_share),
         objective=objective,
-        run_frozen=_frozen_stages(fabric, template, model) if num_frozen else None,
+        run_frozen=run_frozen,
         check=FiniteCheck(
             is_delayed=device.type != "cpu", remedy=f"Lower {name_of_rate}, now {basic.base_learning_rate:g}."
         ),
@@ -185,9 +189,19 @@ def _where(counters: Counters) -> str:
 
 
 def _forward(learner: Learner, images: Tensor) -> RawOutput:
-    inputs = bytes_to_input(images) if learner.run_frozen is None else learner.run_frozen(images)
-    raw: RawOutput = learner.network(inputs)
+    raw: RawOutput = learner.network(_inputs(images, learner.run_frozen))
     return raw
+
+
+def _inputs(images: Tensor, run_frozen: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """What the trained stages get of RGB bytes (B, S, S, 3)."""
+    return bytes_to_input(images) if run_frozen is None else run_frozen(images)
+
+
+def _inputs_of_zeros(template: Template, device: torch.device, run_frozen: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """What the trained stages get of a batch of black images."""
+    batch_size, size = template.hyper_parameters.basic.batch_size, template.input.size
+    return _inputs(torch.zeros((batch_size, size, size, 3), dtype=torch.uint8, device=device), run_frozen)
 
 
 def _frozen_stages(fabric: Fabric, template: Template, model: Detector) -> Callable[[Tensor], Tensor]:

@@ -26,10 +26,11 @@ def one_learner(request: pytest.FixtureRequest, tiny_template_file: Path, tiny_y
     return fresh_learner(tiny_template_file if request.param == "SSD" else tiny_yolox_file)
 
 
-def fresh_learner(template_file: Path) -> Learner:
+def fresh_learner(template_file: Path, *, cuda_graph: bool = False) -> Learner:
     """The learner of a tiny template for two classes, with the same weights each time."""
     torch.manual_seed(0)
-    template = config.changed(config.load_template(template_file), {"train.frozen_stride": 0})
+    changes = {"train.frozen_stride": 0, "train.cuda_graph": cuda_graph}
+    template = config.changed(config.load_template(template_file), changes)
     model = detector.build(template, num_classes=2)
     fabric = connect("cpu", "float32")
     return make_learner(fabric, Processes(), template, model, start_share=0.0, name_of_rate="--base-learning-rate")

@@ -15,6 +15,7 @@ from multibox.structures import Targets
 from multibox.train.batches import DeviceBatch, to_tensors
 from multibox.train.progress import Counters
 from multibox.train.step import FiniteCheck, Learner, step
+from tests.unit.train.conftest import fresh_learner
 
 NAN, INF = math.nan, math.inf
 
@@ -116,4 +117,12 @@ def test_gradients_that_are_not_finite_leave_the_weights_as_they_were(learner, b
     with pytest.raises(TrainingError, match="Gradients are not finite at epoch 1, step 1"):
         step(learner, batch, Counters(), rate=0.01)
     for a, b in zip(before, state(learner), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_processor_records_no_graph_and_computes_the_same(tiny_yolox_file, batch):
+    plain, other = (fresh_learner(tiny_yolox_file, cuda_graph=has_graph) for has_graph in (False, True))
+    first, second = (step(learner, batch, Counters(), rate=0.01) for learner in (plain, other))
+    assert first.total.item() == second.total.item()
+    for a, b in zip(state(plain), state(other), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
