@@ -51,8 +51,10 @@ def fit_first_values(quantised: Any, images: Iterable[FloatArray]) -> None:
 def best_range(values: FloatArray, low: float, high: float) -> tuple[float, float]:
     """The range, from `low` to `high` or narrower, in which 256 numbers with 0 among them leave least squared error.
 
-    `values` (N,) are to be rounded; those above the range become its end.
+    `values` (N,) are to be rounded; those above the range become its end. A range of one number stays as it is.
     """
+    if high <= low:
+        return low, high
     steps = (high - low) / LEVELS * np.linspace(1, SMALLEST_SHARE, TRIES)
     zeros = np.clip(np.round(-low / steps), 0, LEVELS)
     errors = [_squared_error(values, step, zero) for step, zero in zip(steps, zeros, strict=True)]

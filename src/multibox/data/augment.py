@@ -135,9 +135,9 @@ def crop(
             continue
         for x1, y1, x2, y2 in _draw_patches(width, height, config.min_side, rng):
             patch = _single((x1 / width, y1 / height, x2 / width, y2 / height))
-            if rows and not (_holds_any(patch, centres) and _overlaps_all(patch, rows, areas, min_iou)):
-                continue
             keep = _inside(centres, patch)
+            if rows and not (keep and _overlaps_all(patch, rows, areas, min_iou)):
+                continue
             return image[y1:y2, x1:x2], _relative(boxes[keep], patch), labels[keep]
     return image, boxes, labels
 
@@ -210,11 +210,6 @@ def _inside(centres: Sequence[Sequence[float]], patch: Row) -> list[int]:
     """The places of those centres that a patch holds."""
     x1, y1, x2, y2 = patch
     return [place for place, (x, y) in enumerate(centres) if x1 < x < x2 and y1 < y < y2]
-
-
-def _holds_any(patch: Row, centres: Sequence[Sequence[float]]) -> bool:
-    x1, y1, x2, y2 = patch
-    return any(x1 < x < x2 and y1 < y < y2 for x, y in centres)
 
 
 def _overlaps_all(patch: Row, rows: Sequence[Row], areas: Sequence[float], min_iou: float) -> bool:

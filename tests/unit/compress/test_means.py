@@ -114,6 +114,10 @@ def test_no_range_that_was_tried_leaves_less_error_and_0_is_exact(seed):
     assert low / ((high - low) / 255) == pytest.approx(round(low / ((high - low) / 255)), abs=1e-6)
 
 
+def test_a_channel_that_is_always_0_keeps_its_range():
+    assert best_range(np.zeros(100, np.float32), 0.0, 0.0) == (0.0, 0.0)
+
+
 def test_only_the_first_layers_values_get_other_ranges():
     image = ops.parameter([1, 2, 4, 4], np.float32)
     first = rounded(ops.swish(rounded(image, [0.0, 0.0], [255.0, 255.0])), [-0.3, -0.3], [100.0, 200.0])
