@@ -70,6 +70,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-mosaics-object-exponent-1": {"train.augment.mosaic": None, "train.loss.object_exponent": 1.0},
     "200-candidates": {"postprocess.max_per_class": 200},
     "ema-0.999": {"train.ema_decay": 0.999},
+    "adamw": {"train.optimizer": "adamw", "hyper_parameters.basic.base_learning_rate": 0.001},
+    "adamw-batch-8": {
+        "train.optimizer": "adamw",
+        "hyper_parameters.basic.base_learning_rate": 0.001,
+        "hyper_parameters.basic.batch_size": 8,
+    },
     # Of yolox_nano.
     "crop-0.1": {"train.augment.crop.min_side": 0.1},
     "mosaics-until-0.7": {"train.augment.mosaic.until": 0.7},

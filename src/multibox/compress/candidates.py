@@ -48,6 +48,11 @@ class Model(Protocol):
     input_size: int
     float_xml: Path
 
+    @property
+    def is_thorough_more(self) -> bool:
+        """Whether `quantise` makes something else on the same images with `thorough`."""
+        ...
+
     def open(self, xml: Path) -> Runtime:
         """An exported file, in floating point or in 8 bits, run by OpenVINO; what is not in 8 bits is in float32."""
         ...
@@ -83,6 +88,13 @@ class CheckpointModel:
         # The raw form ends where a converted network does, and has the same names.
         self._converted = read_graph(exported[-1].path)
         self._num_candidates = 0
+
+    @property
+    def is_thorough_more(self) -> bool:
+        """See `Model`."""
+        from multibox.compress.nncf import has_silu
+
+        return not has_silu(self._converted)
 
     def open(self, xml: Path) -> Runtime:
         """See `Model`."""
@@ -171,6 +183,13 @@ class FileModel:
         self._graph = read_graph(self.source)
         if any(node.get_type_name() == "FakeQuantize" for node in self._graph.get_ops()):
             raise CheckpointError(f"{path}: this model computes in 8 bits already. Take the one that it was made from.")
+
+    @property
+    def is_thorough_more(self) -> bool:
+        """See `Model`."""
+        from multibox.compress.nncf import has_silu
+
+        return not has_silu(self._graph)
 
     def open(self, xml: Path) -> OpenVINORuntime:
         """See `Model`."""

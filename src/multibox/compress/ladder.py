@@ -98,7 +98,7 @@ class Ladder:
             # Whoever asks for training gets it, though the rung before it may be good enough.
             if self._attempts and self._is_good() and self._plan.method != "qat":
                 break
-            if self._attempts and not self._fits(rung, batch_size):
+            if self._attempts and (self._repeats(rung) or not self._fits(rung, batch_size)):
                 continue
             self._display.line(f"{rung}: {MEANINGS[rung]}.")
             started_at = time.monotonic()
@@ -136,6 +136,11 @@ class Ladder:
 
     def _squares(self, count: int) -> Squares:
         return calibration_squares(self._train_data, count, self._model.input_size, seed=self._plan.seed)
+
+    def _repeats(self, rung: Rung) -> bool:
+        """Whether a rung would make the same candidate as the one before it."""
+        has_no_more_images = len(self._train_data.records) <= FAST_IMAGES
+        return rung == "ptq-thorough" and has_no_more_images and not self._model.is_thorough_more
 
     def _fits(self, rung: Rung, batch_size: int) -> bool:
         if self._plan.deadline is None:

@@ -95,7 +95,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
     order, maximum = info.channel_order, info.input_maximum
     raw = take_raw_images(folded, channel_order=order, input_maximum=maximum)
     first = name_of_first_convolution(folded)
-    has_silu = _has_silu(quantized)
+    is_silu = has_silu(quantized)
     scales = {
         _place_of(node, first): _scale(node) for node in quantized.get_ops() if node.get_type_name() == "FakeQuantize"
     }
@@ -106,7 +106,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
             integers, scale = _integers_and_scale(convolution)
             scales[name, "weight"] = scale
             integers = integers.reshape(module.weight.shape)
-            near = module.weight if has_silu else None
+            near = module.weight if is_silu else None
             module.weight = nn.Parameter(_weights(integers, scale, near=near), requires_grad=False)
     corrected = take_scaled_images(raw, channel_order=order, input_maximum=maximum)
     return corrected, _for_input(scales, first, 1 / maximum)
@@ -115,7 +115,7 @@ def read_scales(quantized: Any, folded: Detector, info: ExportInfo) -> tuple[Det
 def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough: bool) -> Any:
     graph = model.clone()
     batches = _batches(images, count, model.input(0).get_partial_shape()[0])
-    if not _has_silu(graph):
+    if not has_silu(graph):
         result = _find_scales(graph, batches, "PERFORMANCE", fast_bias_correction=not thorough)
     else:
         inputs = smooth(graph, measure_inputs(graph, batches))
@@ -127,7 +127,8 @@ def _quantize(model: Any, images: Iterable[FloatArray], *, count: int, thorough:
     return result
 
 
-def _has_silu(model: Any) -> bool:
+def has_silu(model: Any) -> bool:
+    """Whether an `openvino.Model` has SiLU, whose biases `thorough` does not correct layer by layer."""
     return any(node.get_type_name() == "Swish" for node in model.get_ops())
 
 

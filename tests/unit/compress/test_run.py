@@ -15,7 +15,7 @@ from torch import nn
 from multibox import config
 from multibox.compress import result as compress_report
 from multibox.compress.candidates import Candidate
-from multibox.compress.ladder import Ladder, Plan, _Times, calibration_squares
+from multibox.compress.ladder import FAST_IMAGES, Ladder, Plan, _Times, calibration_squares
 from multibox.compress.result import Attempt, CompressResult, Measured
 from multibox.compress.run import compress_file
 from multibox.data import coco
@@ -78,8 +78,9 @@ class Finders:
     input_size = 96
     float_xml = Path("8.xml")
 
-    def __init__(self, data: coco.CocoData) -> None:
+    def __init__(self, data: coco.CocoData, *, is_thorough_more: bool) -> None:
         self._data = data
+        self.is_thorough_more = is_thorough_more
         self.published: list[tuple[str, dict[str, object]]] = []
 
     def open(self, xml: Path) -> Finder:
@@ -101,8 +102,8 @@ class Finders:
 def climb(train_data, val_data, tmp_path):
     """A ladder whose rungs give files of these names, and the model that it published."""
 
-    def run(files, *, measured=True, until=None, **wanted):
-        model = Finders(val_data)
+    def run(files, *, measured=True, until=None, is_thorough_more=True, **wanted):
+        model = Finders(val_data, is_thorough_more=is_thorough_more)
         ladder = Ladder(model, train_data, val_data if measured else None, tmp_path, Lines(), Plan(**wanted))
         made = []
 
@@ -131,6 +132,13 @@ def test_the_estimate_of_the_drop_decides_and_not_its_interval(climb):
     assert made == ["7"] and 0 < drop.value < 30
     assert drop.low < drop.value < drop.high
     assert climb(["7", "8"], max_drop=drop.value - 0.01)[2] == ["7", "8"]
+
+
+def test_a_rung_that_would_repeat_the_one_before_is_not_made(climb, train_data):
+    assert len(train_data.records) <= FAST_IMAGES
+    result, _, made = climb(["5", "7", "6"], is_thorough_more=False)
+    assert made == ["5", "6"] and [attempt.rung for attempt in result.attempts] == ["ptq", "qat"]
+    assert not result.left_out
 
 
 def test_if_all_miss_the_budget_the_best_is_kept_and_that_is_said(climb, tmp_path):
@@ -197,7 +205,7 @@ def test_a_rung_without_time_is_left_out_and_named_but_the_first_is_always_made(
 def test_validation_data_without_objects_are_refused(train_data, val_data, tmp_path):
     empty = replace(val_data, records=tuple(one for one in val_data.records if not len(one.labels)))
     with pytest.raises(DataError, match="have no object of square"):
-        Ladder(Finders(val_data), train_data, empty, tmp_path, Lines(), Plan())
+        Ladder(Finders(val_data, is_thorough_more=True), train_data, empty, tmp_path, Lines(), Plan())
 
 
 def test_times_of_the_first_rung_tell_those_of_the_others():

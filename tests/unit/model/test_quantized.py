@@ -109,6 +109,34 @@ def test_gradients_pass_where_nothing_was_cut_off():
     assert values.grad.tolist() == [1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("is_weight", [False, True])
+@pytest.mark.parametrize("each_channel", [False, True])
+def test_rounding_and_its_gradients_are_those_of_pytorch(each_channel, is_weight):
+    torch.manual_seed(0)
+    low, high = (-127, 127) if is_weight else (0, 255)
+    axis, count = (0, 6) if is_weight else (1, 4)
+    step = torch.rand(count if each_channel else 1) * 0.02 + 0.001
+    zero = torch.zeros_like(step, dtype=torch.int32) if is_weight else torch.randint(0, 200, step.shape).int()
+    values = torch.randn(6, 4, 5, 5).to(memory_format=torch.channels_last)
+    # Ties and ends of the range: whole and half integers of the first step.
+    values[:, :, 0] = (torch.randint(-300, 600, (6, 4, 5)) / 2) * step[0]
+    weights = torch.randn_like(values)
+
+    def pytorch(x):
+        if each_channel:
+            return torch.fake_quantize_per_channel_affine(x, step, zero, axis, low, high)
+        return torch.fake_quantize_per_tensor_affine(x, step[0], zero[0], low, high)
+
+    results = []
+    for rounding in (Quantizer(Scale(step, low, high, zero), axis=axis), pytorch):
+        given = values.clone().requires_grad_()
+        found = rounding(given)
+        (found * weights).sum().backward()
+        results.append((found.detach(), given.grad))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+    assert 0 < int((results[0][1] == 0).sum()) < values.numel()
+
+
 def test_every_value_of_a_picture_is_exact():
     pixels = torch.arange(256).float() / 255
     found = Quantizer(Scale(torch.tensor([1 / 255]), *UNSIGNED), axis=1)(pixels)
