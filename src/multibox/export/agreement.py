@@ -138,7 +138,7 @@ def compare(
     """How the detections of an export in one image differ from those of the reference.
 
     Detections match if their labels agree and their boxes and scores do within the tolerance; closest first, each once.
-    `candidates`: what the reference had before suppression, see `reference_runtimes`. `rules`: thresholds and limits.
+    `candidates`: what the reference had before suppression, see `parity.Reference`. `rules`: thresholds and limits.
     """
     box_errors, score_errors = _errors(reference, exported, input_size)
     rows, columns = _pairs(np.maximum(box_errors / tolerance.box_px, score_errors / tolerance.score))

@@ -14,6 +14,7 @@ from multibox import config
 from multibox.config import PostprocessConfig, Template
 from multibox.data import images
 from multibox.data.coco import CocoData
+from multibox.data.images import resize
 from multibox.data.loader import evaluation_batches
 from multibox.evaluate.average_precision import Metrics, measure
 from multibox.evaluate.intervals import ap_difference
@@ -172,7 +173,8 @@ def collect(
 ) -> Iterator[dict[str, Detections]]:
     """The detections of each runtime in one image after the other; each image is decoded once.
 
-    They come lazily, so that the candidates of a large data set are never all in memory. `progress` is told after each
+    A `Reference` gives its candidates too, by the key `candidates_of` its name. All
+    come lazily, so that the candidates of a large data set are never all in memory. `progress` is told after each
     batch how many images that was.
 
     Raises:
@@ -180,32 +182,42 @@ def collect(
     """
     with contextlib.closing(_batches(data, batch_size, num_workers)) as batches:
         for batch in batches:
-            results = [runtime(batch) for runtime in runtimes.values()]
-            for of_image in zip(*results, strict=True):
-                yield dict(zip(runtimes, of_image, strict=True))
+            results: dict[str, Sequence[Detections]] = {}
+            for name, runtime in runtimes.items():
+                if isinstance(runtime, Reference):
+                    pairs = runtime.detect_with_candidates(batch)
+                    results[name], results[candidates_of(name)] = zip(*pairs, strict=True)
+                else:
+                    results[name] = runtime(batch)
+            for of_image in zip(*results.values(), strict=True):
+                yield dict(zip(results, of_image, strict=True))
             if progress is not None:
                 progress(len(batch))
 
 
-def reference_runtimes(name: str, model: Detector, template: Template, classes: Sequence[str]) -> dict[str, Runtime]:
-    """The two runtimes that a reference of this name needs, by their keys for `collect`.
+class Reference(TorchRuntime):
+    """A checkpoint's network, whose detections a form is compared with, and what it had before suppression."""
 
-    One gives its detections; the other its candidates: all that are above the threshold or just below it, those that
-    suppression drops and that the limits cut off included.
-    """
-    rules = template.postprocess
-    loose = config.replace(
-        rules,
-        score_threshold=max(0.0, rules.score_threshold - CANDIDATE_SLACK),
-        iou_threshold=NO_IOU,  # no template may have it
-        max_per_class=CANDIDATES_PER_PLACE * rules.max_per_class,
-        max_detections=sys.maxsize,
-    )
-    every = config.replace(template, postprocess=loose)
-    return {
-        name: TorchRuntime(model, template, classes),
-        candidates_of(name): TorchRuntime(model, every, classes),
-    }
+    def __init__(self, model: Detector, template: Template, classes: Sequence[str]) -> None:
+        super().__init__(model, template, classes)
+        rules = template.postprocess
+        self._every = config.replace(
+            rules,
+            score_threshold=max(0.0, rules.score_threshold - CANDIDATE_SLACK),
+            iou_threshold=NO_IOU,  # no template may have it
+            max_per_class=CANDIDATES_PER_PLACE * rules.max_per_class,
+            max_detections=sys.maxsize,
+        )
+
+    def detect_with_candidates(self, images: Sequence[Image]) -> list[tuple[Detections, Detections]]:
+        """The detections of each image, and its candidates, from one pass of the network.
+
+        Candidates are all that is above the threshold or just below it: what suppression drops and the limits cut off
+        is among them.
+        """
+        raw = self._run([resize(image, self.input_size) for image in images])
+        kept, every = (self._select(raw, rules) for rules in (self.template.postprocess, self._every))
+        return list(zip(kept, every, strict=True))
 
 
 def candidates_of(reference: str) -> str:

@@ -226,10 +226,10 @@ def prove(
     """
     template, classes = checkpoint.template, checkpoint.classes
     forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
-    runtimes = dict(parity.reference_runtimes(CHECKPOINT, checkpoint.build(), template, classes))
+    runtimes: dict[str, Runtime] = {CHECKPOINT: parity.Reference(checkpoint.build(), template, classes)}
     for precision, rounded in _rounded_networks(checkpoint, files).items():
         name = f"{CHECKPOINT}, weights in {precision}"
-        runtimes |= parity.reference_runtimes(name, rounded, template, classes)
+        runtimes[name] = parity.Reference(rounded, template, classes)
         forms.append(ComparedForm(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
     for file in files:
         reference = f"{CHECKPOINT}, weights in FP16" if file.info.precision == "FP16" else CHECKPOINT
@@ -253,7 +253,6 @@ def prove(
             )
     data = images if isinstance(images, CocoData) else None
     paths = [record.path for record in data.records] if data else list(cast(Sequence[Path], images))
-    shown = {form.name: runtimes[form.name] for form in forms}
     return parity.check_parity(
         forms,
         parity.collect(runtimes, images, progress=progress),
@@ -262,7 +261,7 @@ def prove(
         classes=classes,
         rules=template.postprocess,
         input_size=template.input.size,
-        median_ms=median_ms(shown, read_image(paths[0])),
+        median_ms=median_ms(runtimes, read_image(paths[0])),
     )
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 import torch
 
-from multibox.config import Template
+from multibox.config import PostprocessConfig, Template
 from multibox.data.images import resize, to_input
 from multibox.errors import OptionError
 from multibox.model import detector
@@ -80,18 +80,25 @@ class TorchRuntime(CheckedRuntime):
         return raw
 
     def _detect(self, squares: Sequence[Image]) -> list[Detections]:
+        return self._select(self._run(squares), self.template.postprocess)
+
+    def _run(self, squares: Sequence[Image]) -> RawOutput:
+        """What the network gives for a batch."""
         batch = torch.from_numpy(to_input(squares))
         if self._forward == self._evaluate:
             batch = batch.to(self._device, memory_format=torch.channels_last)
         # One thread at a time: the mode belongs to the model, and PyTorch uses all cores for one batch anyway.
         with self._lock, torch.inference_mode():
-            raw = self._forward(batch)
+            return self._forward(batch)
+
+    def _select(self, raw: RawOutput, rules: PostprocessConfig) -> list[Detections]:
+        """The detections of each image that these rules leave."""
         return select(
             raw.deltas.float().cpu().numpy(),
             detector.scores(self._model, raw.logits.float().cpu().numpy()),
             self._anchors,
             variances=self.template.model.box_variances,
-            config=self.template.postprocess,
+            config=rules,
         )
 
 

@@ -17,7 +17,7 @@ from multibox.data.coco import CocoData, Record
 from multibox.data.images import read_image
 from multibox.errors import DataError
 from multibox.export.agreement import ImageComparison, Tolerance, compare, describe_disagreement, summarise
-from multibox.export.parity import ComparedForm, Parity, candidates_of, check_parity, collect, reference_runtimes
+from multibox.export.parity import ComparedForm, Parity, Reference, candidates_of, check_parity, collect
 from multibox.model.ssd import build_ssd
 from multibox.structures import Detections, Image
 
@@ -464,10 +464,12 @@ def test_picture_that_is_missing_is_named(tmp_path):
 
 def test_candidates_hold_every_detection_and_what_was_suppressed(tiny_template_file):
     template = config.load_template(tiny_template_file)
-    runtimes = reference_runtimes("checkpoint", build_ssd(template, num_classes=2), template, CLASSES)
-    assert list(runtimes) == ["checkpoint", "checkpoint, candidates"]
-    of_image = next(collect(runtimes, builtin_images()[:1]))
+    reference = Reference(build_ssd(template, num_classes=2), template, CLASSES)
+    of_image = next(collect({"checkpoint": reference}, builtin_images()[:1]))
+    assert list(of_image) == ["checkpoint", "checkpoint, candidates"]
     few, many = of_image["checkpoint"], of_image["checkpoint, candidates"]
+    (found,) = reference([read_image(builtin_images()[0])])
+    assert np.array_equal(found.boxes, few.boxes) and np.array_equal(found.scores, few.scores)
     assert len(many) > len(few) > 0
     # Random weights: all scores are over the threshold, so each class fills its limit, twice for candidates.
     assert set(zip(few.labels.tolist(), few.scores.tolist(), strict=True)) <= set(

@@ -20,6 +20,7 @@ from openvino import opset13 as ops
 
 from multibox.errors import CheckpointError, OptionError
 from multibox.runtime import contract as metadata
+from multibox.runtime import openvino_runtime
 from multibox.runtime.contract import ExportInfo, Origin
 from multibox.runtime.openvino_runtime import OpenVINORuntime
 from multibox.structures import Detections, Image
@@ -288,9 +289,13 @@ def test_what_computes_can_be_asked(tmp_path: Path) -> None:
 BLUES = [number * 7 for number in range(31)]
 
 
+@pytest.mark.parametrize("for_many_from", [0, 10, 256])
 @pytest.mark.parametrize("batch", [1, 3, 0])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 31])
-def test_detections_come_in_the_order_of_the_images(batch: int, count: int, tmp_path: Path) -> None:
+def test_detections_come_in_the_order_of_the_images(
+    batch: int, count: int, for_many_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_runtime, "COMPILE_FOR_MANY_FROM", for_many_from)
     runtime = OpenVINORuntime(exported(tmp_path, batch=batch), precision="f32")
     images = [picture(blue) for blue in BLUES[:count]]
     assert scores(runtime(images)) == BLUES[:count]
@@ -315,8 +320,13 @@ def test_a_stream_takes_only_as_many_images_as_it_can_work_on(tmp_path: Path) ->
     results = OpenVINORuntime(exported(tmp_path), precision="f32").stream(endless())
     assert taken == []
     first = len([next(results)] and taken)
-    assert scores([next(results) for _ in range(300)]) == [number % 200 for number in range(1, 301)]
-    assert len(taken) == first + 300
+    assert scores([next(results) for _ in range(100)]) == [number % 200 for number in range(1, 101)]
+    assert len(taken) == first + 100
+    # From here on, another number of images is under way.
+    assert scores([next(results) for _ in range(300)]) == [number % 200 for number in range(101, 401)]
+    under_way = len(taken)
+    assert scores([next(results) for _ in range(100)]) == [number % 200 for number in range(401, 501)]
+    assert len(taken) == under_way + 100
     results.close()  # type: ignore[attr-defined]
 
 
