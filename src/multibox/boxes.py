@@ -116,6 +116,8 @@ def nms(boxes: Any, iou_threshold: float) -> Any:
     xp = _library(boxes)
     has_area = area(problems) > 0
     keep = xp.ones_like(has_area)
+    if iou_threshold > 1:  # no IoU is: nobody is compared with anybody
+        return keep.reshape(boxes.shape[:-1])
     # Few and large steps, since each costs more than its arithmetic: all pairs at once, if they are not too many.
     step = max(1, NMS_PAIRS // max(1, num_problems * length))
     for start in range(0, length, step):

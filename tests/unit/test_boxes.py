@@ -176,6 +176,14 @@ def test_nms_keeps_what_a_loop_keeps(array, threshold):
     assert box.nms(array(boxes), threshold).tolist() == expected
 
 
+def test_a_threshold_that_no_iou_reaches_keeps_all(array):
+    boxes = np.concatenate([crowded_boxes(4, 2, 9)] * 2, axis=1)  # each box twice
+    for threshold in (1.0, 1.5):
+        expected = [slow_nms(problem.tolist(), threshold) for problem in boxes]
+        assert box.nms(array(boxes), threshold).tolist() == expected
+    assert all(map(all, expected))
+
+
 def test_nms_solves_leading_axes_apart(array):
     boxes = crowded_boxes(2, 2, 3, 40)
     expected = [[slow_nms(problem.tolist(), 0.45) for problem in row] for row in boxes]

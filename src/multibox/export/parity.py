@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from multibox import config
 from multibox.config import PostprocessConfig, Template
 from multibox.data import images
@@ -199,7 +201,8 @@ class Reference(TorchRuntime):
     """A checkpoint's network, whose detections a form is compared with, and what it had before suppression."""
 
     def __init__(self, model: Detector, template: Template, classes: Sequence[str]) -> None:
-        super().__init__(model, template, classes)
+        in_order: Detector = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(in_order, template, classes)
         rules = template.postprocess
         self._every = config.replace(
             rules,

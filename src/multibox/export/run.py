@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 from collections.abc import Callable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -231,10 +233,13 @@ def prove(
         name = f"{CHECKPOINT}, weights in {precision}"
         runtimes[name] = parity.Reference(rounded, template, classes)
         forms.append(ComparedForm(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
-    for file in files:
+    with ThreadPoolExecutor() as pool:
+        # OpenVINO compiles one network on one core.
+        opened = list(pool.map(lambda file: tuple(_open(file)), files))
+    for file, runtimes_of_file in zip(files, opened, strict=True):
         reference = f"{CHECKPOINT}, weights in FP16" if file.info.precision == "FP16" else CHECKPOINT
         is_int8 = file.info.precision == "INT8"
-        for runtime, name, precision in _open(file):
+        for runtime, name, precision in runtimes_of_file:
             runtimes[name] = runtime
             is_exact = precision == "float32"
             tolerance = _int8_tolerance(template.input.size) if is_int8 else Tolerance() if is_exact else COARSE
@@ -297,8 +302,8 @@ def _publish(
 
     Good ones leave no file of another checkpoint beside them. Returns the files to open, and those that have gone.
     """
-    # On some systems a file that a model is still mapped to cannot be moved.
-    gc.collect()
+    if os.name == "nt":  # a file that a model is still mapped to cannot be moved there
+        gc.collect()
     output = folder.parent
     moved: list[tuple[Path, Path]] = []
     published = []

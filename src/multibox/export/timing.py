@@ -17,7 +17,7 @@ MIN_ROUNDS = 5
 """Number of rounds that are timed even if they take longer than asked for."""
 
 
-def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 1.0) -> dict[str, float]:
+def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 0.5) -> dict[str, float]:
     """Median time in ms of a call of each runtime, from one BGR image to its detections, measured for `seconds` in all.
 
     The runtimes take turns, so that whatever else the machine does slows all of them alike. The order of turns is

@@ -51,6 +51,12 @@ if TYPE_CHECKING:
 GUESSED_SECONDS_PER_IMAGE = 0.1
 """Seconds that the validation of an image is thought to take before the first one: a guess from above."""
 
+MIN_STEPS_IN_8_BITS = 50
+"""Number of steps of an epoch in 8 bits on a small set, unless the template asks for fewer.
+
+Twice as many take twice the time and end at the same AP: "Training in 8 bits" in benchmarks/notebook.md.
+"""
+
 META_OF_8_BITS = ("start", "start_origin", "nncf_enable_compression", "nncf_version", "compression")
 """What a checkpoint in 8 bits says of itself that stays true when it is trained on."""
 
@@ -336,7 +342,7 @@ def _pace(
 
 def _for_quantised(template: Template, batch_size: int | None) -> Template:
     """The template of a run in 8 bits, in the terms of any run."""
-    basic = template.hyper_parameters.basic
+    basic, schedule = template.hyper_parameters.basic, template.train.schedule
     return config.changed(
         template,
         {
@@ -349,6 +355,7 @@ def _for_quantised(template: Template, batch_size: int | None) -> Template:
             "train.weight_decay": 0.0,
             "train.precision": "float32",
             "train.frozen_stride": 0,
+            "train.schedule.min_steps_per_epoch": min(MIN_STEPS_IN_8_BITS, schedule.min_steps_per_epoch),
         },
     )
 
