@@ -76,6 +76,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "hyper_parameters.basic.base_learning_rate": 0.001,
         "hyper_parameters.basic.batch_size": 8,
     },
+    "adamw-batch-8-rate-2x": {
+        "train.optimizer": "adamw",
+        "hyper_parameters.basic.base_learning_rate": 0.002,
+        "hyper_parameters.basic.batch_size": 8,
+    },
     # Of yolox_nano.
     "crop-0.1": {"train.augment.crop.min_side": 0.1},
     "mosaics-until-0.7": {"train.augment.mosaic.until": 0.7},

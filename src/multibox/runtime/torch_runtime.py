@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from itertools import islice
 
 import torch
@@ -18,6 +20,9 @@ from multibox.runtime.compiled import compile_network
 from multibox.runtime.protocol import CheckedRuntime
 from multibox.structures import Detections, Image, RawOutput
 from multibox.weights.checkpoint import Checkpoint
+
+MAX_WAITING_BATCHES = 100
+"""Number of batches whose outputs wait at most to be worked up: with 80 classes at 640 px, 2.3 MB for each image."""
 
 STREAM_BATCH = 8
 """Number of images that PyTorch is given at a time: beyond, nothing gets faster on a processor."""
@@ -58,6 +63,19 @@ class TorchRuntime(CheckedRuntime):
         iterator = iter(images)
         while squares := [resize(image, self.input_size) for image in islice(iterator, STREAM_BATCH)]:
             yield from self._detect(squares)
+
+    def stream_behind(self, images: Iterable[Image], pool: Executor) -> Generator[Future[list[Detections]], None, None]:
+        """Detections of each batch of images, in order: the network runs here, the pool works up its outputs."""
+        iterator = iter(images)
+        under_way: deque[Future[list[Detections]]] = deque()
+        while squares := [resize(image, self.input_size) for image in islice(iterator, STREAM_BATCH)]:
+            raw = self._run(squares)
+            # Here, not in the pool, where a copy would wait for what the card is given next.
+            raw = RawOutput(raw.deltas.cpu(), raw.logits.cpu())
+            under_way.append(pool.submit(self._select, raw, self.template.postprocess))
+            if len(under_way) > MAX_WAITING_BATCHES:
+                under_way.popleft().exception()  # waits; who asks for the result gets the error
+            yield under_way[-1]
 
     def compiled(self) -> TorchRuntime:
         """The network with its weights of now, in float32, run by OpenVINO on a processor.

@@ -18,13 +18,13 @@ from multibox.data.loader import TrainLoader
 from multibox.evaluate.average_precision import Metrics
 from multibox.signals import interruption
 from multibox.train.batches import DeviceBatch, device_batches
+from multibox.train.epoch_end import EpochEnds, is_done, is_out_of_patience
 from multibox.train.objective import StepLosses
-from multibox.train.progress import Counters, RunLength, has_lost_patience, mosaic_steps
+from multibox.train.progress import Counters, RunLength, mosaic_steps
 from multibox.train.saving import RunFolder, RunLog
 from multibox.train.schedule import rate_factor
 from multibox.train.step import Learner, step
 from multibox.train.validation import Validation, Validator
-from multibox.wording import Detailed
 
 SAVE_EVERY_SECONDS = 600
 """Seconds after which a long epoch is saved in between, so that a kill costs at most this."""
@@ -71,7 +71,8 @@ class TrainingRun:
     """All that `fit` needs; only `counters`, the pace in `length` and what `learner` holds change on the way.
 
     `log` is None but in the main process. With `judges_start`, the starting weights are measured and saved first: a
-    start that knows the classes may be hard to beat. `clock` gives seconds, as `time.monotonic`.
+    start that knows the classes may be hard to beat. With `is_measured_beside`, AP of an epoch is worked out during the
+    next one (`epoch_end`). `clock` gives seconds, as `time.monotonic`.
     """
 
     learner: Learner
@@ -83,6 +84,7 @@ class TrainingRun:
     display: Display
     log: RunLog | None
     judges_start: bool = False
+    is_measured_beside: bool = False
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -107,10 +109,10 @@ def fit(run: TrainingRun) -> TrainingResult:
     base_rate = learner.template.hyper_parameters.basic.base_learning_rate
     num_steps = run.length.epoch_steps
     shown = Shown(run)
-    with interruption(lambda: run.display.line(STOPPING)) as stop:
-        validation = _judge_start(run)
+    with interruption(lambda: run.display.line(STOPPING)) as stop, EpochEnds(run) as ends:
+        ends.judge_start()
         saved_at = run.clock()
-        is_over = learner.processes.agree_on(_is_done(run, num_steps) or stop.is_set())
+        is_over = learner.processes.agree_on(is_done(run, num_steps) or stop.is_set())
         while not is_over:
             losses, first_step, began_at = MeanLosses(), counters.step_in_epoch, run.clock()
             step_began_at, is_last, must_stop, rate = began_at, False, False, 0.0
@@ -133,8 +135,9 @@ def fit(run: TrainingRun) -> TrainingResult:
                     shown.update(losses, steps_left)
                     if must_stop or is_last:
                         break
+                    ends.poll()
                     if run.clock() - saved_at > SAVE_EVERY_SECONDS:
-                        _save(run, validation)
+                        ends.save()
                         saved_at = run.clock()
             num_images = (counters.step_in_epoch - first_step) * run.global_batch
             if not is_last and counters.step_in_epoch < run.loader.steps_per_epoch:
@@ -142,21 +145,20 @@ def fit(run: TrainingRun) -> TrainingResult:
             counters.epoch += 1
             counters.step_in_epoch = 0
             speed = num_images / (run.clock() - began_at)
-            latest = _end_epoch(run, losses, num_steps, rate=rate, speed=speed)
-            validation, saved_at = latest or validation, run.clock()
-            _save(run, validation)
+            is_measured = ends.end(losses.means(learner.processes.mean), num_steps, rate=rate, speed=speed)
+            saved_at = run.clock()
             # Time passes: a budget may have run out just after an epoch was not thought to be the last. Its weights
             # are not measured; one more step follows, and those are.
-            is_measured = run.validator is None or latest is not None
-            is_over = learner.processes.agree_on(stop.is_set() or (is_measured and _is_done(run, num_steps)))
+            is_over = learner.processes.agree_on(stop.is_set() or (is_measured and is_done(run, num_steps)))
+        ends.settle()
         if stop.is_set():
-            _save(run, validation)
+            ends.save()
     if run.log is not None:
         run.log.close()
-        if _has_lost_patience(run, num_steps):
+        if is_out_of_patience(run, num_steps):
             idle_epochs = counters.epoch - counters.best_epoch
             run.display.line(f"No better AP for {idle_epochs} epochs: stopped early.")
-    return _result(run, validation, is_interrupted=stop.is_set())
+    return _result(run, ends.validation, is_interrupted=stop.is_set())
 
 
 class MeanLosses:
@@ -210,81 +212,6 @@ class Shown:
 def _batches(run: TrainingRun, first_step: int, mosaic_steps: int) -> Generator[DeviceBatch, None, None]:
     """The batches that are left of the present epoch."""
     return device_batches(run.loader, run.learner.fabric.device, run.counters.epoch, first_step, mosaic_steps)
-
-
-def _judge_start(run: TrainingRun) -> Validation | None:
-    """Measure and save the weights as they are, if they are to be judged; else only see how long measuring takes."""
-    if run.validator is None:
-        return None
-    if not run.judges_start:
-        if run.length.pace.deadline is not None:
-            run.length.pace.validation_seconds = run.validator.seconds(run.clock)
-        return None
-    validation = _validate(run, run.validator)
-    if validation.metrics.ap is not None:
-        run.counters.best_ap = validation.metrics.ap
-        run.display.line(f"start      AP {validation.metrics.ap:.3f}  AP50 {validation.metrics.ap50:.3f}")
-    _save(run, validation)
-    return validation
-
-
-def _end_epoch(run: TrainingRun, losses: MeanLosses, num_steps: int, *, rate: float, speed: float) -> Validation | None:
-    """Validate if it is time to, and record the epoch; the validation, if there was one."""
-    counters, pace, processes = run.counters, run.length.pace, run.learner.processes
-    run.learner.check.settle()
-    validation = None
-    if run.validator is not None and processes.agree_on(_is_done(run, num_steps) or pace.is_validation_due()):
-        validation = _validate(run, run.validator)
-    means = losses.means(processes.mean)
-    metrics = validation.metrics if validation else None
-    ap = metrics.ap if metrics else None
-    if ap is not None and (counters.best_ap is None or ap > counters.best_ap):
-        counters.best_ap, counters.best_epoch = ap, counters.epoch
-    if run.log is not None:
-        scores = {name: getattr(metrics, name, None) for name in ("ap", "ap50", "ap75", "recall")}
-        seconds = round(run.clock() - pace.began_at, 1)
-        scalars = {"step": counters.step, "seconds": seconds, "learning_rate": rate, **means}
-        scalars["images_per_second"] = speed
-        # Before the checkpoint: a resumed run drops lines of epochs that it does again, but cannot make up for one.
-        run.log.write(counters.epoch, {**scalars, **scores})
-        if validation is not None and validation.evaluation is not None and run.validator is not None:
-            run.log.show(counters.epoch, validation.evaluation, run.validator.data)
-        run.display.line(_epoch_line(counters.epoch, means, scores, speed))
-    return validation
-
-
-def _save(run: TrainingRun, validation: Validation | None) -> None:
-    began_at = run.clock()
-    run.folder.save(run.counters, validation)
-    run.length.pace.count_saving(run.clock() - began_at)
-
-
-def _validate(run: TrainingRun, validator: Validator) -> Validation:
-    began_at = run.clock()
-    validation = validator.validate()
-    run.length.pace.count_validation(run.clock() - began_at)
-    return validation
-
-
-def _is_done(run: TrainingRun, num_steps: int) -> bool:
-    return _has_lost_patience(run, num_steps) or run.length.steps_left(run.counters.step) < 1
-
-
-def _has_lost_patience(run: TrainingRun, num_steps: int) -> bool:
-    return has_lost_patience(
-        run.counters,
-        steps_per_epoch=run.loader.steps_per_epoch,
-        num_steps=num_steps,
-        patience_epochs=run.learner.template.train.patience_epochs,
-        mosaic=run.mosaic,
-    )
-
-
-def _epoch_line(epoch: int, means: dict[str, float], scores: dict[str, float | None], speed: float) -> str:
-    parts = ", ".join(f"{name.removeprefix('loss_')} {mean:.3f}" for name, mean in means.items() if name != "loss")
-    text = f"epoch {epoch:3d}  loss {means['loss']:.3f}"
-    accuracy = "" if scores["ap"] is None else f"  AP {scores['ap']:.3f}  AP50 {scores['ap50']:.3f}"
-    return Detailed(f"{text} ({parts})  {speed:.1f} images/s{accuracy}", brief=text + accuracy)
 
 
 def _result(run: TrainingRun, validation: Validation | None, *, is_interrupted: bool) -> TrainingResult:

@@ -297,7 +297,19 @@ def assemble(
             logger.begin(as_params({"template": config.to_plain(template), **_logged_facts(meta)}))
         log = RunLog(output, loggers, first_epoch=counters.epoch + 1)
     length = RunLength(pace, epoch_steps=basic.epochs * loader.steps_per_epoch, is_limited=is_limited)
-    return TrainingRun(learner, loader, counters, length, folder, validator, display, log, judges_start, pace.clock)
+    return TrainingRun(
+        learner,
+        loader,
+        counters,
+        length,
+        folder,
+        validator,
+        display,
+        log,
+        judges_start=judges_start,
+        is_measured_beside=fabric.device.type == "cuda" and processes.count == 1,
+        clock=pace.clock,
+    )
 
 
 def _logged_facts(meta: Mapping[str, Any]) -> dict[str, Any]:

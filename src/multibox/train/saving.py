@@ -20,7 +20,7 @@ from multibox import config
 from multibox.config import Count, CountOrZero, Fraction
 from multibox.data.coco import CocoData
 from multibox.errors import CheckpointError, OptionError, TrainingError
-from multibox.evaluate import record, thresholds
+from multibox.evaluate import record
 from multibox.evaluate.run import Evaluation
 from multibox.files import check_regular, write_atomically
 from multibox.model.folding import unfold
@@ -31,6 +31,15 @@ from multibox.train.validation import Validation, Validator
 from multibox.weights import checkpoint
 from multibox.weights.checked import check_weights
 from multibox.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a checkpoint of a run holds: the averaged weights, what resuming needs beside them, how far the run is."""
+
+    weights: dict[str, Tensor]
+    training: dict[str, Any]
+    counters: Counters
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,14 @@ class RunFolder:
         write_atomically(self.path / "run.json", json.dumps(self.meta, indent=2, ensure_ascii=False) + "\n")
         write_atomically(self.path / "template.yaml", config.dump(self.learner.template))
 
-    def save(self, counters: Counters, validation: Validation | None) -> None:
+    def state(self, counters: Counters, *, is_copy: bool = False) -> RunState:
+        """The run as it is now, of which `counters` say how far it is; with `is_copy`, whatever it learns later."""
+        weights, training = self._weights(), self._training()
+        if is_copy:
+            weights, training = _copied(weights), _copied(training)
+        return RunState(weights, training, counters)
+
+    def save(self, state: RunState, validation: Validation | None) -> None:
         """Write the checkpoints, in the main process; `validation` is the last one.
 
         Raises:
@@ -76,7 +92,8 @@ class RunFolder:
         self.learner.check.settle()
         if not self.learner.processes.is_main:
             return
-        weights, training = self._weights(), self._training(counters)
+        counters, weights = state.counters, state.weights
+        training = {**state.training, "counters": asdict(counters)}
         _check_finite({"state_dict": weights, **training}, counters)
         meta = self._meta(counters, validation)
         is_best = counters.best_ap is not None and counters.best_epoch == counters.epoch and counters.step_in_epoch == 0
@@ -90,16 +107,15 @@ class RunFolder:
     def _meta(self, counters: Counters, validation: Validation | None) -> dict[str, Any]:
         meta = {**self.meta, "epoch": counters.epoch, "iter": counters.step, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
         meta["metrics"] = validation.metrics.to_plain() if validation else None
-        if validation is not None and validation.evaluation is not None and self.validator is not None:
-            meta["threshold"] = thresholds.suggested(validation.evaluation.detections, self.validator.data)
+        if validation is not None and validation.evaluation is not None:
+            meta["threshold"] = validation.threshold
         return meta
 
-    def _training(self, counters: Counters) -> dict[str, Any]:
-        """What resuming needs beside the averaged weights."""
+    def _training(self) -> dict[str, Any]:
+        """What resuming needs beside the averaged weights and the counters."""
         return {
             "model": self.learner.model.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
-            "counters": asdict(counters),
             "average": self.learner.average.state(),
             "seed": self.seed,
             "steps_per_epoch": self.steps_per_epoch,
@@ -126,6 +142,15 @@ class RunFolder:
                 model=self.best,
                 input_size=self.learner.template.input.size,
             )
+
+
+def _copied(value: Any) -> Any:
+    """Nested mappings and lists with copies of their tensors, on the processor."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+import multibox.train.run as run_module
 from multibox import config
 from multibox.config import Template
 from multibox.data import coco
-from multibox.train.loop import SAVE_EVERY_SECONDS, TrainingResult
+from multibox.train.loop import SAVE_EVERY_SECONDS, TrainingResult, fit
 from multibox.train.run import train
 
 
@@ -115,3 +118,78 @@ def test_a_long_epoch_is_saved_in_between(template, data, tmp_path):
     run(long, data, tmp_path, Display(), clock=Watching(SAVE_EVERY_SECONDS / 20))
     steps = [step for step, _ in itertools.groupby(saved)]
     assert len(steps) > 1 and steps == sorted(steps) and 0 < steps[0] < 12
+
+
+# AP worked out during the next epoch, as on a graphics card
+
+
+@pytest.fixture
+def measured_beside(monkeypatch):
+    monkeypatch.setattr(run_module, "fit", lambda run: fit(replace(run, is_measured_beside=True)))
+
+
+def flat(value, name=""):
+    """The tensors and values in nested mappings and lists, by where they are."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for index, part in pairs for key, leaf in flat(part, f"{name}/{index}").items()}
+    return {name: value}
+
+
+def content(path: Path):
+    leaves = flat(torch.load(path, weights_only=True))
+    mine = ("/meta/time", "/meta/run", "/meta/begun")
+    return {
+        name: leaf.tolist() if isinstance(leaf, Tensor) else leaf for name, leaf in leaves.items() if name not in mine
+    }
+
+
+def test_a_run_that_is_measured_beside_leaves_the_same_files(template, data, tmp_path, monkeypatch):
+    changes = {"hyper_parameters.basic.epochs": 4, "hyper_parameters.basic.base_learning_rate": 0.02}
+    longer = config.changed(template, changes)
+    displays, results = [Display(), Display()], []
+    for name, display in zip(("between", "beside"), displays, strict=True):
+        if name == "beside":
+            monkeypatch.setattr(run_module, "fit", lambda run: fit(replace(run, is_measured_beside=True)))
+        results.append(run(longer, data, tmp_path / name, display, val_data=data, clock=Clock(0.5)))
+    between, beside = (tmp_path / name for name in ("between", "beside"))
+    timed = ("seconds", "images_per_second")
+    lines = [[{k: v for k, v in line.items() if k not in timed} for line in lines_of(f)] for f in (between, beside)]
+    assert lines[0] == lines[1] and len(lines[0]) == 4 and len({line["ap"] for line in lines[0]}) > 1
+    assert content(between / "latest.pth") == content(beside / "latest.pth")
+    assert content(between / "best.pth") == content(beside / "best.pth")
+    assert content(between / "best.pth")["/meta/threshold"] is not None
+    records = [json.loads((folder / "evaluation.json").read_text())["images"] for folder in (between, beside)]
+    assert records[0] == records[1]
+    assert results[0].metrics == results[1].metrics and results[0].best_epoch == results[1].best_epoch
+    epochs = [[line.split("  ")[:2] for line in display.lines if line.startswith("epoch")] for display in displays]
+    assert epochs[0] == epochs[1]
+
+
+def test_a_budget_of_a_run_that_is_measured_beside_ends_with_weights_that_were_validated(
+    template, data, tmp_path, measured_beside
+):
+    result = run(template, data, tmp_path, Display(), val_data=data, time_budget_minutes=1, clock=Clock(0.2))
+    lines = lines_of(tmp_path)
+    assert 40 < lines[-1]["seconds"] < 65
+    assert lines[-1]["ap"] is not None and lines[-1]["step"] == result.steps
+    assert torch.load(tmp_path / "latest.pth", weights_only=True)["meta"]["iter"] == result.steps
+
+
+def test_what_is_saved_within_an_epoch_knows_the_validation_of_the_one_before(
+    template, data, tmp_path, measured_beside
+):
+    long = config.changed(template, {"train.schedule.min_steps_per_epoch": 12, "hyper_parameters.basic.epochs": 2})
+    saved: list[tuple[int, bool]] = []
+
+    class Watching(Clock):
+        def __call__(self) -> float:
+            if (tmp_path / "latest.pth").exists():
+                meta = torch.load(tmp_path / "latest.pth", weights_only=True)["meta"]
+                saved.append((meta["iter"], meta["metrics"] is not None))
+            return super().__call__()
+
+    run(long, data, tmp_path, Display(), val_data=data, clock=Watching(SAVE_EVERY_SECONDS / 20))
+    states = [state for state, _ in itertools.groupby(saved)]
+    assert states == sorted(states) and len(states) > 3
+    assert [is_measured for step, is_measured in states if step >= 12] == [True] * sum(s >= 12 for s, _ in states)

@@ -108,7 +108,9 @@ def folder(learner, tmp_path) -> RunFolder:
 def saved(one_learner, tmp_path_factory) -> Checkpoint:
     """What a run in its third epoch leaves."""
     folder = folder_of(one_learner, tmp_path_factory.mktemp("saved"))
-    folder.save(Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1), None)
+    folder.save(
+        folder.state(Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1)), None
+    )
     whole = checkpoint.load(folder.latest)
     check_training(whole)
     return whole
@@ -116,7 +118,7 @@ def saved(one_learner, tmp_path_factory) -> Checkpoint:
 
 def test_a_saved_run_is_taken_up_where_it_was(folder, learner):
     counters = Counters(epoch=2, step_in_epoch=1, step=9, progress=0.3, best_ap=0.25, best_epoch=1)
-    folder.save(counters, None)
+    folder.save(folder.state(counters), None)
     saved = checkpoint.load(folder.latest)
     assert (saved.classes, saved.meta["epoch"], saved.meta["iter"], saved.meta["start"]) == (
         ("a", "b"),
@@ -128,7 +130,7 @@ def test_a_saved_run_is_taken_up_where_it_was(folder, learner):
 
 
 def test_a_run_with_steps_of_another_size_goes_on_at_the_same_share_of_its_epoch(folder, learner):
-    folder.save(Counters(epoch=2, step_in_epoch=3, step=11), None)
+    folder.save(folder.state(Counters(epoch=2, step_in_epoch=3, step=11)), None)
     counters = restore(learner, checkpoint.load(folder.latest), steps_per_epoch=8)
     # 3 of 4 steps are 6 of 8; two epochs of 8 steps are before them.
     assert (counters.epoch, counters.step_in_epoch, counters.step) == (2, 6, 22)
@@ -137,7 +139,7 @@ def test_a_run_with_steps_of_another_size_goes_on_at_the_same_share_of_its_epoch
 @pytest.mark.parametrize("part", ["averaged weights", "trained weights", "momentum"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nothing_that_is_not_finite_reaches_a_checkpoint(folder, learner, part, value):
-    folder.save(Counters(epoch=1, step=4), None)
+    folder.save(folder.state(Counters(epoch=1, step=4)), None)
     before = folder.latest.read_bytes()
     if part == "momentum":
         parameter = next(each for each in learner.model.parameters() if each.requires_grad)
@@ -147,7 +149,7 @@ def test_nothing_that_is_not_finite_reaches_a_checkpoint(folder, learner, part, 
         list(model.parameters())[-1].data[0] = value
     counters = Counters(epoch=2, step=8, best_ap=0.5, best_epoch=2)
     with pytest.raises(TrainingError, match="The weights are not finite after epoch 2"):
-        folder.save(counters, None)
+        folder.save(folder.state(counters), None)
     assert folder.latest.read_bytes() == before
     assert not folder.best.exists()
 
@@ -230,7 +232,7 @@ def test_a_damaged_record_of_the_training_is_refused_in_one_line(saved, one_lear
 def test_damaged_weights_and_momenta_are_refused(folder, learner, change):
     parameter = next(each for each in learner.model.parameters() if each.requires_grad)
     learner.optimizer.state[parameter]["momentum_buffer"] = torch.ones_like(parameter)
-    folder.save(Counters(epoch=1, step=4), None)
+    folder.save(folder.state(Counters(epoch=1, step=4)), None)
     saved = checkpoint.load(folder.latest)
     name = next(key for key, value in saved.training["model"].items() if value.ndim == 4)
     model = {**saved.training["model"], name: change(saved.training["model"][name])}
@@ -259,24 +261,24 @@ def small_disk():
 
 
 def test_without_room_the_last_checkpoint_stays_whole_and_the_message_says_how_to_go_on(folder, learner, small_disk):
-    folder.save(Counters(epoch=1, step=4), None)
+    folder.save(folder.state(Counters(epoch=1, step=4)), None)
     before = folder.latest.read_bytes()
     small_disk(100_000)
     with pytest.raises(
         TrainingError, match=r"latest\.pth: File too large\. .* is whole: go on from it with --resume-f"
     ):
-        folder.save(Counters(epoch=2, step=8), None)
+        folder.save(folder.state(Counters(epoch=2, step=8)), None)
     assert folder.latest.read_bytes() == before
     assert [path.name for path in folder.path.iterdir()] == ["latest.pth"]
     small_disk(-1)
-    folder.save(Counters(epoch=2, step=8), None)
+    folder.save(folder.state(Counters(epoch=2, step=8)), None)
     assert checkpoint.load(folder.latest).training["counters"]["epoch"] == 2
 
 
 def test_without_room_for_the_first_checkpoint_nothing_is_named_to_go_on_from(folder, small_disk):
     small_disk(100_000)
     with pytest.raises(TrainingError, match=r"The training stops here\. Nothing was saved yet"):
-        folder.save(Counters(epoch=1, step=4), None)
+        folder.save(folder.state(Counters(epoch=1, step=4)), None)
 
 
 def test_without_room_for_a_line_of_the_record_the_run_ends_in_one_line(tmp_path, small_disk):
