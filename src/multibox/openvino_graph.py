@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from multibox.errors import CheckpointError, OptionError
+from multibox.structures import FloatArray
 from multibox.unfinished import tidy
 
 
@@ -41,6 +43,21 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
         return core().read_model(xml)
     except RuntimeError as error:
         raise CheckpointError(f"{xml}: OpenVINO cannot read this model; it is damaged or no OpenVINO model.") from error
+
+
+def values_at(places: Sequence[Any], inputs: Sequence[Any], images: Iterable[FloatArray]) -> Iterator[list[Any]]:
+    """What outputs of nodes of a graph are in float32 on each image (1, 3, S, S), one array for each of `places`.
+
+    `inputs` are the parameters of the graph. It is compiled as a part of another one, so it must be a copy that nobody
+    else uses.
+    """
+    import openvino
+
+    probe = openvino.Model([openvino.opset13.result(place) for place in places], list(inputs), "probe")
+    compiled = core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for image in images:
+        answers = compiled(image)
+        yield [answers[position] for position in range(len(places))]
 
 
 def write_graph(model: Any, xml: Path, *, half_precision: bool = False) -> None:

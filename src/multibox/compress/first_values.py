@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from multibox.compress.layer_inputs import replace_constant
-from multibox.openvino_graph import core
+from multibox.openvino_graph import values_at
 from multibox.structures import FloatArray
 
 SMALLEST_SHARE, TRIES = 0.4, 201
@@ -77,16 +77,12 @@ def _first_rounding(quantised: Any) -> Any:
 
 def _values(quantised: Any, name: str, images: Iterable[FloatArray]) -> FloatArray:
     """Values (C, N) that the node of this name rounds, at random places of each image."""
-    import openvino
-
     copy = quantised.clone()
     (node,) = (node for node in copy.get_ops() if node.get_friendly_name() == name)
-    probe = openvino.Model([openvino.opset13.result(node.input_value(0))], copy.get_parameters(), "probe")
-    compiled = core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rng = np.random.default_rng(0)
     drawn = []
-    for image in images:
-        for of_image in compiled(image)[0]:
+    for (answer,) in values_at([node.input_value(0)], copy.get_parameters(), images):
+        for of_image in answer:
             flat = of_image.reshape(len(of_image), -1)
             drawn.append(flat[:, rng.integers(0, flat.shape[1], PLACES)])
     values: FloatArray = np.concatenate(drawn, axis=1)

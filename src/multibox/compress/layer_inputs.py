@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibox.openvino_graph import core
+from multibox.openvino_graph import values_at
 from multibox.structures import FloatArray
 
 ORDINARY, DEPTHWISE = "Convolution", "GroupConvolution"
@@ -86,19 +86,13 @@ def measure_inputs(graph: Any, images: Iterable[FloatArray]) -> Mapping[str, Lay
 
     Equal images give equal results: the places are drawn from a fixed seed.
     """
-    import openvino
-
     copy = graph.clone()
     found = convolutions(copy)
-    results = [openvino.opset13.result(node.input_value(0)) for node in found.values()]
-    probe = openvino.Model(results, copy.get_parameters(), "probe")
-    compiled = core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     sums = [_Sums(node) for node in found.values()]
     rng = np.random.default_rng(0)
-    for image in images:
-        answers = compiled(image)
-        for position, of_layer in enumerate(sums):
-            for values in answers[position]:
+    for answers in values_at([node.input_value(0) for node in found.values()], copy.get_parameters(), images):
+        for of_layer, answer in zip(sums, answers, strict=True):
+            for values in answer:
                 of_layer.add(values, rng)
     return {name: of_layer.result() for name, of_layer in zip(found, sums, strict=True)}
 

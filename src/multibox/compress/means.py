@@ -17,7 +17,7 @@ import numpy as np
 
 from multibox.compress.layer_inputs import DEPTHWISE, Float64s, bias_of, constant, replace_constant
 from multibox.compress.rounding import stored_weights
-from multibox.openvino_graph import core
+from multibox.openvino_graph import values_at
 from multibox.structures import FloatArray
 
 PASSED_ON = {"Interpolate", "MaxPool"}
@@ -54,22 +54,19 @@ def _mean_errors(quantised: Any, images: Iterable[FloatArray]) -> Mapping[str, F
 
     copy = quantised.clone()
     opset = openvino.opset13
-    names, results = [], []
+    names, means = [], []
     for node in copy.get_ordered_ops():
         if node.get_type_name() == "FakeQuantize" and len(node.output(0).get_partial_shape()) == 4:
             difference = opset.subtract(node.output(0), node.input_value(0))
             mean = opset.reduce_mean(difference, opset.constant(np.array([0, 2, 3])), keep_dims=False)
             names.append(node.get_friendly_name())
-            results.append(opset.result(mean))
-    probe = openvino.Model(results, copy.get_parameters(), "probe")
-    compiled = core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            means.append(mean.output(0))
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     count = 0
-    for image in images:
-        answers = compiled(image)
+    for answers in values_at(means, copy.get_parameters(), images):
         count += 1
-        for position, name in enumerate(names):
-            sums[name] = sums[name] + answers[position].astype(np.float64)
+        for name, answer in zip(names, answers, strict=True):
+            sums[name] = sums[name] + answer.astype(np.float64)
     return {name: total / count for name, total in sums.items()}
 
 
