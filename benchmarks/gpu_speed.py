@@ -8,6 +8,7 @@
 2,000 drawn images of 640 x 480 pixels, 256 px, `bundled-classifier`, the default recipe. For each batch size, images
 per second of
 - `multibox train`, from the second epoch on, everything included but validation: the median epoch;
+- the same with a validation on 200 of the images after each epoch, which counts ("validated");
 - the threads that prepare batches, with nothing else to do;
 - steps on one batch that lies on the card ("ready"), and the same with `train.cuda_graph` ("recorded");
 - forward and backward of the stages that train, alone, as one CUDA graph.
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 TABLE = RESULTS / "gpu_speed.tsv"
 START = "bundled-classifier"
 CACHE_BYTES = 4 << 30
-COLUMNS = ("train", "loader", "ready", "recorded", "graph")
-NUM_IMAGES, EPOCHS, SECONDS = 2000, 5, 3.0
+COLUMNS = ("train", "validated", "loader", "ready", "recorded", "graph")
+NUM_IMAGES, EPOCHS, SECONDS, NUM_VALIDATED = 2000, 5, 3.0, 200
 QUICK_NUM_IMAGES, QUICK_EPOCHS, QUICK_SECONDS = 24, 2, 0.1
 
 
@@ -91,8 +93,12 @@ def has_card() -> bool:
 def measure(folder: Path, batch_size: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """A row: images per second of the four ways with one batch size."""
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
-    epochs = real_epochs(folder, batch_size, arguments)
+    epochs = [line["images_per_second"] for line in real_epochs(folder, batch_size, arguments)]
+    ends = [line["seconds"] for line in real_epochs(folder, batch_size, arguments, is_validated=True)]
     row: dict[str, Any] = {"batch_size": batch_size, "train_epochs": epochs, "train": statistics.median(epochs[1:])}
+    num_images = QUICK_NUM_IMAGES if arguments.quick else NUM_IMAGES
+    # From the end of the steps of one epoch to that of the next.
+    row["validated"] = num_images / max(0.1, statistics.median(end - start for start, end in pairwise(ends)))
     options = run_options(folder, batch_size, arguments)
     with training_run(options, 8, cache_bytes=CACHE_BYTES, cuda_graph=True) as run:
         row["recorded"] = batch_size * calls_per_second(ready_step(run), run, seconds)
@@ -110,24 +116,35 @@ def run_options(folder: Path, batch_size: int, arguments: argparse.Namespace) ->
     return argparse.Namespace(folder=folder, start=START, batch_size=batch_size, steps=1, device=arguments.device)
 
 
-def real_epochs(folder: Path, batch_size: int, arguments: argparse.Namespace) -> list[float]:
-    """Images per second of each epoch of `multibox train`."""
+def real_epochs(
+    folder: Path, batch_size: int, arguments: argparse.Namespace, *, is_validated: bool = False
+) -> list[dict[str, float]]:
+    """What `multibox train` logs of each epoch."""
     epochs = QUICK_EPOCHS if arguments.quick else EPOCHS
+    options = ["--batch-size", str(batch_size), "--epochs", str(epochs)]
     with tempfile.TemporaryDirectory() as work:
-        train(folder, Path(work), arguments.device, "--batch-size", str(batch_size), "--epochs", str(epochs))
-        lines = (Path(work) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [round(float(json.loads(line)["images_per_second"]), 1) for line in lines]
+        if is_validated:
+            file = first_images(folder, NUM_VALIDATED, Path(work))
+            options += ["--val-ann-files", str(file), "--val-data-roots", str(folder / "train")]
+        train(folder, Path(work), arguments.device, *options)
+        return [json.loads(line) for line in (Path(work) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def first_images(folder: Path, count: int, work: Path) -> Path:
+    """A file of annotations of the first images of the set."""
+    few = json.loads((folder / "annotations_train.json").read_text())
+    few["images"] = few["images"][:count]
+    ids = {image["id"] for image in few["images"]}
+    few["annotations"] = [each for each in few["annotations"] if each["image_id"] in ids]
+    file = work / "few.json"
+    file.write_text(json.dumps(few))
+    return file
 
 
 def seconds_to_first_step(folder: Path, device: str) -> float:
     """Seconds of a training of one step, its checkpoint included."""
     with tempfile.TemporaryDirectory() as work:
-        few = json.loads((folder / "annotations_train.json").read_text())
-        few["images"] = few["images"][:16]
-        ids = {image["id"] for image in few["images"]}
-        few["annotations"] = [each for each in few["annotations"] if each["image_id"] in ids]
-        file = Path(work) / "few.json"
-        file.write_text(json.dumps(few))
+        file = first_images(folder, 16, Path(work))
         started_at = time.perf_counter()
         train(folder, Path(work), device, "--batch-size", "16", "--epochs", "1", file=file)
         return time.perf_counter() - started_at
@@ -294,9 +311,9 @@ def objects(rng: Any) -> Iterator[tuple[int, int, int, int]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as Markdown, with the shares that say what holds a training up."""
     lines = [
-        "| date | machine | batch | `multibox train` images/s | threads alone | ready batch "
+        "| date | machine | batch | `multibox train` images/s | validated | threads alone | ready batch "
         "| ready, recorded | CUDA graph of the network | train / ready | ready / graph | one step, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         speeds = [f"{row[name]:,.0f}" for name in COLUMNS]
