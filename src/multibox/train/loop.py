@@ -21,7 +21,8 @@ from multibox.train.batches import DeviceBatch, device_batches
 from multibox.train.epoch_end import EpochEnds, is_done, is_out_of_patience
 from multibox.train.objective import StepLosses
 from multibox.train.progress import Counters, RunLength, mosaic_steps
-from multibox.train.saving import RunFolder, RunLog
+from multibox.train.run_log import RunLog
+from multibox.train.saving import RunFolder
 from multibox.train.schedule import rate_factor
 from multibox.train.step import Learner, step
 from multibox.train.validation import Validation, Validator

@@ -29,7 +29,9 @@ from multibox.train.loggers import Logger, MlflowLogger, TensorBoardLogger, as_p
 from multibox.train.loop import Display, TrainingResult, TrainingRun, fit
 from multibox.train.pace import Pace
 from multibox.train.progress import Counters, RunLength
-from multibox.train.saving import RunFolder, RunLog, check_training, restore
+from multibox.train.restoring import check_training, restore
+from multibox.train.run_log import RunLog
+from multibox.train.saving import RunFolder
 from multibox.train.schedule import passes_per_epoch
 from multibox.train.start import (
     all_boxes,

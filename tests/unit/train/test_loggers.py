@@ -10,7 +10,7 @@ from multibox.errors import OptionError
 from multibox.evaluate.average_precision import measure
 from multibox.evaluate.run import Evaluation
 from multibox.train.loggers import MlflowLogger, TensorBoardLogger, as_params, glance_at
-from multibox.train.saving import RunLog
+from multibox.train.run_log import RunLog
 from tests.report_case import SIDE, dataset, found, record
 
 BOX, OTHER = [10, 10, 60, 60], [100, 100, 160, 160]

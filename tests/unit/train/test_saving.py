@@ -10,7 +10,9 @@ import torch
 from multibox.errors import CheckpointError, TrainingError
 from multibox.train.loggers import TensorBoardLogger
 from multibox.train.progress import Counters
-from multibox.train.saving import RunFolder, RunLog, check_training, restore
+from multibox.train.restoring import check_training, restore
+from multibox.train.run_log import RunLog
+from multibox.train.saving import RunFolder
 from multibox.train.step import FiniteCheck, Learner
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
