@@ -90,6 +90,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "box-weight-10": {"train.loss.box_weight": 10.0},
     "places-20": {"train.loss.num_places": 20},
     "batch-16": {"hyper_parameters.basic.batch_size": 16},
+    # For a graphics card: the rate grows with the square root of the batch, as AdamW's does.
+    "batch-64": {"hyper_parameters.basic.batch_size": 64, "hyper_parameters.basic.base_learning_rate": 0.0028},
 }
 
 
