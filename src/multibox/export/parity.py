@@ -175,9 +175,8 @@ def collect(
 ) -> Iterator[dict[str, Detections]]:
     """The detections of each runtime in one image after the other; each image is decoded once.
 
-    A `Reference` gives its candidates too, by the key `candidates_of` its name. All
-    come lazily, so that the candidates of a large data set are never all in memory. `progress` is told after each
-    batch how many images that was.
+    A `Reference` gives its candidates too, by the key `candidates_of` its name. All come lazily, so that the candidates
+    of a large data set are never all in memory. `progress` is told after each batch how many images that was.
 
     Raises:
         DataError: an image cannot be read.
