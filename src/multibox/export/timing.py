@@ -10,14 +10,14 @@ import numpy as np
 from multibox.runtime.protocol import Runtime
 from multibox.structures import Image
 
-WARM_UP_ROUNDS = 2
-"""Number of first rounds that are not timed."""
+WARM_UP_ROUNDS = 1
+"""Number of first rounds that are not timed. The comparison has run every file on all images by then."""
 
 MIN_ROUNDS = 5
 """Number of rounds that are timed even if they take longer than asked for."""
 
 
-def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 0.5) -> dict[str, float]:
+def median_ms(runtimes: Mapping[str, Runtime], image: Image, *, seconds: float = 0.25) -> dict[str, float]:
     """Median time in ms of a call of each runtime, from one BGR image to its detections, measured for `seconds` in all.
 
     The runtimes take turns, so that whatever else the machine does slows all of them alike. The order of turns is
