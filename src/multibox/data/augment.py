@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from struct import Struct
 from typing import Any
 
 import cv2
@@ -31,7 +32,7 @@ GREY_OF_BGR = (0.114, 0.587, 0.299)  # ITU-R BT.601
 Row = Sequence[float]
 """One box (x1, y1, x2, y2) in fractions of the image."""
 
-_ORIGIN, _END = [0, 1, 0, 1], [2, 3, 2, 3]
+_FOUR_FLOATS = Struct("=4f")
 
 
 def augment(image: Image, targets: Targets, config: AugmentConfig, size: int, rng: Generator) -> tuple[Image, Targets]:
@@ -198,7 +199,7 @@ def _largest_smallest_iou(areas: Sequence[float], min_side: float) -> float:
 
 def _single(patch: Row) -> Row:
     """The numbers in single precision, as boxes are: a centre on the border of a patch is on it then, not beside it."""
-    return [float(np.float32(number)) for number in patch]
+    return _FOUR_FLOATS.unpack(_FOUR_FLOATS.pack(*patch))
 
 
 def _centres(boxes: FloatArray) -> list[list[float]]:
@@ -230,11 +231,10 @@ def _overlaps_all(patch: Row, rows: Sequence[Row], areas: Sequence[float], min_i
 
 def _relative(boxes: FloatArray, patch: Row) -> FloatArray:
     """Boxes as fractions of a patch of the image instead of the image."""
-    corners = np.array(patch, np.float32)
-    origin = corners[_ORIGIN]
-    moved = (boxes - origin) / (corners[_END] - origin)
-    inside: FloatArray = np.minimum(np.maximum(moved, 0), 1)
-    return inside
+    x1, y1, x2, y2 = patch
+    origin, end = np.array(((x1, y1, x1, y1), (x2, y2, x2, y2)), np.float32)
+    moved: FloatArray = (boxes - origin) / (end - origin)
+    return np.minimum(np.maximum(moved, 0), 1)
 
 
 def _drop_thin(boxes: FloatArray, labels: IntArray, size: int) -> tuple[FloatArray, IntArray]:

@@ -60,6 +60,7 @@ class Dataset:
         self.input_size = input_size
         self.augment = augment
         self.cache = cache
+        self._least_sides: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.records)
@@ -125,6 +126,12 @@ class Dataset:
 
     def _least_side(self, index: int) -> int:
         """Least side in pixels of a record's square in a mosaic: below, half of its objects are too small."""
+        known = self._least_sides.get(index)
+        if known is None:
+            known = self._least_sides[index] = self._computed_least_side(index)
+        return known
+
+    def _computed_least_side(self, index: int) -> int:
         assert self.augment is not None and self.augment.mosaic is not None
         boxes = self.records[index].targets.boxes
         if not len(boxes):
