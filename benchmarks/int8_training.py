@@ -24,7 +24,7 @@ from multibox.compress.ladder import FAST_IMAGES, calibration_squares
 from multibox.data import coco
 from multibox.data.coco import CocoData
 from multibox.evaluate.run import evaluate
-from multibox.train import run
+from multibox.train import quantised_run
 from multibox.train.loop import TrainingResult
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
@@ -82,11 +82,11 @@ def measure(source: Path, folder: Path, steps: tuple[int, ...], seeds: tuple[int
 def _trained(
     model: CheckpointModel, first: Candidate, data: CocoData, output: Path, asked: int, seed: int
 ) -> dict[str, Any]:
-    run.MIN_STEPS_IN_8_BITS = asked
+    quantised_run.MIN_STEPS_IN_8_BITS = asked
     results: list[TrainingResult] = []
 
     def train(weights: Checkpoint) -> TrainingResult:
-        results.append(run.train_quantised(weights, data, output, display=Silence(), seed=seed, device="cpu"))
+        results.append(quantised_run.train_quantised(weights, data, output, display=Silence(), seed=seed, device="cpu"))
         return results[-1]
 
     began_at = time.monotonic()

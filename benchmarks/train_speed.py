@@ -188,9 +188,9 @@ def training_run(
     from multibox.data.cache import ImageCache
     from multibox.data.dataset import Dataset
     from multibox.model import ssd
+    from multibox.train.assembly import assemble
     from multibox.train.devices import connect
     from multibox.train.pace import Pace
-    from multibox.train.run import assemble
     from multibox.weights.start import open_starting_point
     from multibox.weights.transfer import transfer
 

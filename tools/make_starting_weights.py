@@ -24,7 +24,8 @@ from multibox.commands.console import console
 from multibox.config import bundled_templates
 from multibox.data import coco
 from multibox.runs.display import TrainingDisplay
-from multibox.train.run import train, without_mosaics
+from multibox.train.assembly import without_mosaics
+from multibox.train.run import train
 from multibox.weights import checkpoint
 from multibox.weights.bundled import KINDS, SUFFIX, write_bundled
 from multibox.weights.start import open_starting_point

@@ -72,7 +72,7 @@ def compress(
         ladder = Ladder(model, train_data, val_data, output, display, plan)
 
         def train(start: Checkpoint) -> TrainingResult:
-            from multibox.train.run import train_quantised
+            from multibox.train.quantised_run import train_quantised
 
             return train_quantised(
                 start,

@@ -10,8 +10,9 @@ from pathlib import Path
 from multibox import config
 from multibox.config import Template
 from multibox.data.coco import CocoData
+from multibox.train.assembly import without_mosaics
 from multibox.train.loop import TrainingResult
-from multibox.train.run import train, without_mosaics
+from multibox.train.run import train
 from multibox.unfinished import unfinished_folder
 from multibox.weights.start import StartingPoint
 

@@ -27,7 +27,8 @@ from multibox.model.folding import fold, unfold
 from multibox.model.quantized import Scale, scales_to_plain
 from multibox.runs.compressing import _check_compressed
 from multibox.structures import Detections
-from multibox.train.run import train, train_quantised
+from multibox.train.quantised_run import train_quantised
+from multibox.train.run import train
 from multibox.weights import checkpoint
 from multibox.weights.checkpoint import Checkpoint
 
