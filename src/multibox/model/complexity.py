@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,13 +34,17 @@ def operations(model: nn.Module, input_size: int) -> int:
     def count(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         counts.append(_operations_of(module, output))
 
-    # Shapes are all that counts: tensors of this device have nothing else, and nothing is computed.
-    shapes = deepcopy(model).to("meta").eval()
-    for module in shapes.modules():
-        if _is_counted(module):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        shapes(torch.zeros(1, 3, input_size, input_size, device="meta", dtype=next(shapes.parameters()).dtype))
+    was_training = {module: module.training for module in model.modules()}
+    hooks = [module.register_forward_hook(count) for module in was_training if _is_counted(module)]
+    weight = next(model.parameters())
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, input_size, input_size, device=weight.device, dtype=weight.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in was_training.items():
+            module.training = training
     return sum(counts)
 
 
