@@ -27,7 +27,6 @@ from multibox.files import kind_of, model_files, sha256
 from multibox.machine import provenance
 from multibox.model.complexity import complexity_gflops, size_mp
 from multibox.model.detector import Detector, strides_of
-from multibox.model.folding import fold
 from multibox.openvino_graph import write_graph
 from multibox.overwriting import Output, has_inside, is_export_json, is_export_page, is_onnx, is_openvino_xml
 from multibox.runtime.contract import ExportInfo, Form, Origin
@@ -179,7 +178,7 @@ def write_files(checkpoint: Checkpoint, source: Path, folder: Path, request: Req
             f"--precision {request.precision}: the checkpoint is compressed, its weights are in 8 bits. "
             "Leave --precision out."
         )
-    network = fold(checkpoint.build())
+    network = checkpoint.build_folded()
     describe = _Description(checkpoint, source)
     files = []
     forms = _names(request)
@@ -281,7 +280,7 @@ def _rounded_networks(checkpoint: Checkpoint, files: Sequence[ExportedFile]) -> 
     infos = [file.info for file in files if file.info.precision == "FP16"]
     if not infos:
         return {}
-    folded = fold(checkpoint.build())
+    folded = checkpoint.build_folded()
     rounded = round_to_half(folded, channel_order=infos[0].channel_order, input_maximum=infos[0].input_maximum)
     return {"FP16": rounded}
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from multibox.config import Template
 from multibox.model import detector
@@ -34,8 +34,10 @@ def fold(model: Network) -> Network:
                 setattr(module, name, _reading_pixels(child))
     for module in folded.modules():
         for (_, before), (name, after) in normalised(module):
-            fused = fuse_conv_bn_eval(before, after)
-            before.weight, before.bias = fused.weight, fused.bias
+            assert after.running_mean is not None and after.running_var is not None
+            before.weight, before.bias = fuse_conv_bn_weights(
+                before.weight, before.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias
+            )
             setattr(module, name, nn.Identity())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()), "a normalisation is left over"
     return folded.float().requires_grad_(False)

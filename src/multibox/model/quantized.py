@@ -148,6 +148,16 @@ def apply(folded: Detector, quantization: Quantization) -> Detector:
         ValueError: a scale is for a module that is not there, or for other weights.
     """
     network = copy.deepcopy(folded)
+    quantize(network, quantization)
+    return network
+
+
+def quantize(network: Detector, quantization: Quantization) -> None:
+    """Change a folded network as `apply` does a copy of it.
+
+    Raises:
+        ValueError: a scale is for a module that is not there, or for other weights.
+    """
     # Convolutions first: hooks belong to the module that they are put on.
     for (name, place), scale in quantization.items():
         if place == "weight":
@@ -167,7 +177,6 @@ def apply(folded: Detector, quantization: Quantization) -> Detector:
         else:
             module.add_module(OUTPUT_QUANTIZER, quantizer)
             module.register_forward_hook(_round_outputs)
-    return network
 
 
 def activate_all(network: Detector) -> None:

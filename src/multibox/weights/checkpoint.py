@@ -54,10 +54,14 @@ class Checkpoint:
 
     def build(self) -> Detector:
         """The network with these weights, in evaluation mode; of a compressed model, folded and quantised."""
-        model = self.build_float()
-        if self.quantization is None:
-            return model
-        return quantized.apply(fold(model), quantized.scales_from_plain(self.quantization)).eval()
+        return self.build_float() if self.quantization is None else self.build_folded()
+
+    def build_folded(self) -> Detector:
+        """The same with its normalisation folded into convolutions, as it is deployed."""
+        folded = fold(self.build_float())
+        if self.quantization is not None:
+            quantized.quantize(folded, quantized.scales_from_plain(self.quantization))
+        return folded.eval()
 
     def build_float(self) -> Detector:
         """The network with these weights, in evaluation mode, in floating point whatever becomes of it."""
