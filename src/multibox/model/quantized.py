@@ -148,12 +148,12 @@ def apply(folded: Detector, quantization: Quantization) -> Detector:
         ValueError: a scale is for a module that is not there, or for other weights.
     """
     network = copy.deepcopy(folded)
-    quantize(network, quantization)
+    put_scales(network, quantization)
     return network
 
 
-def quantize(network: Detector, quantization: Quantization) -> None:
-    """Change a folded network as `apply` does a copy of it.
+def put_scales(network: Detector, quantization: Quantization) -> None:
+    """Make a folded network compute in 8 bits, in place, as `apply` does with a copy.
 
     Raises:
         ValueError: a scale is for a module that is not there, or for other weights.

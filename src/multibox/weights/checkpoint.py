@@ -57,10 +57,10 @@ class Checkpoint:
         return self.build_float() if self.quantization is None else self.build_folded()
 
     def build_folded(self) -> Detector:
-        """The same with its normalisation folded into convolutions, as it is deployed."""
+        """The network as it is deployed: normalisation is folded into convolutions, and it is in evaluation mode."""
         folded = fold(self.build_float())
         if self.quantization is not None:
-            quantized.quantize(folded, quantized.scales_from_plain(self.quantization))
+            quantized.put_scales(folded, quantized.scales_from_plain(self.quantization))
         return folded.eval()
 
     def build_float(self) -> Detector:
