@@ -17,10 +17,10 @@ from typing import Any
 
 from common import RESULTS, annotations, circumstances, read  # the modules beside this one
 from multibox import config
-from multibox.config import bundled_templates
+from multibox.config import Template, bundled_templates
 from multibox.data import coco
 from multibox.train.brief import brief_training
-from multibox.train.trial import MAX_IMAGES, STEPS
+from multibox.train.trial import MAX_IMAGES, num_steps
 from multibox.weights.bundled import KINDS
 from multibox.weights.start import open_starting_point
 from trainings import record_once
@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--seeds", default="0,1,2,3")
-    parser.add_argument("--steps", default=str(STEPS))
+    parser.add_argument("--steps", default="", help="of each trial, with commas between; those of train unless told")
     parser.add_argument("--model", default="256", choices=["256", "384", "512"])
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
@@ -44,10 +44,20 @@ def main() -> int:
         parser.error("name folders, or --table")
     for folder in arguments.folders:
         for seed in map(int, arguments.seeds.split(",")):
-            for steps in map(int, arguments.steps.split(",")):
+            for steps in map(int, arguments.steps.split(",")) if arguments.steps else [of_train(arguments.model)]:
                 for kind in KINDS:
                     run_once(folder, arguments.model, kind, seed=seed, steps=steps)
     return 0
+
+
+def template_of(model: str) -> Template:
+    """The SSD's template of that size."""
+    return config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+
+
+def of_train(model: str) -> int:
+    """Number of steps of each trial of `multibox train`."""
+    return num_steps(template_of(model).hyper_parameters.basic.batch_size)
 
 
 def run_once(folder: Path, model: str, kind: str, *, seed: int, steps: int) -> None:
@@ -55,7 +65,7 @@ def run_once(folder: Path, model: str, kind: str, *, seed: int, steps: int) -> N
     data = folder.resolve().name
 
     def measure() -> dict[str, Any]:
-        template = config.load_template(bundled_templates()[f"mobilenet_v2-2s_ssd-{model}x{model}"])
+        template = template_of(model)
         train_file, train_root = annotations(folder, "train")
         val_file, val_root = annotations(folder, "val")
         val_data = coco.read([val_file], [val_root]).evenly(MAX_IMAGES)

@@ -17,7 +17,7 @@ def test_accuracy_is_the_mean_over_seeds_of_runs_of_15_minutes():
 
 
 def test_ours_is_the_better_of_two_kinds_of_weights():
-    run = {"data": "cells", "model": 256, "budget": 3.0}
+    run = {"data": "cells", "model": "256, SGD", "budget": 3.0}
     scores = {"bundled-classifier": 0.4, "bundled-detector": 0.7, "random": 0.1}
     rows = [{**run, "start": start, "ap50": ap50} for start, ap50 in scores.items()]
     assert page._against_starts(rows).split("\n")[2:] == ["| cells | 0.700 | 0.100 |  |  |"]

@@ -24,8 +24,9 @@ def template(tiny_template_file):
 
 
 def test_trials_take_a_sixth_of_the_steps_or_a_tenth_of_the_time(template):
-    template = config.changed(template, {"train.schedule.min_steps_per_epoch": 50})
-    batch = template.hyper_parameters.basic.batch_size
+    batch = 16
+    changes = {"train.schedule.min_steps_per_epoch": 50, "hyper_parameters.basic.batch_size": batch}
+    template = config.changed(template, changes)
     # Two trials of 60 steps are 16 % of 750 steps.
     assert pays(of_length(template, 15), batch, 2, None)
     assert not pays(of_length(template, 14), batch, 2, None)
@@ -37,8 +38,14 @@ def test_trials_take_a_sixth_of_the_steps_or_a_tenth_of_the_time(template):
     assert not pays(of_length(template, 99), batch, 2, 4.9)
 
 
+@pytest.mark.parametrize(("batch", "steps"), [(4, 240), (7, 138), (8, 120), (16, 60), (64, 60)])
+def test_a_trial_sees_960_images_and_has_60_steps_at_least(batch, steps):
+    assert trial.num_steps(batch) == steps
+
+
 def test_what_learns_faster_is_taken_and_the_random_state_does_not_matter(template, shapes_data, trained, monkeypatch):
     monkeypatch.setattr(trial, "STEPS", 6)
+    monkeypatch.setattr(trial, "IMAGES", 24)
     train_data = coco.read([shapes_data.train_file], [shapes_data.train_root])
     val_data = coco.read([shapes_data.val_file], [shapes_data.val_root])
     good = open_starting_point(trained, template)

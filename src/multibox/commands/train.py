@@ -81,7 +81,7 @@ def train(
             Default: template.yaml of the work directory, else yolox_nano.
         out: The folder of the run. Default: the next free one in runs; with --train-ann-files, outputs.
         name: Name of the run in the folder runs. Default: that of the data.
-        epochs: Total number of epochs. One shows a small set several times: for 100 steps (yolox_nano) or 50 (ssd).
+        epochs: Total number of epochs. One shows a small set several times: for 100 steps.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
             MobileNetV2 classifier (.tflite), or a name. `bundled-classifier` and `bundled-detector` come with
             multibox; `bundled` takes the one that does better in a short trial; `random` takes none. A yolox_nano
@@ -90,8 +90,9 @@ def train(
         resume_from: Run or checkpoint (latest.pth) to resume; without data, on the data of that run and in its folder.
         classes: Names of the classes, separated by commas; a name with a comma goes in double quotes. The order is that
             of the labels. Default: all classes of the annotations, by id.
-        batch_size: Images per step and process. Default: the template's, 8 for a yolox_nano and 16 for an ssd.
-        base_learning_rate: The highest learning rate; not scaled by the number of processes. Default: the template's.
+        batch_size: Images per step and process. Default: the template's, 8 in those of multibox.
+        base_learning_rate: The highest learning rate; not scaled by the number of processes. An ssd learns with SGD, as
+            the original did, at a rate above 0.01. Default: the template's.
         seed: Of initial weights, order and augmentation.
         device: auto, cpu, cuda, ...
         gpu_num: Graphics cards to use, if there are as many; with --device cpu, the number of processes.

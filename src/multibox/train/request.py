@@ -97,7 +97,7 @@ def prepare_training(
     refine = bool(starts) and knows_all_objects(starts[0].classes, train_data)
     if refine:
         say("The starting weights know these classes: they are refined, at a lower learning rate.")
-    template = _with_options(template, request, refine=refine)
+    template = _with_options(template, request, say, refine=refine)
     val_data = _val_data(request, train_data, say)
     check({"train": train_data} | ({"val": val_data} if val_data else {}))
     resumed_from = Path(resume_from) if named.resume is not None else None
@@ -198,14 +198,29 @@ def _val_data(request: TrainingRequest, train_data: CocoData, say: Callable[[str
     return read_data(request.val_files, train_data.classes, say, skip_bad=request.skip_bad, allow_missing_classes=True)
 
 
-def _with_options(template: Template, request: TrainingRequest, *, refine: bool) -> Template:
-    """The template with what the options say; a run that refines its start has a lower learning rate unless told."""
+LARGEST_ADAMW_RATE = 0.01
+"""Learning rate above which AdamW does not learn, and SGD does."""
+
+
+def _with_options(
+    template: Template, request: TrainingRequest, say: Callable[[str], None], *, refine: bool
+) -> Template:
+    """The template with what the options say; a run that refines its start has a lower learning rate unless told.
+
+    The original learned with SGD: an SSD does so with a rate that is only good for that.
+    """
     basic = template.hyper_parameters.basic
     rate = request.base_learning_rate
     if refine and rate is None:
         rate = basic.base_learning_rate * template.train.refine.rate_factor
     options = {"epochs": request.epochs, "batch_size": request.batch_size, "base_learning_rate": rate}
-    changes = {f"hyper_parameters.basic.{name}": value for name, value in options.items() if value is not None}
+    changes: dict[str, float | str] = {
+        f"hyper_parameters.basic.{name}": value for name, value in options.items() if value is not None
+    }
+    is_for_sgd = template.train.optimizer == "adamw" and rate is not None and rate > LARGEST_ADAMW_RATE
+    if is_for_sgd and config.family_of(template) == "ssd":
+        say(f"--base-learning-rate {rate:g} is a rate of SGD: this run learns with SGD, not with AdamW.")
+        changes["train.optimizer"] = "sgd"
     return config.changed(template, changes)
 
 

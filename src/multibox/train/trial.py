@@ -18,7 +18,10 @@ from multibox.weights.start import StartingPoint
 from multibox.wording import Detailed
 
 STEPS = 60
-"""Number of steps of each trial, which has its own warm-up and decay as a whole run of that length."""
+"""Least number of steps of each trial, which has its own warm-up and decay as a whole run of that length."""
+
+IMAGES = 960
+"""Least number of images that each trial sees."""
 
 SHARE = 0.16
 """Share of the steps of a run that all trials together may take: two of them before the templates' epochs on a small
@@ -28,8 +31,8 @@ TIME_SHARE = 0.1
 """Share of a time budget that all trials together may take, validations included. If they would take longer, the first
 start is taken, with the time that is left."""
 
-LEAST_STEPS = 40
-"""Number of steps of a trial that the time must allow: after fewer, the better start does not show."""
+LEAST_SHARE = 2 / 3
+"""Share of the steps of a trial that the time must allow: after fewer, the better start does not show."""
 
 MAX_IMAGES = 100
 """Largest number of validation images of a trial."""
@@ -82,7 +85,12 @@ def pays(template: Template, num_images: int, num_starts: int, time_budget_minut
     basic = template.hyper_parameters.basic
     passes = passes_per_epoch(num_images, basic.batch_size, config=template.train.schedule)
     steps = basic.epochs * math.ceil(num_images * passes / basic.batch_size)
-    return steps * SHARE >= num_starts * STEPS
+    return steps * SHARE >= num_starts * num_steps(basic.batch_size)
+
+
+def num_steps(batch_size: int) -> int:
+    """Number of steps of each trial with batches of this size."""
+    return max(STEPS, math.ceil(IMAGES / batch_size))
 
 
 def best_start(
@@ -102,31 +110,33 @@ def best_start(
     where they end. On playing_cards, AP took the classifier in two of four trials, AP50 in all of them, and it leads by
     14 points of AP50 after 840 steps (docs/decisions/0009).
 
-    Each trial takes `minutes` at most. Where that is too short for `LEAST_STEPS`, the first start is taken.
+    Each trial takes `minutes` at most. Where that is too short for `LEAST_SHARE` of its steps, the first start is
+    taken.
 
     Raises:
         KeyboardInterrupt: a signal came.
     """
+    steps = num_steps(template.hyper_parameters.basic.batch_size)
     some_val_data = val_data.evenly(MAX_IMAGES)
     scores: list[float] = []
     for start in starts:
         with brief_training(
             template,
             train_data,
-            steps=STEPS,
+            steps=steps,
             start=start,
             val_data=some_val_data,
             seed=seed,
             device=device,
             minutes=minutes,
         ) as result:
-            if minutes is not None and result.steps < min(STEPS, LEAST_STEPS):
+            if minutes is not None and result.steps < LEAST_SHARE * steps:
                 say(f"Starting from {_short(starts[0])}: this machine is too slow to try both in a tenth of the time.")
                 return starts[0]
             scores.append((result.metrics.ap50 or 0.0) if result.metrics else 0.0)
     best = max(range(len(starts)), key=lambda index: scores[index])
     tried = ", ".join(f"{_short(start)} AP50 {score:.3f}" for start, score in zip(starts, scores, strict=True))
-    taken = f"Starting from {_short(starts[best])}, the better one after {STEPS} steps"
+    taken = f"Starting from {_short(starts[best])}, the better one after {steps} steps"
     say(Detailed(f"{taken}: {tried}.", brief=f"{taken}."))
     return starts[best]
 

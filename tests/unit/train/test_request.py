@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from multibox.config import load_template
 from multibox.data.reading import DataFiles
 from multibox.errors import DependencyError
-from multibox.train.request import TrainingRequest, _tensorboard_dir, check_loggers
-from tests.conftest import TEMPLATE_256
+from multibox.train.request import TrainingRequest, _tensorboard_dir, _with_options, check_loggers
+from tests.conftest import TEMPLATE_256, tiny_yolox_template
 
 
 def request_with(tensorboard_dir: Path | None) -> TrainingRequest:
@@ -46,3 +47,23 @@ def test_a_folder_for_tensorboard_without_tensorboard_is_an_error(monkeypatch):
 def test_records_for_tensorboard_lie_beside_the_checkpoints():
     assert _tensorboard_dir(request_with(None), print) == Path("out/tf_logs")
     assert _tensorboard_dir(request_with(Path("board")), print) == Path("board")
+
+
+@pytest.mark.parametrize(
+    ("rate", "optimizer", "is_said"), [(None, "adamw", False), (0.01, "adamw", False), (0.05, "sgd", True)]
+)
+def test_a_rate_of_the_original_brings_its_optimizer(rate, optimizer, is_said):
+    said: list[str] = []
+    request = replace(request_with(None), base_learning_rate=rate)
+    template = _with_options(request.template, request, said.append, refine=False)
+    assert template.train.optimizer == optimizer
+    assert template.hyper_parameters.basic.base_learning_rate == (rate or 0.002)
+    expected = "--base-learning-rate 0.05 is a rate of SGD: this run learns with SGD, not with AdamW."
+    assert said == [expected] * is_said
+
+
+def test_yolox_nano_never_learned_with_sgd():
+    said: list[str] = []
+    request = replace(request_with(None), template=tiny_yolox_template(), base_learning_rate=0.05)
+    assert _with_options(request.template, request, said.append, refine=False).train.optimizer == "adamw"
+    assert said == []
