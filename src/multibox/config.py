@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 
 from multibox import files, plain_yaml
 from multibox.errors import TemplateError
+from multibox.prepared import prepared
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
@@ -483,7 +484,7 @@ def from_plain(content: Any, *, source: str) -> Template:
     """The template in plain data, as YAML or a checkpoint holds it."""
     try:
         # YAML reads 1e-4 as text: numbers are converted where a number is expected.
-        template = msgspec.convert(_with_kinds(content), Template, strict=False)
+        template = msgspec.convert(_with_kinds(content), prepared(Template), strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
         raise TemplateError(f"{source}: {_plain_words(error)}.") from error
     _check_plain(template, source=source)
@@ -530,7 +531,7 @@ def changed(template: TemplatePart, changes: Mapping[str, Any]) -> TemplatePart:
                 raise TemplateError(f"{place}: the template has no `{parent}` in which a value could be changed.")
         part[key] = msgspec.to_builtins(value)
     try:
-        result = msgspec.convert(content, type(template), strict=False)
+        result = msgspec.convert(content, prepared(type(template)), strict=False)
     except msgspec.ValidationError as error:
         raise TemplateError(f"{', '.join(changes)}: {_plain_words(error)}.") from error
     _check_plain(result, source=", ".join(changes))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multibox.locks import Lock, acquire
+from multibox.prepared import prepared
 
 UNFINISHED = re.compile(r"\.([0-9a-f]{12})\.(?:lock|tmp(?:\..*)?)", re.DOTALL)
 """The names of what is not finished, and of its lock."""
@@ -166,7 +167,7 @@ def _finish(staging: Path) -> None:
     import msgspec
 
     try:
-        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=_Plan)
+        plan = msgspec.json.decode((staging / PLAN).read_bytes(), type=prepared(_Plan))
     except (msgspec.DecodeError, RecursionError):
         return
     home, inner = staging.parent.resolve(), staging.resolve()

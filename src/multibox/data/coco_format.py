@@ -20,6 +20,7 @@ from multibox.data.coco_mending import Faults
 from multibox.data.text_files import encoding_of
 from multibox.errors import DataError
 from multibox.files import check_regular
+from multibox.prepared import prepared
 
 Id = int | str
 
@@ -126,7 +127,7 @@ def read_content(source: AnnotationFile) -> Content:
         raise DataError(f"{source.root}: there is no such folder of images. Correct the data root of {source.name}.")
     data = _read_bytes(source.file)
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(data, type=prepared(_File))
     except (msgspec.DecodeError, RecursionError) as error:
         return _mended(source.file, data, error)
     notes = _fill_boxes(file.annotations, data)
@@ -139,7 +140,7 @@ def read_outline(file: Path) -> tuple[list[ImageEntry], Path | None]:
     Only what `multibox convert` writes says so.
     """
     try:
-        outline = msgspec.json.decode(_read_bytes(file), type=_Outline)
+        outline = msgspec.json.decode(_read_bytes(file), type=prepared(_Outline))
     except (msgspec.DecodeError, RecursionError, DataError):
         pass
     else:
@@ -195,7 +196,7 @@ def _fill_boxes(annotations: Sequence[Annotation], data: bytes) -> Faults:
     if not is_turned and not any(coco_mending.is_empty(annotation.bbox) for annotation in annotations):
         return {}
     notes: Faults = {}
-    shapes = msgspec.json.decode(data, type=_Shapes).annotations
+    shapes = msgspec.json.decode(data, type=prepared(_Shapes)).annotations
     for position, (annotation, shape) in enumerate(zip(annotations, shapes, strict=True)):
         box, kind = coco_mending.box_of(annotation.bbox, shape.segmentation, shape.attributes)
         if kind:
@@ -213,7 +214,7 @@ def _mended(file: Path, data: bytes, error: Exception) -> Content:
     plain = _plain(file, data, error)
     faults, notes = coco_mending.mend(file, plain)
     try:
-        parts = msgspec.convert(plain, _File)
+        parts = msgspec.convert(plain, prepared(_File))
     except msgspec.ValidationError as left:  # no kind that is known
         raise DataError(
             f"{file}: {str(left).split(' - at')[0]}. Correct it; annotations must be in COCO's format for object "

@@ -17,6 +17,7 @@ from multibox.data.labels import LabelledImage, LabelledObject
 from multibox.data.labels_out import label_files
 from multibox.errors import DataError
 from multibox.predict.label_files import MIN_SIDE_PX
+from multibox.prepared import prepared
 from multibox.wording import quoted
 
 LABELS_FOLDER = Path("images")
@@ -57,7 +58,7 @@ def read_wanted(data: bytes) -> LabelsWanted:
         DataError: it is something else.
     """
     try:
-        return msgspec.json.decode(data, type=LabelsWanted)
+        return msgspec.json.decode(data, type=prepared(LabelsWanted))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"These are no detections to save: {error}.") from error
 

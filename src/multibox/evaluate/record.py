@@ -21,6 +21,7 @@ from multibox.data.description import describe
 from multibox.errors import DataError, OptionError
 from multibox.files import check_regular, sha256, write_atomically
 from multibox.machine import provenance
+from multibox.prepared import prepared
 from multibox.structures import Detections
 from multibox.wording import quoted
 
@@ -139,9 +140,9 @@ def read_record(path: str | os.PathLike[str]) -> RecordedEvaluation:
     """
     try:
         check_regular(path)
-        content = msgspec.json.decode(Path(path).read_bytes(), type=_Content)
-        facts = msgspec.convert(content.data, _Data)
-        msgspec.convert(content.made_by, _MadeBy)
+        content = msgspec.json.decode(Path(path).read_bytes(), type=prepared(_Content))
+        facts = msgspec.convert(content.data, prepared(_Data))
+        msgspec.convert(content.made_by, prepared(_MadeBy))
     except OSError as error:
         raise DataError(f"{path}: cannot read the evaluation: {error.strerror}.") from error
     except (msgspec.DecodeError, RecursionError) as error:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from multibox.prepared import prepared
+
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e15)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
@@ -224,7 +226,7 @@ class DoctorFacts(Struct, frozen=True):
 def fault_of(content: Any, kind: type[Struct]) -> str | None:
     """What is wrong with a record, as the end of a sentence; None if a page can be made of it."""
     try:
-        msgspec.convert(content, kind)
+        msgspec.convert(content, prepared(kind))
     except (msgspec.ValidationError, RecursionError) as error:
         return str(error)
     return None

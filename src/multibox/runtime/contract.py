@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from multibox.errors import CheckpointError
 from multibox.plain_yaml import is_unicode
+from multibox.prepared import prepared
 
 SECTION = "multibox"
 MODEL_API_SECTION = "model_info"
@@ -93,7 +94,7 @@ def from_entries(entries: Mapping[str, str], *, source: str) -> ExportInfo:
     words.add("precision")
     try:
         plain = {key: value if key in words else msgspec.json.decode(value) for key, value in entries.items()}
-        info = msgspec.convert(plain, ExportInfo)
+        info = msgspec.convert(plain, prepared(ExportInfo))
     except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"{source}: its description of itself is damaged: {error}. Export it again.") from error
     reason = _contradiction(info)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from multibox.config import Count, CountOrZero, Fraction
 from multibox.errors import CheckpointError
+from multibox.prepared import prepared
 from multibox.train.progress import Counters
 from multibox.train.saving import name_of_non_finite
 from multibox.train.step import Learner
@@ -55,7 +56,7 @@ def check_training(resume: Checkpoint) -> None:
         CheckpointError: a part is missing, of another type, or has numbers that no training gives.
     """
     try:
-        training = msgspec.convert(dict(resume.training or {}), _Training)
+        training = msgspec.convert(dict(resume.training or {}), prepared(_Training))
     except (msgspec.ValidationError, RecursionError) as error:
         raise _damaged(str(error)) from error
     if "steps_per_epoch" in (resume.training or {}) and training.steps_per_epoch is None:

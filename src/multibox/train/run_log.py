@@ -15,6 +15,7 @@ from multibox.errors import OptionError
 from multibox.evaluate import record
 from multibox.evaluate.run import Evaluation
 from multibox.files import check_regular, write_atomically
+from multibox.prepared import prepared
 from multibox.train.loggers import Logger, glance_at
 from multibox.train.saving import saying_where
 
@@ -85,6 +86,6 @@ class _Line(Struct, frozen=True):
 def _epoch_of(line: str) -> int:
     """The epoch of a line of metrics.jsonl; -1 of one that is damaged, which is of no use to anybody."""
     try:
-        return msgspec.json.decode(line, type=_Line).epoch
+        return msgspec.json.decode(line, type=prepared(_Line)).epoch
     except (msgspec.DecodeError, RecursionError):
         return -1

@@ -31,6 +31,7 @@ from multibox.model import detector, quantized
 from multibox.model.detector import Detector
 from multibox.model.folding import fold
 from multibox.plain_yaml import is_unicode
+from multibox.prepared import prepared
 from multibox.weights.checked import check_weights
 from multibox.weights.coco_classes import COCO_CLASSES
 
@@ -162,7 +163,7 @@ class _Meta(Struct, frozen=True, kw_only=True):
 def _check_meta(path: str | os.PathLike[str], meta: Mapping[Any, Any]) -> None:
     try:
         known = {field.name: meta[field.name] for field in msgspec.structs.fields(_Meta) if field.name in meta}
-        checked = msgspec.convert(known, _Meta)
+        checked = msgspec.convert(known, prepared(_Meta))
     except (msgspec.ValidationError, RecursionError) as error:
         raise CheckpointError(f"{path}: its record of how it was made is damaged: {error}.") from error
     numbers = (checked.threshold, checked.begun)
