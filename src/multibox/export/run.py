@@ -227,16 +227,17 @@ def prove(
     that compute in 8 bits have looser rules, see `parity.ComparedForm`.
     """
     template, classes = checkpoint.template, checkpoint.classes
-    forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
-    runtimes: dict[str, Runtime] = {CHECKPOINT: parity.Reference(checkpoint.build(), template, classes)}
-    for precision, rounded in _rounded_networks(checkpoint, files).items():
-        name = f"{CHECKPOINT}, weights in {precision}"
-        runtimes[name] = parity.Reference(rounded, template, classes)
-        forms.append(ComparedForm(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
     with ThreadPoolExecutor() as pool:
-        # OpenVINO compiles one network on one core.
+        # OpenVINO compiles one network on one core; PyTorch's is built meanwhile.
         first = next((file for file in files if kind_of(file.path) == "openvino"), None)
-        opened = list(pool.map(lambda file: tuple(_open(file, as_usual=file is first)), files))
+        opening = pool.map(lambda file: tuple(_open(file, as_usual=file is first)), files)
+        forms = [ComparedForm(CHECKPOINT, CHECKPOINT, "float32", None)]
+        runtimes: dict[str, Runtime] = {CHECKPOINT: parity.Reference(checkpoint.build(), template, classes)}
+        for precision, rounded in _rounded_networks(checkpoint, files).items():
+            name = f"{CHECKPOINT}, weights in {precision}"
+            runtimes[name] = parity.Reference(rounded, template, classes)
+            forms.append(ComparedForm(name, CHECKPOINT, "float32", None, CHECKPOINT, ROUNDED))
+        opened = list(opening)
     for file, runtimes_of_file in zip(files, opened, strict=True):
         reference = f"{CHECKPOINT}, weights in FP16" if file.info.precision == "FP16" else CHECKPOINT
         is_int8 = file.info.precision == "INT8"
