@@ -55,8 +55,9 @@ class Record:
     @property
     def targets(self) -> Targets:
         """What training is to find: all boxes that are not crowds."""
-        keep = ~self.is_crowd
-        return Targets(self.boxes[keep], self.labels[keep])
+        if not self.is_crowd.any():
+            return Targets(self.boxes, self.labels)
+        return Targets(self.boxes[~self.is_crowd], self.labels[~self.is_crowd])
 
 
 @dataclass(frozen=True)
