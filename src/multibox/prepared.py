@@ -5,8 +5,6 @@ from __future__ import annotations
 from threading import Lock
 from typing import TypeVar
 
-import msgspec
-
 Kind = TypeVar("Kind")
 
 _LOCK = Lock()
@@ -20,7 +18,9 @@ def prepared(kind: type[Kind]) -> type[Kind]:
     what is half worked out, and the process crashes (msgspec 0.22). Here, one thread does so, and others wait.
     """
     if kind not in _PREPARED:
+        from msgspec.json import Decoder  # here: `--help` needs none of it
+
         with _LOCK:
-            msgspec.json.Decoder(kind)
+            Decoder(kind)
             _PREPARED.add(kind)
     return kind
