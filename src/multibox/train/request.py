@@ -97,7 +97,7 @@ def prepare_training(
     refine = bool(starts) and knows_all_objects(starts[0].classes, train_data)
     if refine:
         say("The starting weights know these classes: they are refined, at a lower learning rate.")
-    template = _with_options(template, request, say, refine=refine)
+    template = _with_options(template, request, say, refine=refine, is_resumed=named.resume is not None)
     val_data = _val_data(request, train_data, say)
     check({"train": train_data} | ({"val": val_data} if val_data else {}))
     resumed_from = Path(resume_from) if named.resume is not None else None
@@ -203,11 +203,14 @@ LARGEST_ADAMW_RATE = 0.01
 
 
 def _with_options(
-    template: Template, request: TrainingRequest, say: Callable[[str], None], *, refine: bool
+    template: Template, request: TrainingRequest, say: Callable[[str], None], *, refine: bool, is_resumed: bool = False
 ) -> Template:
     """The template with what the options say; a run that refines its start has a lower learning rate unless told.
 
     The original learned with SGD: an SSD does so with a rate that is only good for that.
+
+    Raises:
+        OptionError: the rate is for SGD, and the run to resume began with AdamW.
     """
     basic = template.hyper_parameters.basic
     rate = request.base_learning_rate
@@ -219,6 +222,11 @@ def _with_options(
     }
     is_for_sgd = template.train.optimizer == "adamw" and rate is not None and rate > LARGEST_ADAMW_RATE
     if is_for_sgd and config.family_of(template) == "ssd":
+        if is_resumed:
+            raise OptionError(
+                f"--base-learning-rate {rate:g}: the run to resume learns with AdamW, to which that is too much. "
+                f"Leave it out, or take {LARGEST_ADAMW_RATE:g} at most."
+            )
         say(f"--base-learning-rate {rate:g} is a rate of SGD: this run learns with SGD, not with AdamW.")
         changes["train.optimizer"] = "sgd"
     return config.changed(template, changes)

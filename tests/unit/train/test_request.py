@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from multibox import config
 from multibox.config import load_template
 from multibox.data.reading import DataFiles
-from multibox.errors import DependencyError
+from multibox.errors import DependencyError, OptionError
 from multibox.train.request import TrainingRequest, _tensorboard_dir, _with_options, check_loggers
 from tests.conftest import TEMPLATE_256, tiny_yolox_template
 
@@ -60,6 +61,15 @@ def test_a_rate_of_the_original_brings_its_optimizer(rate, optimizer, is_said):
     assert template.hyper_parameters.basic.base_learning_rate == (rate or 0.002)
     expected = "--base-learning-rate 0.05 is a rate of SGD: this run learns with SGD, not with AdamW."
     assert said == [expected] * is_said
+
+
+def test_a_run_of_adamw_is_not_resumed_with_a_rate_of_sgd():
+    request = replace(request_with(None), base_learning_rate=0.05)
+    with pytest.raises(OptionError, match=r"--base-learning-rate 0\.05: the run to resume .* take 0\.01 at most"):
+        _with_options(request.template, request, print, refine=False, is_resumed=True)
+    # One that began so goes on so.
+    began = config.changed(request.template, {"train.optimizer": "sgd"})
+    assert _with_options(began, request, print, refine=False, is_resumed=True).train.optimizer == "sgd"
 
 
 def test_yolox_nano_never_learned_with_sgd():
