@@ -16,8 +16,17 @@ from multibox.data.builtin_images import builtin_images
 from multibox.data.coco import CocoData, Record
 from multibox.data.images import read_image
 from multibox.errors import DataError
+from multibox.evaluate.intervals import Interval
 from multibox.export.agreement import ImageComparison, Tolerance, compare, describe_disagreement, summarise
-from multibox.export.parity import ComparedForm, Parity, Reference, candidates_of, check_parity, collect
+from multibox.export.parity import (
+    ComparedForm,
+    Parity,
+    Reference,
+    candidates_of,
+    check_parity,
+    collect,
+    is_surely_below,
+)
 from multibox.model.ssd import build_ssd
 from multibox.structures import Detections, Image
 
@@ -377,6 +386,22 @@ def test_a_difference_of_average_precision_that_chance_explains_passes():
     parity = checked([CHECKPOINT, half], 20 * [[A, B]], [[A], *(19 * [[A, B]])], data=data)
     assert parity.rows[1].ap < parity.rows[0].ap - 0.002
     assert parity.passed
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        # Deviations 0.314, 0.306, 0.5 and none: -0.82 + 1.04 = 0.22, -1.3 + 1.01 = -0.29, -3 + 1.65 = -1.35.
+        ((-0.82, -1.44, -0.21), False),
+        ((-1.3, -1.9, -0.7), True),
+        ((-3.0, -3.98, -2.02), True),
+        ((-0.3, -0.3, -0.3), True),
+        ((-0.2, -0.2, -0.2), False),
+        ((2.0, 1.9, 2.1), False),
+    ],
+)
+def test_ap_is_surely_lower_more_than_three_deviations_below_the_tolerance(interval, expected):
+    assert is_surely_below(Interval(*interval), -0.2) is expected
 
 
 def test_only_ap_lets_single_detections_differ():
