@@ -224,7 +224,7 @@ def _with_options(
     if is_for_sgd and config.family_of(template) == "ssd":
         if is_resumed:
             raise OptionError(
-                f"--base-learning-rate {rate:g}: the run to resume learns with AdamW, to which that is too much. "
+                f"--base-learning-rate {rate:g}: the run to resume learns with AdamW, for which that is too much. "
                 f"Leave it out, or take {LARGEST_ADAMW_RATE:g} at most."
             )
         say(f"--base-learning-rate {rate:g} is a rate of SGD: this run learns with SGD, not with AdamW.")
