@@ -81,7 +81,7 @@ def train(
             Default: template.yaml of the work directory, else yolox_nano.
         out: The folder of the run. Default: the next free one in runs; with --train-ann-files, outputs.
         name: Name of the run in the folder runs. Default: that of the data.
-        epochs: Total number of epochs. One shows a small set several times: for 100 steps.
+        epochs: Total number of epochs. An epoch has 100 steps or more: it repeats a small set.
         load_weights: Weights to start from: a .pth, an OpenVINO model of this family (.xml), a .safetensors, a
             MobileNetV2 classifier (.tflite), or a name. `bundled-classifier` and `bundled-detector` come with
             multibox; `bundled` takes the one that does better in a short trial; `random` takes none. A yolox_nano

@@ -59,9 +59,6 @@ Chance does that once in two thousand rows. Within the 95 % of the intervals tha
 and an export has three rows or more: two of a dozen runs of `make quickstart`, on 16 images, refused a good file.
 """
 
-DEVIATIONS_OF_95 = 1.96
-"""Number of standard deviations to either side that hold 95 % of a normal distribution."""
-
 
 @dataclass(frozen=True, slots=True)
 class ComparedForm:
@@ -333,12 +330,8 @@ def _ap_faults(
 
 
 def is_surely_below(difference: Interval, points: float) -> bool:
-    """Whether a difference in AP is so far below so many points that chance would put it there once in two thousand.
-
-    The draws of images are taken as normal: two hundred of them do not say where the last one in two thousand lies.
-    """
-    deviation = (difference.high - difference.low) / (2 * DEVIATIONS_OF_95)
-    return difference.value + SURE * deviation < points
+    """Whether a difference in AP is so far below so many points that chance would put it there once in two thousand."""
+    return difference.value + SURE * difference.deviation < points
 
 
 def _faults(

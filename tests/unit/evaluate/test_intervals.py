@@ -132,6 +132,11 @@ def test_seen_from_the_other_side_a_gain_is_a_loss():
     assert str(Interval(-0.5, -1, 0.25)) == "-0.50 [-1.00 +0.25]"
 
 
+def test_an_interval_of_95_percent_is_four_deviations_wide():
+    assert Interval(1.0, -0.96, 2.96).deviation == pytest.approx(1.0)  # 3.92 / 3.92
+    assert Interval(1.0, 1.0, 1.0).deviation == 0
+
+
 def test_draws_without_any_object_are_left_out():
     data = dataset(record([BOX], [0]), record([], []))
     interval = ap_difference([NOTHING, NOTHING], [found([BOX], [0.9]), NOTHING], data)
